@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MulanPSL-2.0 OR Apache-2.0
+/*
+ * The table of tests, the choice among them by "test=NAME" on the command line, and the result:
+ * the guest leaves through the debug-exit port, with exit status 33 when all held, 35 when not.
+ */
+#include "tests.h"
+
+#define DEBUG_EXIT	0x501
+#define EXIT_PASSED	0x10
+#define EXIT_FAILED	0x11
+
+static const struct guest_test tests[] = {
+	{ "hello", test_hello },
+};
+
+extern char bss_start[], bss_end[];
+
+static u32 failures;
+
+void test_fail(const char *file, int line, const char *fmt, ...)
+{
+	va_list ap;
+
+	failures++;
+	print("FAIL %s:%d: ", file, line);
+	va_start(ap, fmt);
+	vprint(fmt, ap);
+	va_end(ap);
+	print("\n");
+}
+
+_Noreturn void test_exit(u32 value)
+{
+	outw(DEBUG_EXIT, value);
+	print("FAIL the debug-exit device did not end the guest\n");
+	kcall(k_halt, 0, 0, 0);
+	for (;;)
+		cpu_relax();
+}
+
+_Noreturn void test_end(void)
+{
+	print("%s\n", failures ? "RESULT failed" : "RESULT passed");
+	test_exit(failures ? EXIT_FAILED : EXIT_PASSED);
+}
+
+static void boot_cpu_main(void)
+{
+	const char *name;
+	u32 i;
+
+	memset(bss_start, 0, bss_end - bss_start);
+	trap_init();
+	boot_init();
+	/* Nothing is to arrive through the old interrupt controllers. */
+	outb(0x21, 0xff);
+	outb(0xa1, 0xff);
+	lapic_enable();
+	time_init();
+
+	name = cmdline_get("test");
+	if (!name)
+		name = "hello";
+	for (i = 0; i < ARRAY_SIZE(tests); i++) {
+		if (strcmp(tests[i].name, name))
+			continue;
+		print("TEST %s\n", name);
+		tests[i].run();
+		test_end();
+	}
+	REQUIRE(false, "no test is called %s", name);
+}
+
+_Noreturn void guest_entry(u32 cpu)
+{
+	if (!cpu)
+		boot_cpu_main();
+	else
+		smp_entry(cpu);
+	kcall(k_halt, 0, 0, 0);
+	for (;;)
+		cpu_relax();
+}
