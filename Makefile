@@ -1,0 +1,152 @@
+# StratoVirt in C. One non-recursive makefile; objects live under $(O).
+#
+#   make                  build/stratovirt
+#   make CC=clang         the same with clang (objects of their own with O=)
+#   make STATIC=1         one static file        -> build/static/stratovirt
+#   make SAN=asan,ubsan   with sanitizers        -> build/asan-ubsan/stratovirt
+#   make ARCH=aarch64 CROSS_COMPILE=aarch64-linux-gnu-
+#   make install DESTDIR= PREFIX=/usr/local
+#   make check            every test ring this machine allows (installs what it needs, as root)
+#   make demo             boot a stock kernel on microvm
+#
+# V=1 shows the commands.
+
+MAKEFLAGS += --no-builtin-rules --no-builtin-variables
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+
+VERSION := 0.1.0
+COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+
+CROSS_COMPILE ?=
+ifeq ($(origin CC),default)
+CC := $(CROSS_COMPILE)gcc
+endif
+CC         ?= $(CROSS_COMPILE)gcc
+PKG_CONFIG ?= pkg-config
+STRIP      ?= $(CROSS_COMPILE)strip
+INSTALL    ?= install
+ARCH       ?= $(shell uname -m)
+PREFIX     ?= /usr/local
+DESTDIR    ?=
+STATIC     ?=
+SAN        ?=
+
+comma := ,
+ifneq ($(SAN),)
+O ?= build/$(subst $(comma),-,$(SAN))
+else ifneq ($(STATIC),)
+O ?= build/static
+else
+O ?= build
+endif
+
+# --- flags -----------------------------------------------------------------
+
+WARN := -Wall -Wextra -Werror -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes \
+	-Wpointer-arith -Wwrite-strings -Wundef
+LIBS := json-c liburing
+
+CPPFLAGS_ALL := -D_GNU_SOURCE -Iinclude $(shell $(PKG_CONFIG) --cflags $(LIBS))
+CFLAGS_ALL   := -std=gnu11 -g $(WARN) -fno-strict-aliasing -fstack-protector-strong -fPIE \
+		-ffunction-sections -fdata-sections
+LDFLAGS_ALL  := -pthread -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,noexecstack
+LDLIBS_ALL   := $(shell $(PKG_CONFIG) --libs $(if $(STATIC),--static) $(LIBS))
+
+ifneq ($(SAN),)
+SANFLAG := -fsanitize=$(subst asan,address,$(subst ubsan,undefined,$(subst tsan,thread,$(SAN))))
+CFLAGS_ALL  += -O1 -fno-omit-frame-pointer $(SANFLAG) -fno-sanitize-recover=all
+LDFLAGS_ALL += $(SANFLAG)
+else
+CFLAGS_ALL  += -O2 -D_FORTIFY_SOURCE=2
+endif
+ifneq ($(STATIC),)
+LDFLAGS_ALL += -static-pie
+else
+LDFLAGS_ALL += -pie
+endif
+CFLAGS_ALL  += $(CFLAGS)
+LDFLAGS_ALL += $(LDFLAGS)
+
+ifeq ($(V),)
+quiet = @printf '  %-7s %s\n' '$(1)' '$(2)';
+endif
+
+# --- sources ---------------------------------------------------------------
+
+SRC  := $(wildcard src/*/*.c src/*/$(ARCH)/*.c)
+OBJ  := $(SRC:%.c=$(O)/obj/%.o)
+MAIN := $(O)/obj/src/main.o
+BIN  := $(O)/stratovirt
+
+all: $(BIN)
+
+$(BIN): $(OBJ) $(MAIN)
+	$(call quiet,LINK,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
+
+# Objects depend on the flags: a change of compiler or options rebuilds them, a second make does nothing.
+FLAGS_TEXT := $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(LDLIBS_ALL)
+$(O)/.flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(FLAGS_TEXT)' | cmp -s - $@ || echo '$(FLAGS_TEXT)' > $@
+
+$(O)/obj/%.o: %.c $(O)/.flags
+	@mkdir -p $(@D)
+	$(call quiet,CC,$<)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(CFLAGS_$(notdir $*)) -MMD -MP -c -o $@ $<
+
+# The version is compiled into one file only, which alone is rebuilt on a new commit.
+VERSION_TEXT := StratoVirt $(VERSION) commit-id $(COMMIT)
+$(O)/.version: FORCE
+	@mkdir -p $(@D)
+	@echo '$(VERSION_TEXT)' | cmp -s - $@ || echo '$(VERSION_TEXT)' > $@
+$(O)/obj/src/util/version.o: $(O)/.version
+CFLAGS_version = -DSTRATOVIRT_VERSION='"$(VERSION)"' -DSTRATOVIRT_COMMIT='"$(COMMIT)"'
+
+FORCE:
+
+# --- unit tests: every tests/unit/test_*.c is a program of its own ------------
+
+UNIT_SRC := $(wildcard tests/unit/test_*.c)
+UNIT     := $(UNIT_SRC:tests/unit/%.c=$(O)/unit/%)
+UNIT_LIB := $(O)/unit/stratovirt.a
+
+$(UNIT_LIB): $(OBJ)
+	@mkdir -p $(@D)
+	$(call quiet,AR,$@)rm -f $@ && ar rcs $@ $^
+
+$(O)/unit/%: $(O)/obj/tests/unit/%.o $(UNIT_LIB)
+	@mkdir -p $(@D)
+	$(call quiet,LINK,$@)$(CC) $(LDFLAGS_ALL) -o $@ $< $(UNIT_LIB) $(LDLIBS_ALL) $(shell $(PKG_CONFIG) --libs check)
+
+$(UNIT_SRC:%.c=$(O)/obj/%.o): CPPFLAGS_ALL += -Itests/unit -Isrc
+.SECONDARY: $(UNIT_SRC:%.c=$(O)/obj/%.o)
+
+unit-build: $(UNIT)
+
+# --- bare-metal guests -----------------------------------------------------------
+
+-include tests/guest/build.mk
+
+# --- test rings and the demo ------------------------------------------------------
+
+check:
+	@tests/tools/check
+
+demo:
+	@tests/tools/install-deps demo
+	@$(MAKE) --no-print-directory all
+	@tests/demo/run
+
+install: $(BIN)
+	$(INSTALL) -D -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/bin/stratovirt
+
+clean:
+	rm -rf build
+
+format:
+	clang-format -i $(shell git ls-files '*.c' '*.h')
+
+.PHONY: all check demo install clean format unit-build FORCE
+
+-include $(OBJ:.o=.d) $(MAIN:.o=.d) $(UNIT_SRC:%.c=$(O)/obj/%.d)

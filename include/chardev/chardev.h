@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Character back ends: stdio, file, pty, unix and TCP sockets, null. Each has one user (a serial port, a console
+ * port, a monitor). The back end lives on the main loop; output is buffered up to a fixed bound and a full buffer
+ * is told to the caller (back-pressure), input is offered only as far as the user has room.
+ */
+#ifndef CHARDEV_CHARDEV_H
+#define CHARDEV_CHARDEV_H
+
+#include "config/property.h"
+#include "util/loop.h"
+
+struct chardev;
+
+enum chardev_event {
+	CHARDEV_OPENED, /* a peer is there: connected, or always so */
+	CHARDEV_CLOSED, /* the peer went; a server waits for the next one, a client reconnects if asked to */
+};
+
+/* The user's side. All handlers run on the main loop's thread and may call the functions below. */
+struct chardev_user {
+	/* How many bytes receive() would take now; 0 pauses input until chardev_accept_input(). */
+	size_t (*can_receive)(struct chardev_user *user);
+	void (*receive)(struct chardev_user *user, const uint8_t *data, size_t len);
+	void (*event)(struct chardev_user *user, enum chardev_event event); /* NULL = not interested */
+	void (*writable)(struct chardev_user *user); /* room again after a short chardev_write(); NULL allowed */
+};
+
+/*
+ * Makes the back end that @opts describe ("backend", "id" and the kind's properties) and adds it to @scope under
+ * LINK_CHARDEV. Errors name the option.
+ */
+int __must_check chardev_new(const struct opts *opts, struct loop *loop, struct link_scope *scope,
+			     struct chardev **ret, struct error **errp);
+/* Flushes what can be written at once, restores the terminal, removes a socket file it made. */
+void chardev_free(struct chardev *chr);
+
+const char *chardev_id(const struct chardev *chr);
+/* As query-chardev shows it: "pty:/dev/pts/3", "stdio", "unix:/run/x,server=on". Valid until freed. */
+const char *chardev_filename(const struct chardev *chr);
+
+/* One user at a time: -EBUSY with the id. The user gets CHARDEV_OPENED at once when a peer is there. */
+int __must_check chardev_attach(struct chardev *chr, struct chardev_user *user, struct error **errp);
+void chardev_detach(struct chardev *chr);
+
+/*
+ * Takes up to @len bytes and returns how many were taken. Fewer than @len: the buffer is full and writable()
+ * will be called. Without a peer (no client, no reader of a pty) everything is taken and dropped. Any thread.
+ */
+size_t chardev_write(struct chardev *chr, const void *data, size_t len);
+
+/* The user has room again. Any thread. */
+void chardev_accept_input(struct chardev *chr);
+
+/* Ctrl-A X on a terminal: calls @quit on the main thread. Ctrl-A H prints help, Ctrl-A A sends Ctrl-A. */
+void chardev_set_quit_handler(void (*quit)(void *opaque), void *opaque);
+
+/* Puts the terminal back as it was; async-signal-safe, harmless when nothing was changed. For every exit path. */
+void chardev_restore_terminal(void);
+
+void chardev_help(FILE *out);
+
+#endif

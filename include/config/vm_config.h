@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The neutral description of a VM: what every front end (command line, old dialect, JSON) produces and the
+ * machine room builds. Values that only one room understands stay struct opts and are checked against that
+ * room's property table when the VM is built. Owned by main; not changed after the front end is done.
+ */
+#ifndef CONFIG_VM_CONFIG_H
+#define CONFIG_VM_CONFIG_H
+
+#include "config/opts.h"
+#include "config/property.h"
+
+struct cpu_topology { /* -smp; defaults worked out by vm_config_finish() */
+	uint32_t cpus, maxcpus;
+	uint32_t sockets, dies, clusters, cores, threads;
+};
+
+struct vm_config {
+	struct opts *machine; /* -machine: "type" and the class's own properties; never NULL */
+	char *accel;          /* "kvm" (default), "kvm:tcg", "test" */
+	struct opts *cpu;     /* -cpu: implied key "model"; NULL = host */
+	struct cpu_topology smp;
+	uint64_t memory_size; /* bytes */
+	char *mem_path;       /* -mem-path, or NULL */
+	bool mem_prealloc;
+
+	char *kernel, *initrd, *append; /* NULL when not given */
+
+	char *name; /* 1–255 bytes or NULL */
+	bool has_uuid;
+	uint8_t uuid[16];
+
+	bool log_to_file; /* -D given */
+	char *log_path;   /* -D FILE, or NULL = stderr */
+	char *pidfile;
+	bool daemonize;
+	bool start_paused; /* -S */
+	bool no_reboot, no_shutdown;
+	bool disable_seccomp;
+
+	struct list drives, devices, netdevs, chardevs, objects, serials; /* struct opts */
+};
+
+void vm_config_init(struct vm_config *config);
+void vm_config_release(struct vm_config *config);
+
+/* Limits of the documentation. */
+#define VM_CPUS_MAX 254
+#define VM_MEMORY_MIN (128 * MIB)
+#define VM_MEMORY_MAX (512 * GIB)
+#define VM_MEMORY_DEFAULT (256 * MIB)
+#define VM_ID_MAX 255
+#define VM_PATH_MAX 4095
+#define VM_IOTHREADS_MAX 8
+
+/* What the command line asks for besides, or instead of, a VM. */
+enum cmdline_action {
+	CMDLINE_RUN,
+	CMDLINE_HELP,         /* -h: cmdline_help() */
+	CMDLINE_VERSION,      /* -V */
+	CMDLINE_DEVICE_HELP,  /* -device help / -device NAME,help: help_topic is NULL / NAME */
+	CMDLINE_MACHINE_HELP, /* -machine help / -machine NAME,help */
+	CMDLINE_OBJECT_HELP,
+	CMDLINE_CHARDEV_HELP,
+	CMDLINE_DRIVE_HELP, /* -drive help */
+};
+
+/*
+ * Parses the command line into @config (initialised by the caller). On failure the error names the option.
+ * @help_topic: set (caller frees) for the *_HELP actions.
+ */
+int __must_check cmdline_parse(int argc, char **argv, struct vm_config *config,
+			       enum cmdline_action *action, char **help_topic, struct error **errp);
+void cmdline_help(FILE *out);
+
+#endif

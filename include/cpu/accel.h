@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The accelerator: what runs the vCPUs and owns the interrupt controller and the guest's memory slots.
+ * KVM today; the test accelerator is a second table of the same operations. One a VM; made on the main thread.
+ */
+#ifndef CPU_ACCEL_H
+#define CPU_ACCEL_H
+
+#include "memory/space.h"
+#include "util/error.h"
+
+struct accel;
+
+struct accel_ioeventfd {
+	enum io_kind kind;
+	uint64_t addr;
+	uint32_t len;      /* 0 (any), 1, 2, 4, 8 */
+	bool datamatch;
+	uint64_t data;
+	int fd;
+};
+
+struct msi_message {
+	uint64_t address;
+	uint32_t data;
+};
+
+struct accel_ops {
+	const char *name;
+	/* Gives the guest every RAM region of its space. */
+	int (*map_ram)(struct accel *accel, struct error **errp);
+	int (*ioeventfd)(struct accel *accel, const struct accel_ioeventfd *ioevent, bool assign);
+	/* Level of an interrupt line. */
+	int (*irq_line)(struct accel *accel, uint32_t gsi, bool level);
+	/* Writing @fd pulses @gsi; with @resample_fd >= 0 the line is level-triggered and an EOI signals that fd. */
+	int (*irqfd)(struct accel *accel, uint32_t gsi, int fd, int resample_fd, bool assign);
+	int (*signal_msi)(struct accel *accel, const struct msi_message *msg);
+	/* A GSI whose irqfd sends @msg (KVM_SET_GSI_ROUTING). route: GSI >= 0 or -errno. */
+	int (*msi_route_add)(struct accel *accel, const struct msi_message *msg);
+	int (*msi_route_update)(struct accel *accel, int gsi, const struct msi_message *msg);
+	void (*msi_route_del)(struct accel *accel, int gsi);
+	void (*free)(struct accel *accel);
+};
+
+struct accel {
+	const struct accel_ops *ops;
+	struct mem_space *space; /* not owned */
+	int vm_fd;               /* KVM; -1 for others */
+	unsigned int max_vcpus;
+};
+
+/*
+ * Opens /dev/kvm, creates the VM and the in-kernel interrupt controllers (x86_64: PIC, IOAPIC, PIT, identity map and
+ * TSS at 0xFEF0C000; the irqchip is created here, before any vCPU). The error says what to do
+ * when /dev/kvm is missing or not permitted.
+ */
+int __must_check accel_kvm_new(struct mem_space *space, struct accel **ret, struct error **errp);
+void accel_free(struct accel *accel); /* NULL allowed; vCPUs are gone already */
+
+#endif

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The device core (DESIGN §3). A device is one "static const struct device_class" with its property table, in the
+ * device's own file, named in the registry of the machine room. "-device", JSON and device_add all come through
+ * device_create(), which finds the class, applies the properties and realizes the device.
+ *
+ * Creation, removal, reset and quiescing happen on the main thread while no vCPU runs, or, for hot-plug, while the
+ * guest cannot yet (or no longer) reach the device. Register handlers run on vCPU threads and take the
+ * device's own lock.
+ */
+#ifndef DEVICES_DEVICE_H
+#define DEVICES_DEVICE_H
+
+#include "config/property.h"
+#include "cpu/accel.h"
+#include "interrupt/irq.h"
+#include "memory/space.h"
+#include "util/loop.h"
+
+struct device;
+struct platform;
+
+enum device_bus {
+	DEVICE_BUS_SYSTEM, /* placed by the machine at an address of its own (ISA ports, RTC, GED) */
+	DEVICE_BUS_MMIO,   /* a virtio-mmio slot of the machine */
+	DEVICE_BUS_PCI,
+};
+
+struct device_class {
+	const char *name;    /* QEMU's and StratoVirt's name: "virtio-blk-device" */
+	const char *summary; /* one line for "-device help" */
+	enum device_bus bus;
+	bool internal;       /* made by the machine only, not by -device */
+	size_t instance_size; /* of the struct that begins with struct device; zero-initialised */
+	const struct property *props; /* fields of the instance; NULL = none */
+	const void *data;    /* for the layer between: the virtio device's operations */
+
+	/* Attaches back ends, maps registers, takes interrupt lines. On failure it undoes what it did. */
+	int (*realize)(struct device *dev, struct error **errp);
+	/* Undoes realize; outstanding requests are waited for or cancelled. */
+	void (*unrealize)(struct device *dev);
+	/* Power-on state; outstanding requests are waited for or cancelled. NULL = stateless. */
+	void (*reset)(struct device *dev);
+	/* Stop touching guest memory and back ends, and go on again: "stop" and "cont". NULL = only vCPUs drive it. */
+	void (*quiesce)(struct device *dev);
+	void (*resume)(struct device *dev);
+};
+
+struct device {
+	const struct device_class *class;
+	char *id; /* never NULL: given, or "<class>-<n>" */
+	struct platform *platform;
+	struct list node; /* in platform->devices */
+};
+
+/* What the guest asks of the machine. */
+enum guest_request {
+	GUEST_RESET,
+	GUEST_POWEROFF,
+	GUEST_PANICKED,
+	GUEST_EXIT, /* debug-exit device: end with @status */
+};
+
+struct mmio_slot {
+	gpa_t base;
+	uint64_t size;
+	uint32_t gsi;
+};
+
+/* What devices may use of their machine. Owned by the machine. */
+struct platform {
+	struct mem_space *space;
+	struct accel *accel;
+	struct loop *main_loop;
+	struct link_scope *links;
+	const struct device_class *const *classes; /* the registry, NULL-terminated */
+	struct list devices;                       /* struct device, in order of creation */
+
+	/* Any thread; returns at once, carried out on the main thread. @reason: static text for the log. */
+	void (*request)(struct platform *platform, enum guest_request what, int status, const char *reason);
+	/* A virtio-mmio slot with its interrupt. NULL where the machine has none. Main thread. */
+	int (*mmio_slot_take)(struct platform *platform, struct mmio_slot *slot, struct error **errp);
+	void (*mmio_slot_release)(struct platform *platform, const struct mmio_slot *slot);
+};
+
+const struct device_class *device_class_find(const struct platform *platform, const char *name);
+
+/*
+ * Makes the device that @opts ("driver", "id", properties) describes. Errors name the option. The id must be unique;
+ * one without an id gets one. @by_user: refuse internal classes.
+ */
+int __must_check device_create(struct platform *platform, const struct opts *opts, bool by_user,
+			       struct device **ret, struct error **errp);
+/* As device_create() for the machine's own devices: @props = "chardev=serial0,irq=4" or NULL. */
+int __must_check device_create_internal(struct platform *platform, const char *name, const char *id,
+					const char *props, struct device **ret, struct error **errp);
+void device_destroy(struct device *dev);
+struct device *device_find(const struct platform *platform, const char *id);
+
+/* All devices: reset in order of creation, destroyed in reverse order. */
+void devices_reset(struct platform *platform);
+void devices_quiesce(struct platform *platform);
+void devices_resume(struct platform *platform);
+void devices_destroy(struct platform *platform);
+
+/* "-device help" and "-device NAME,help" (-ENOENT with the nearest name). */
+void device_help(const struct device_class *const *classes, FILE *out);
+int __must_check device_class_help(const struct device_class *const *classes, const char *name, FILE *out,
+				   struct error **errp);
+
+#endif

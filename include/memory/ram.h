@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * RAM back ends: where the guest's bytes live on the host. Anonymous memory, memfd, a file or hugetlbfs;
+ * -mem-path, -object memory-backend-{ram,memfd,file}. Made and freed on the main thread.
+ */
+#ifndef MEMORY_RAM_H
+#define MEMORY_RAM_H
+
+#include "config/property.h"
+#include "util/error.h"
+
+enum ram_kind { RAM_ANONYMOUS, RAM_MEMFD, RAM_FILE };
+
+struct ram_config {
+	int kind;          /* enum ram_kind */
+	uint64_t size;     /* bytes, a multiple of 4 KiB (of the page size when huge pages are used) */
+	char *path;        /* RAM_FILE: a file (created if absent) or a directory (an unlinked file in it) */
+	bool share;        /* MAP_SHARED */
+	bool prealloc;     /* touch every page before the guest starts */
+	uint32_t prealloc_threads; /* 0: as many as CPUs, at most 16 */
+	bool dump;         /* false: MADV_DONTDUMP */
+	uint64_t hugetlbsize; /* memfd: 0 none, 2 MiB or 1 GiB pages */
+};
+
+extern const struct property ram_memory_backend_ram_props[];   /* on struct ram_config */
+extern const struct property ram_memory_backend_memfd_props[];
+extern const struct property ram_memory_backend_file_props[];
+
+struct ram_backend {
+	uint8_t *host;      /* mapping of size bytes; page aligned (2 MiB aligned when size ≥ 2 MiB) */
+	uint64_t size;
+	uint64_t page_size; /* of the backing */
+	int fd;             /* -1 for anonymous memory */
+	bool shared;
+};
+
+/* Errors say which backing, how much was asked for and what is free (huge pages). */
+int __must_check ram_backend_new(const struct ram_config *config, struct ram_backend **ret,
+				 struct error **errp);
+void ram_backend_free(struct ram_backend *ram); /* NULL allowed */
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The event loop: file descriptors (epoll), timers and deferred calls. One thread runs a loop;
+ * that thread is the "home" of everything registered with it.
+ *
+ * Unless said otherwise a function may be called only on the loop's own thread, or before the loop runs.
+ * Callbacks run on the loop's thread and may add, change and remove any source, their own included.
+ */
+#ifndef UTIL_LOOP_H
+#define UTIL_LOOP_H
+
+#include <sys/epoll.h>
+
+#include "util/error.h"
+#include "util/list.h"
+
+struct loop;
+
+/* @name is copied; it is what query-iothreads and the thread list show. */
+struct loop *loop_new(const char *name, struct error **errp);
+void loop_free(struct loop *loop); /* the loop must not be running; NULL allowed */
+
+/* Runs until loop_stop(). */
+void loop_run(struct loop *loop);
+void loop_stop(struct loop *loop); /* any thread, async-signal-safe */
+
+const char *loop_name(const struct loop *loop);
+bool loop_is_current(const struct loop *loop); /* any thread: does the caller run this loop? */
+
+/* A watched file descriptor; embedded in its owner. */
+struct loop_fd {
+	int fd;
+	uint32_t events; /* EPOLLIN, EPOLLOUT, …; level-triggered */
+	void (*handler)(struct loop_fd *lfd, uint32_t events);
+	struct loop *loop; /* set by loop_fd_add(), NULL when not registered */
+	struct list node;  /* private */
+};
+
+/* @lfd must have fd, events and handler set. -errno from epoll_ctl() (EPERM: a regular file). */
+int __must_check loop_fd_add(struct loop *loop, struct loop_fd *lfd);
+int loop_fd_set_events(struct loop_fd *lfd, uint32_t events);
+void loop_fd_del(struct loop_fd *lfd); /* harmless when not registered; does not close fd */
+
+/* A one-shot timer on CLOCK_MONOTONIC as read by clock_now_ns(). */
+struct loop_timer {
+	struct loop *loop;
+	void (*handler)(struct loop_timer *timer);
+	int64_t deadline_ns; /* private: 0 when not armed */
+	struct list node;    /* private */
+};
+
+void loop_timer_init(struct loop_timer *timer, struct loop *loop, void (*handler)(struct loop_timer *));
+void loop_timer_set(struct loop_timer *timer, int64_t deadline_ns); /* absolute; re-arms */
+void loop_timer_cancel(struct loop_timer *timer);
+
+/* Work handed to a loop from any thread. Scheduling it again before it ran is a no-op. */
+struct loop_call {
+	void (*handler)(struct loop_call *call);
+	struct loop *loop;
+	bool pending;     /* private, under the loop's lock */
+	struct list node; /* private */
+};
+
+void loop_call_init(struct loop_call *call, struct loop *loop, void (*handler)(struct loop_call *));
+void loop_call_schedule(struct loop_call *call); /* any thread */
+void loop_call_cancel(struct loop_call *call);   /* loop's thread */
+
+/*
+ * Runs fn(opaque) on the loop's thread and waits for it; directly when the caller is that thread or the
+ * loop is not running. Any thread that holds no lock that the loop's handlers take.
+ */
+void loop_run_sync(struct loop *loop, void (*fn)(void *opaque), void *opaque);
+
+/* Nanoseconds of CLOCK_MONOTONIC. Every device timer uses it, so that a test clock can replace it. */
+int64_t clock_now_ns(void);
+
+/*
+ * An iothread: a loop with its own thread (DESIGN §4). Created by "-object iothread,id=…".
+ * iothread_free() stops and joins it.
+ */
+struct iothread;
+struct iothread *iothread_new(const char *id, struct error **errp);
+void iothread_free(struct iothread *iothread);
+struct loop *iothread_loop(struct iothread *iothread);
+int iothread_tid(struct iothread *iothread);
+
+#endif
