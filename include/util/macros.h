@@ -18,17 +18,15 @@
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
-#define MIN(a, b)                      \
-	({                             \
-		__typeof__(a) _a = (a); \
-		__typeof__(b) _b = (b); \
-		_a < _b ? _a : _b;     \
-	})
-#define MAX(a, b)                      \
-	({                             \
-		__typeof__(a) _a = (a); \
-		__typeof__(b) _b = (b); \
-		_a > _b ? _a : _b;     \
+/* Each argument is evaluated once; the counter keeps nested uses from shadowing each other. */
+#define MIN(a, b) MACRO_PICK(a, b, <, __COUNTER__)
+#define MAX(a, b) MACRO_PICK(a, b, >, __COUNTER__)
+#define MACRO_PICK(a, b, op, n) MACRO_PICK_(a, b, op, n)
+#define MACRO_PICK_(a, b, op, n)                        \
+	({                                              \
+		__typeof__(a) _a##n = (a);              \
+		__typeof__(b) _b##n = (b);              \
+		_a##n op _b##n ? _a##n : _b##n;         \
 	})
 
 /* @align must be a power of two. */

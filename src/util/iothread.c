@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "util/loop.h"
+#include "util/thread.h"
+
+struct iothread {
+	struct loop *loop;
+	pthread_t thread;
+	int tid; /* written by the thread before started is posted, then constant */
+	sem_t started;
+	struct loop_call start;
+};
+
+/* The first thing the loop does: from here on it counts as running, so loop_run_sync() goes to it.
+ */
+static void iothread_started(struct loop_call *call)
+{
+	struct iothread *iothread = container_of(call, struct iothread, start);
+
+	iothread->tid = gettid();
+	sem_post(&iothread->started);
+}
+
+static void *iothread_main(void *opaque)
+{
+	struct iothread *iothread = opaque;
+
+	loop_run(iothread->loop);
+	return NULL;
+}
+
+struct iothread *iothread_new(const char *id, struct error **errp)
+{
+	struct iothread *iothread = calloc(1, sizeof(*iothread));
+
+	if (!iothread)
+		return error_set(errp, -ENOMEM, "iothread '%s': out of memory", id), NULL;
+	iothread->loop = loop_new(id, errp);
+	if (!iothread->loop) {
+		free(iothread);
+		return NULL;
+	}
+	sem_init(&iothread->started, 0, 0);
+	loop_call_init(&iothread->start, iothread->loop, iothread_started);
+	loop_call_schedule(&iothread->start);
+	if (thread_start(&iothread->thread, id, iothread_main, iothread, errp)) {
+		sem_destroy(&iothread->started);
+		loop_free(iothread->loop);
+		free(iothread);
+		return NULL;
+	}
+	while (sem_wait(&iothread->started) < 0)
+		; /* EINTR */
+	return iothread;
+}
+
+void iothread_free(struct iothread *iothread)
+{
+	if (!iothread)
+		return;
+	loop_stop(iothread->loop);
+	pthread_join(iothread->thread, NULL);
+	sem_destroy(&iothread->started);
+	loop_free(iothread->loop);
+	free(iothread);
+}
+
+struct loop *iothread_loop(struct iothread *iothread)
+{
+	return iothread->loop;
+}
+
+int iothread_tid(struct iothread *iothread)
+{
+	return iothread->tid;
+}

@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One iteration: wait in epoll, run the handlers of ready descriptors, then the timers that are
+ * due, then the deferred calls. What other threads may touch (the calls) is under the lock; all the
+ * rest belongs to the loop's thread.
+ *
+ * Removal from inside a handler is safe because nothing keeps a pointer to a source across a
+ * handler: timers and calls are popped one at a time from lists that a removal unlinks them from,
+ * and loop_fd_del() strikes the descriptor out of the batch that epoll returned.
+ */
+#include "util/loop.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "util/fd.h"
+
+#define LOG_MODULE "loop"
+#include "util/log.h"
+
+#define BATCH 64
+
+struct loop {
+	char *name;
+	int epoll_fd;
+	struct loop_fd wake; /* an eventfd: another thread has scheduled a call or wants a stop */
+	_Atomic bool stop;
+
+	/* the loop's thread */
+	struct list fds;
+	struct list timers; /* by deadline, equal ones in the order they were set */
+	struct epoll_event batch[BATCH];
+	int batch_len; /* entries of the batch in dispatch, 0 outside of it */
+
+	pthread_mutex_t lock;
+	pthread_cond_t sync_done;
+	struct list calls; /* under lock: struct loop_call, pending */
+	bool running;	   /* under lock */
+};
+
+/* A call with somebody waiting for it. On the waiter's stack. */
+struct sync_call {
+	struct loop_call call;
+	void (*fn)(void *opaque);
+	void *opaque;
+	bool done; /* under the loop's lock */
+};
+
+static __thread struct loop *current_loop;
+
+static void wake_handler(struct loop_fd *lfd, uint32_t events)
+{
+	(void)events;
+	eventfd_consume(lfd->fd);
+}
+
+struct loop *loop_new(const char *name, struct error **errp)
+{
+	struct loop *loop = calloc(1, sizeof(*loop));
+	int ret;
+
+	if (!loop)
+		return error_set(errp, -ENOMEM, "event loop '%s': out of memory", name), NULL;
+	list_init(&loop->fds);
+	list_init(&loop->timers);
+	list_init(&loop->calls);
+	pthread_mutex_init(&loop->lock, NULL);
+	pthread_cond_init(&loop->sync_done, NULL);
+	loop->wake.fd = -1;
+	loop->epoll_fd = -1;
+	loop->name = strdup(name);
+	if (!loop->name) {
+		ret = -ENOMEM;
+		goto fail;
+	}
+	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (loop->epoll_fd < 0) {
+		ret = -errno;
+		goto fail;
+	}
+	ret = eventfd_new();
+	if (ret < 0)
+		goto fail;
+	loop->wake.fd = ret;
+	loop->wake.events = EPOLLIN;
+	loop->wake.handler = wake_handler;
+	ret = loop_fd_add(loop, &loop->wake);
+	if (ret)
+		goto fail;
+	return loop;
+
+fail:
+	error_set_errno(errp, ret, "event loop '%s'", name);
+	loop_free(loop);
+	return NULL;
+}
+
+void loop_free(struct loop *loop)
+{
+	struct loop_call *call, *next_call;
+	struct loop_timer *timer, *next_timer;
+	struct loop_fd *lfd, *next_lfd;
+
+	if (!loop)
+		return;
+	/* Leave what is still registered as if it had been removed: its owner may outlive the loop.
+	 */
+	list_for_each_safe(lfd, next_lfd, &loop->fds, node)
+		loop_fd_del(lfd);
+	list_for_each_safe(timer, next_timer, &loop->timers, node)
+		loop_timer_cancel(timer);
+	list_for_each_safe(call, next_call, &loop->calls, node)
+		loop_call_cancel(call);
+	fd_close(&loop->wake.fd);
+	fd_close(&loop->epoll_fd);
+	pthread_cond_destroy(&loop->sync_done);
+	pthread_mutex_destroy(&loop->lock);
+	free(loop->name);
+	free(loop);
+}
+
+const char *loop_name(const struct loop *loop)
+{
+	return loop->name;
+}
+
+bool loop_is_current(const struct loop *loop)
+{
+	return current_loop == loop;
+}
+
+void loop_stop(struct loop *loop)
+{
+	atomic_store(&loop->stop, true);
+	eventfd_signal(loop->wake.fd);
+}
+
+/* --- Descriptors --- */
+
+int loop_fd_add(struct loop *loop, struct loop_fd *lfd)
+{
+	struct epoll_event event = { .events = lfd->events, .data.ptr = lfd };
+
+	/* Without wanted events it stays out of epoll, which reports EPOLLHUP and EPOLLERR even
+	 * then. */
+	if (lfd->events && epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, lfd->fd, &event) < 0)
+		return -errno;
+	lfd->loop = loop;
+	list_add_tail(&loop->fds, &lfd->node);
+	return 0;
+}
+
+int loop_fd_set_events(struct loop_fd *lfd, uint32_t events)
+{
+	struct epoll_event event = { .events = events, .data.ptr = lfd };
+	int op = EPOLL_CTL_MOD;
+
+	if (!lfd->loop || events == lfd->events) {
+		lfd->events = events;
+		return 0;
+	}
+	if (!lfd->events)
+		op = EPOLL_CTL_ADD;
+	else if (!events)
+		op = EPOLL_CTL_DEL;
+	if (epoll_ctl(lfd->loop->epoll_fd, op, lfd->fd, &event) < 0)
+		return -errno;
+	lfd->events = events;
+	return 0;
+}
+
+void loop_fd_del(struct loop_fd *lfd)
+{
+	struct loop *loop = lfd->loop;
+
+	if (!loop)
+		return;
+	if (lfd->events)
+		epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, lfd->fd, NULL);
+	for (int i = 0; i < loop->batch_len; i++) {
+		if (loop->batch[i].data.ptr == lfd)
+			loop->batch[i].data.ptr = NULL;
+	}
+	list_del(&lfd->node);
+	lfd->loop = NULL;
+}
+
+static void dispatch_fds(struct loop *loop, int count)
+{
+	loop->batch_len = count;
+	for (int i = 0; i < count; i++) {
+		struct loop_fd *lfd = loop->batch[i].data.ptr;
+		uint32_t events;
+
+		if (!lfd)
+			continue; /* removed by a handler before it */
+		/* A handler before it may have changed what this one wants. */
+		events = loop->batch[i].events & (lfd->events | EPOLLERR | EPOLLHUP);
+		if (lfd->events && events)
+			lfd->handler(lfd, events);
+	}
+	loop->batch_len = 0;
+}
+
+/* --- Timers --- */
+
+void loop_timer_init(struct loop_timer *timer, struct loop *loop,
+		     void (*handler)(struct loop_timer *))
+{
+	timer->loop = loop;
+	timer->handler = handler;
+	timer->deadline_ns = 0;
+	list_init(&timer->node);
+}
+
+void loop_timer_set(struct loop_timer *timer, int64_t deadline_ns)
+{
+	struct list *head = &timer->loop->timers, *after;
+
+	list_del(&timer->node);
+	timer->deadline_ns = MAX(deadline_ns, (int64_t)1);
+	/* From the back: most timers are set further away than those that wait already. */
+	for (after = head->prev; after != head; after = after->prev) {
+		if (list_entry(after, struct loop_timer, node)->deadline_ns <= timer->deadline_ns)
+			break;
+	}
+	list_add_tail(after->next, &timer->node); /* before the one behind @after */
+}
+
+void loop_timer_cancel(struct loop_timer *timer)
+{
+	if (!timer->deadline_ns)
+		return;
+	timer->deadline_ns = 0;
+	list_del(&timer->node);
+}
+
+static void run_timers(struct loop *loop)
+{
+	struct list due, *node;
+	int64_t now;
+
+	if (list_empty(&loop->timers))
+		return;
+	now = clock_now_ns();
+	/* Set the due ones aside first: a handler that arms its timer for the past waits for the
+	 * next round. */
+	list_init(&due);
+	while ((node = list_first(&loop->timers))) {
+		if (list_entry(node, struct loop_timer, node)->deadline_ns > now)
+			break;
+		list_del(node);
+		list_add_tail(&due, node);
+	}
+	while ((node = list_first(&due))) {
+		struct loop_timer *timer = list_entry(node, struct loop_timer, node);
+
+		list_del(node);
+		timer->deadline_ns = 0;
+		timer->handler(timer);
+	}
+}
+
+/* --- Deferred calls --- */
+
+void loop_call_init(struct loop_call *call, struct loop *loop, void (*handler)(struct loop_call *))
+{
+	call->handler = handler;
+	call->loop = loop;
+	call->pending = false;
+	list_init(&call->node);
+}
+
+static void call_schedule_locked(struct loop_call *call)
+{
+	struct loop *loop = call->loop;
+	bool wake = list_empty(&loop->calls) && current_loop != loop;
+
+	if (call->pending)
+		return;
+	call->pending = true;
+	list_add_tail(&loop->calls, &call->node);
+	if (wake) /* under the lock: afterwards the call, and its loop with it, may be gone */
+		eventfd_signal(loop->wake.fd);
+}
+
+void loop_call_schedule(struct loop_call *call)
+{
+	struct loop *loop = call->loop;
+
+	pthread_mutex_lock(&loop->lock);
+	call_schedule_locked(call);
+	pthread_mutex_unlock(&loop->lock);
+}
+
+void loop_call_cancel(struct loop_call *call)
+{
+	pthread_mutex_lock(&call->loop->lock);
+	if (call->pending) {
+		call->pending = false;
+		list_del(&call->node);
+	}
+	pthread_mutex_unlock(&call->loop->lock);
+}
+
+static void run_calls(struct loop *loop)
+{
+	struct list todo, *node;
+
+	list_init(&todo);
+	pthread_mutex_lock(&loop->lock);
+	/* Only those that are here now: one that schedules itself again must not starve the
+	 * descriptors. */
+	while ((node = list_first(&loop->calls))) {
+		list_del(node);
+		list_add_tail(&todo, node);
+	}
+	while ((node = list_first(&todo))) {
+		struct loop_call *call = list_entry(node, struct loop_call, node);
+
+		list_del(node);
+		call->pending = false;
+		pthread_mutex_unlock(&loop->lock);
+		call->handler(call);
+		pthread_mutex_lock(&loop->lock);
+	}
+	pthread_mutex_unlock(&loop->lock);
+}
+
+static void sync_handler(struct loop_call *call)
+{
+	struct sync_call *sync = container_of(call, struct sync_call, call);
+	struct loop *loop = call->loop;
+
+	sync->fn(sync->opaque);
+	pthread_mutex_lock(&loop->lock);
+	sync->done = true;
+	pthread_cond_broadcast(&loop->sync_done);
+	pthread_mutex_unlock(&loop->lock);
+}
+
+void loop_run_sync(struct loop *loop, void (*fn)(void *opaque), void *opaque)
+{
+	struct sync_call sync = { .fn = fn, .opaque = opaque };
+
+	if (loop_is_current(loop)) {
+		fn(opaque);
+		return;
+	}
+	loop_call_init(&sync.call, loop, sync_handler);
+	pthread_mutex_lock(&loop->lock);
+	if (!loop->running) {
+		pthread_mutex_unlock(&loop->lock);
+		fn(opaque);
+		return;
+	}
+	call_schedule_locked(&sync.call);
+	while (!sync.done)
+		pthread_cond_wait(&loop->sync_done, &loop->lock);
+	pthread_mutex_unlock(&loop->lock);
+}
+
+/* Leaves the running state; whoever waits in loop_run_sync() is served first. Other calls stay
+ * pending. */
+static void finish_sync_calls(struct loop *loop)
+{
+	struct loop_call *call;
+
+	pthread_mutex_lock(&loop->lock);
+again:
+	list_for_each(call, &loop->calls, node) {
+		if (call->handler != sync_handler)
+			continue;
+		list_del(&call->node);
+		call->pending = false;
+		pthread_mutex_unlock(&loop->lock);
+		call->handler(call);
+		pthread_mutex_lock(&loop->lock);
+		goto again;
+	}
+	loop->running = false;
+	pthread_mutex_unlock(&loop->lock);
+}
+
+/* --- The loop --- */
+
+/* How long to sleep: NULL for ever. */
+static struct timespec *wait_time(struct loop *loop, struct timespec *ts)
+{
+	struct list *first = list_first(&loop->timers);
+	int64_t ns = 0;
+	bool calls;
+
+	pthread_mutex_lock(&loop->lock);
+	calls = !list_empty(&loop->calls);
+	pthread_mutex_unlock(&loop->lock);
+	if (!calls) {
+		if (!first)
+			return NULL;
+		ns = list_entry(first, struct loop_timer, node)->deadline_ns - clock_now_ns();
+		ns = MAX(ns, (int64_t)0);
+	}
+	ts->tv_sec = ns / NSEC_PER_SEC;
+	ts->tv_nsec = ns % NSEC_PER_SEC;
+	return ts;
+}
+
+/* epoll_pwait2() needs Linux 5.11; before it timers are rounded up to milliseconds. */
+static int wait_events(struct loop *loop, const struct timespec *ts)
+{
+	static _Atomic bool no_pwait2;
+	int64_t ms = -1;
+
+	if (!atomic_load_explicit(&no_pwait2, memory_order_relaxed)) {
+		int n = epoll_pwait2(loop->epoll_fd, loop->batch, BATCH, ts, NULL);
+
+		if (n >= 0 || errno != ENOSYS)
+			return n;
+		atomic_store_explicit(&no_pwait2, true, memory_order_relaxed);
+	}
+	if (ts) {
+		ms = MIN((int64_t)ts->tv_sec, (int64_t)3600) * 1000;
+		ms += (ts->tv_nsec + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC;
+	}
+	return epoll_pwait(loop->epoll_fd, loop->batch, BATCH, (int)ms, NULL);
+}
+
+void loop_run(struct loop *loop)
+{
+	struct loop *outer = current_loop;
+
+	pthread_mutex_lock(&loop->lock);
+	loop->running = true;
+	pthread_mutex_unlock(&loop->lock);
+	current_loop = loop;
+
+	while (!atomic_load(&loop->stop)) {
+		struct timespec ts;
+		int n = wait_events(loop, wait_time(loop, &ts));
+
+		if (n < 0 && errno != EINTR) {
+			log_error("event loop '%s': epoll: %s", loop->name, strerror(errno));
+			break;
+		}
+		dispatch_fds(loop, MAX(n, 0));
+		run_timers(loop);
+		run_calls(loop);
+	}
+
+	finish_sync_calls(loop);
+	current_loop = outer;
+	/* A stop that came before the run counts too, so it is taken back only now. */
+	atomic_store(&loop->stop, false);
+}
