@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MulanPSL-2.0 OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0 OR Apache-2.0
 /*
  * The table of tests, the choice among them by "test=NAME" on the command line, and the result:
  * the guest leaves through the debug-exit port, with exit status 33 when all held, 35 when not.
@@ -11,6 +11,27 @@
 
 static const struct guest_test tests[] = {
 	{ "hello", test_hello },
+	{ "ports", test_ports },
+	{ "rtc", test_rtc },
+	{ "mmio", test_mmio },
+	{ "fpu", test_fpu },
+	{ "irq", test_irq },
+	{ "timer", test_timer },
+	{ "smp", test_smp },
+	{ "cpuid", test_cpuid },
+	{ "rng", test_rng },
+	{ "blk", test_blk },
+	{ "blk-ro", test_blk_ro },
+	{ "blk-mq", test_blk_mq },
+	{ "blk-bench", test_blk_bench },
+	{ "hostile-chains", test_hostile_chains },
+	{ "hostile-rings", test_hostile_rings },
+	{ "hostile-registers", test_hostile_registers },
+	{ "hostile-race", test_hostile_race },
+	{ "triple", test_triple },
+	{ "reset", test_reset },
+	{ "error", test_error },
+	{ "spin", test_spin },
 };
 
 extern char bss_start[], bss_end[];

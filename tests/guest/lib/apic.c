@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MulanPSL-2.0 OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0 OR Apache-2.0
 /*
  * Local APIC and IOAPIC, through their memory-mapped registers.
  */
@@ -93,9 +93,9 @@ volatile u32 *irq_counter(u32 cpu, u8 vector)
 	return (volatile u32 *)(kstacks + cpu * KSTACK_SIZE) + vector;
 }
 
-bool irq_wait(u8 vector, u32 seen, u32 timeout_ms)
+bool irq_wait(u32 cpu, u8 vector, u32 seen, u32 timeout_ms)
 {
-	volatile u32 *counter = irq_counter(0, vector);
+	volatile u32 *counter = irq_counter(cpu, vector);
 	u64 deadline = deadline_ms(timeout_ms);
 
 	while (*counter == seen) {

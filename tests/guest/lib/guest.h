@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MulanPSL-2.0 OR Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0 OR Apache-2.0 */
 /*
  * The test guest's library: console, calls into ring 0, time, interrupts, CPUs.
  *
@@ -199,10 +199,10 @@ u32 ioapic_read(u32 reg);
 /* Interrupts with this vector that CPU number `cpu` took since the start. */
 volatile u32 *irq_counter(u32 cpu, u8 vector);
 /*
- * Sleeps in hlt until the boot CPU's counter of the vector differs from `seen`, or the time is up;
- * returns whether it differs. lapic_tick() must run, to notice that the time is up.
+ * Sleeps in hlt until this CPU's counter of the vector differs from `seen`, or the time is up;
+ * returns whether it differs. lapic_tick() must run on it, to notice that the time is up.
  */
-bool irq_wait(u8 vector, u32 seen, u32 timeout_ms);
+bool irq_wait(u32 cpu, u8 vector, u32 seen, u32 timeout_ms);
 
 /* ---- CPUs (smp.c) ---- */
 
@@ -211,6 +211,8 @@ bool irq_wait(u8 vector, u32 seen, u32 timeout_ms);
  * then sleeps with interrupts off. Returns how many arrived of `expected` within the time limit.
  */
 u32 smp_start(u32 expected, void (*fn)(u32 index));
+/* How many have arrived so far. */
+u32 smp_count(void);
 
 /* C side of start.S and trap.S */
 _Noreturn void guest_entry(u32 cpu);

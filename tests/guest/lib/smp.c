@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MulanPSL-2.0 OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0 OR Apache-2.0
 /*
  * Starting the other CPUs: INIT, then start-up IPIs, to all but self.
  */
@@ -67,5 +67,10 @@ u32 smp_start(u32 expected, void (*fn)(u32 index))
 	deadline = deadline_ms(5000);
 	while (smp_arrived < expected && !deadline_passed(deadline))
 		cpu_relax();
+	return smp_arrived;
+}
+
+u32 smp_count(void)
+{
 	return smp_arrived;
 }

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MulanPSL-2.0
+/*
+ * virtio-blk random reads at a fixed depth on one queue, as a Linux driver would lay them out:
+ * indirect descriptors, EVENT_IDX. Prints the figures; only wrong data fails.
+ *
+ * On the command line: depth= (32), bs= bytes (4096), ms= (1000), irq=1 to sleep for completions
+ * instead of polling.
+ */
+#include "tests.h"
+#include "lib/virtio.h"
+
+#define DEPTH_MAX 128
+
+static u64 random_state = 88172645463325252ull;
+
+static u64 random_next(void)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return random_state;
+}
+
+void test_blk_bench(void)
+{
+	struct virtio_dev *dev = virtio_get(VIRTIO_ID_BLK, 0);
+	u32 depth = cmdline_get_u64("depth", 32), bs = cmdline_get_u64("bs", 4096);
+	u32 ms = cmdline_get_u64("ms", 1000), sectors = bs / 512, i;
+	bool irq = cmdline_get_u64("irq", 0);
+	static struct blk_req reqs[DEPTH_MAX];
+	static u16 req_of_head[VIRTQ_MAX];
+	volatile u32 *irqs = irq_counter(0, dev->vector);
+	u64 blocks, start, end, now, us, done = 0, kicks = 0;
+	struct virtq_used_elem elem;
+	static struct virtq vq;
+	u32 idle[DEPTH_MAX], idle_count = depth, first_irqs;
+	u8 *data;
+
+	REQUIRE(depth && depth <= DEPTH_MAX && bs >= 512 && bs % 512 == 0, "bad depth= or bs=");
+	data = alloc((size_t)depth * bs, 4096);
+	blk_start(dev, &vq, FEATURE_INDIRECT_DESC | FEATURE_EVENT_IDX, 128);
+	blocks = blk_capacity(dev) / sectors;
+	for (i = 0; i < depth; i++)
+		idle[i] = i;
+	if (irq) {
+		lapic_tick(20000);
+		ioapic_route(dev->gsi, dev->vector);
+	}
+	first_irqs = *irqs;
+	start = now = rdtsc();
+	end = deadline_ms(ms);
+	while ((int64_t)(now - end) < 0 || idle_count < depth) {
+		u32 added = 0, seen = *irqs, kicked = vq.kicked;
+
+		/* After the time is up, only what is in flight is waited for. */
+		while (idle_count && (int64_t)(now - end) < 0) {
+			struct blk_req *req = &reqs[i = idle[--idle_count]];
+			struct seg segs[] = {
+				{ &req->header, 16 }, { data + (size_t)i * bs, bs },
+				{ (void *)&req->status, 1 },
+			};
+
+			req->header = (struct blk_header){
+				.type = BLK_T_IN, .sector = random_next() % blocks * sectors,
+			};
+			req->status = BLK_S_NONE;
+			req_of_head[virtq_add(&vq, segs, 1, 2, VIRTQ_ADD_INDIRECT)] = i;
+			added++;
+		}
+		if (added) {
+			virtq_kick(&vq);
+			kicks += kicked != vq.kicked;
+		}
+		if (irq) {
+			virtq_want_interrupt(&vq, true);
+			if (vq.used->idx == vq.last_used)
+				REQUIRE(irq_wait(0, dev->vector, seen, 5000) ||
+					vq.used->idx != vq.last_used, "no interrupt in 5 s");
+			write32(dev->base + VM_INTERRUPT_ACK, 1);
+			virtq_want_interrupt(&vq, false);
+		} else {
+			u64 limit = deadline_ms(5000);
+
+			while (vq.used->idx == vq.last_used)
+				REQUIRE(!deadline_passed(limit), "no completion in 5 s");
+		}
+		while (virtq_take(&vq, &elem)) {
+			u64 word;
+
+			i = req_of_head[elem.id];
+			idle[idle_count++] = i;
+			done++;
+			memcpy(&word, data + (size_t)i * bs + bs - 8, 8);
+			if (reqs[i].status != BLK_S_OK || elem.len != bs + 1)
+				REQUIRE(false, "sector %lu: status %u, used length %u",
+					reqs[i].header.sector, reqs[i].status, elem.len);
+			REQUIRE(word == reqs[i].header.sector + sectors - 1,
+				"sector %lu ends in %#lx", reqs[i].header.sector, word);
+		}
+		now = rdtsc();
+	}
+	us = tsc_to_us(now - start);
+	print("BENCH blk-randread depth=%u bs=%u irq=%u iops=%lu MBps=%lu batches=%lu interrupts=%u\n",
+	      depth, bs, irq, done * 1000000 / us, done * bs / us, kicks, *irqs - first_irqs);
+	CHECK(done >= depth);
+}
