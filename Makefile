@@ -131,6 +131,7 @@ unit-build: $(UNIT)
 # --- test rings and the demo ------------------------------------------------------
 
 check:
+	@tests/tools/install-deps check
 	@tests/tools/check
 
 demo:

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Back ends of the description: -object, -chardev, -drive and guest memory. Each is made by its own room, noted for
+ * destruction in reverse order, and found by devices through the link scope.
+ */
+#define LOG_MODULE "machine"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "block/drive.h"
+#include "chardev/chardev.h"
+#include "internal.h"
+#include "util/alloc.h"
+#include "util/log.h"
+#include "util/parse.h"
+#include "virtio/rng_backend.h"
+
+static void backend_note(struct machine *machine, void *object, void (*destroy)(void *))
+{
+	struct backend *backend = xcalloc(1, sizeof(*backend));
+
+	backend->object = object;
+	backend->destroy = destroy;
+	list_add_tail(&machine->backends, &backend->node);
+}
+
+void backends_destroy(struct machine *machine)
+{
+	while (!list_empty(&machine->backends)) {
+		struct backend *last = list_entry(machine->backends.prev, struct backend, node);
+
+		list_del(&last->node);
+		last->destroy(last->object);
+		free(last);
+	}
+}
+
+/* --- objects -------------------------------------------------------------------------- */
+
+static const char *const object_skip[] = { "qom-type", "id", NULL };
+
+static void iothread_destroy(void *object)
+{
+	iothread_free(object);
+}
+
+static int iothread_create(struct machine *machine, const struct opts *opts, const char *id,
+			   struct error **errp)
+{
+	static const struct property no_props[] = { PROP_END };
+	struct iothread *iothread;
+	int ret;
+
+	ret = property_apply(no_props, &(char){ 0 }, opts, object_skip, NULL, errp);
+	if (ret)
+		return ret;
+	if (machine->iothreads == VM_IOTHREADS_MAX)
+		return error_set(errp, -EINVAL, "-object iothread,id=%s: a VM has at most %d iothreads",
+				 id, VM_IOTHREADS_MAX);
+	iothread = iothread_new(id, errp);
+	if (!iothread)
+		return -errno;
+	ret = link_scope_add(machine->platform.links, LINK_IOTHREAD, id, iothread, errp);
+	if (ret) {
+		iothread_free(iothread);
+		return ret;
+	}
+	machine->iothreads++;
+	backend_note(machine, iothread, iothread_destroy);
+	return 0;
+}
+
+static void rng_destroy(void *object)
+{
+	rng_backend_free(object);
+}
+
+static int rng_create(struct machine *machine, const struct opts *opts, const char *id,
+		      struct error **errp)
+{
+	struct rng_backend *rng;
+	int ret;
+
+	(void)id;
+	ret = rng_backend_new(opts, machine->platform.links, &rng, errp);
+	if (!ret)
+		backend_note(machine, rng, rng_destroy);
+	return ret;
+}
+
+static void memory_destroy(void *object)
+{
+	ram_backend_free(object);
+}
+
+static int memory_create(struct machine *machine, const struct opts *opts, const char *id,
+			 const struct property *props, enum ram_kind kind, struct error **errp)
+{
+	struct ram_config config = { 0 };
+	struct ram_backend *ram;
+	int ret;
+
+	ret = property_apply(props, &config, opts, object_skip, NULL, errp);
+	if (ret)
+		return ret;
+	config.kind = kind;
+	ret = ram_backend_new(&config, &ram, errp);
+	property_release(props, &config);
+	if (ret) {
+		error_prefix(errp, "-object %s,id=%s: ", opts_get(opts, "qom-type"), id);
+		return ret;
+	}
+	ret = link_scope_add(machine->platform.links, LINK_MEMORY, id, ram, errp);
+	if (ret) {
+		ram_backend_free(ram);
+		return ret;
+	}
+	backend_note(machine, ram, memory_destroy);
+	return 0;
+}
+
+static int memory_ram_create(struct machine *machine, const struct opts *opts, const char *id,
+			     struct error **errp)
+{
+	return memory_create(machine, opts, id, ram_memory_backend_ram_props, RAM_ANONYMOUS, errp);
+}
+
+static int memory_memfd_create(struct machine *machine, const struct opts *opts, const char *id,
+			       struct error **errp)
+{
+	return memory_create(machine, opts, id, ram_memory_backend_memfd_props, RAM_MEMFD, errp);
+}
+
+static int memory_file_create(struct machine *machine, const struct opts *opts, const char *id,
+			      struct error **errp)
+{
+	return memory_create(machine, opts, id, ram_memory_backend_file_props, RAM_FILE, errp);
+}
+
+static const struct object_class {
+	const char *name, *summary;
+	const struct property *props; /* for help; NULL = only the id */
+	int (*create)(struct machine *machine, const struct opts *opts, const char *id,
+		      struct error **errp);
+} object_classes[] = {
+	{ "iothread", "a thread for the I/O of devices that name it", NULL, iothread_create },
+	{ "memory-backend-ram", "anonymous memory", ram_memory_backend_ram_props, memory_ram_create },
+	{ "memory-backend-memfd", "memory in a memfd, huge pages if asked",
+	  ram_memory_backend_memfd_props, memory_memfd_create },
+	{ "memory-backend-file", "memory in a file or on hugetlbfs", ram_memory_backend_file_props,
+	  memory_file_create },
+	{ "rng-random", "random bytes from a character device", rng_random_props, rng_create },
+};
+
+static const struct object_class *object_class_find(const char *name, struct error **errp)
+{
+	const char *names[ARRAY_SIZE(object_classes) + 1] = { NULL };
+	const char *near;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(object_classes); i++) {
+		if (!strcmp(object_classes[i].name, name))
+			return &object_classes[i];
+		names[i] = object_classes[i].name;
+	}
+	near = nearest_name(name, names);
+	error_set(errp, -ENOENT, "-object %s: unknown type%s%s%s; -object help lists them", name,
+		  near ? "; did you mean '" : "", near ? near : "", near ? "'" : "");
+	return NULL;
+}
+
+static int object_create(struct machine *machine, const struct opts *opts, struct error **errp)
+{
+	const char *type = opts_get(opts, "qom-type");
+	const char *id = opts_get(opts, "id");
+	const struct object_class *class;
+
+	if (!type)
+		return error_set(errp, -EINVAL, "-object: the type is missing; -object help lists them");
+	class = object_class_find(type, errp);
+	if (!class)
+		return -ENOENT;
+	if (!id || !*id || strlen(id) > VM_ID_MAX)
+		return error_set(errp, -EINVAL, "-object %s: an id of 1 to %d characters is required",
+				 type, VM_ID_MAX);
+	return class->create(machine, opts, id, errp);
+}
+
+int machine_object_help(const char *name, FILE *out, struct error **errp)
+{
+	const struct object_class *class;
+
+	if (!name) {
+		fprintf(out, "Objects (-object TYPE,help shows the properties of one):\n");
+		for (unsigned int i = 0; i < ARRAY_SIZE(object_classes); i++)
+			fprintf(out, "  %-22s %s\n", object_classes[i].name,
+				object_classes[i].summary);
+		return 0;
+	}
+	class = object_class_find(name, errp);
+	if (!class)
+		return -ENOENT;
+	fprintf(out, "-object %s,id=ID: %s\n", class->name, class->summary);
+	if (class->props)
+		property_help(class->props, out);
+	return 0;
+}
+
+/* --- character devices and drives ----------------------------------------------------------- */
+
+static void chardev_destroy(void *object)
+{
+	chardev_free(object);
+}
+
+static int create_chardev(struct machine *machine, const struct opts *opts, struct error **errp)
+{
+	struct chardev *chr;
+	int ret;
+
+	ret = chardev_new(opts, machine->loop, machine->platform.links, &chr, errp);
+	if (!ret)
+		backend_note(machine, chr, chardev_destroy);
+	return ret;
+}
+
+/* "-serial stdio" is a back end without an id of its own: it becomes chardev "serial<n>". */
+static int create_serial_chardevs(struct machine *machine, struct error **errp)
+{
+	struct opts *serial;
+	unsigned int index = 0;
+	int ret;
+
+	list_for_each(serial, &machine->config->serials, node) {
+		const char *backend = opts_get(serial, "backend");
+		struct opts *opts;
+		char id[16];
+
+		if (backend && strcmp(backend, "chardev") && strcmp(backend, "none")) {
+			snprintf(id, sizeof(id), "serial%u", index);
+			opts = opts_clone(serial);
+			opts_set(opts, "id", id);
+			ret = create_chardev(machine, opts, errp);
+			opts_free(opts);
+			if (ret)
+				return ret;
+		}
+		index++;
+	}
+	return 0;
+}
+
+static void drive_destroy(void *object)
+{
+	block_drive_free(object);
+}
+
+int backends_create(struct machine *machine, struct error **errp)
+{
+	const struct vm_config *config = machine->config;
+	struct block_drive *drive;
+	struct opts *opts;
+	int ret;
+
+	list_for_each(opts, &config->objects, node) {
+		ret = object_create(machine, opts, errp);
+		if (ret)
+			return ret;
+	}
+	list_for_each(opts, &config->chardevs, node) {
+		ret = create_chardev(machine, opts, errp);
+		if (ret)
+			return ret;
+	}
+	ret = create_serial_chardevs(machine, errp);
+	if (ret)
+		return ret;
+	list_for_each(opts, &config->drives, node) {
+		ret = block_drive_new(opts, machine->platform.links, &drive, errp);
+		if (ret)
+			return ret;
+		backend_note(machine, drive, drive_destroy);
+	}
+	list_for_each(opts, &config->netdevs, node)
+		return error_set(errp, -EOPNOTSUPP,
+				 "-netdev: network devices are not part of this version");
+	return 0;
+}
+
+/* --- guest memory ---------------------------------------------------------------------------- */
+
+int backends_create_ram(struct machine *machine, struct error **errp)
+{
+	const struct vm_config *vm = machine->config;
+	struct ram_config config = {
+		.kind = RAM_ANONYMOUS,
+		.size = vm->memory_size,
+		.path = vm->mem_path,
+		.share = machine->mem_share,
+		.prealloc = vm->mem_prealloc,
+		.dump = machine->dump_guest_core,
+	};
+	int ret;
+
+	if (machine->memory_backend) {
+		if (vm->mem_path)
+			return error_set(errp, -EINVAL,
+					 "-mem-path and -machine memory-backend= exclude each other");
+		if (machine->memory_backend->size != vm->memory_size) {
+			char have[24], want[24];
+
+			return error_set(errp, -EINVAL,
+					 "-machine memory-backend=: the object has %s, -m asks for %s",
+					 format_size(machine->memory_backend->size, have),
+					 format_size(vm->memory_size, want));
+		}
+		machine->ram = machine->memory_backend;
+		return 0;
+	}
+	if (vm->mem_path)
+		config.kind = RAM_FILE;
+	else if (machine->mem_share)
+		config.kind = RAM_MEMFD;
+	ret = ram_backend_new(&config, &machine->own_ram, errp);
+	if (ret) {
+		error_prefix(errp, vm->mem_path ? "-mem-path: " : "-m: ");
+		return ret;
+	}
+	machine->ram = machine->own_ram;
+	return 0;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the machine room share. Main thread, unless a field says otherwise. */
+#ifndef MACHINE_INTERNAL_H
+#define MACHINE_INTERNAL_H
+
+#include <pthread.h>
+
+#include "boot/boot.h"
+#include "cpu/vcpu.h"
+#include "devices/device.h"
+#include "machine/machine.h"
+
+struct machine_class {
+	const char *name;
+	const char *summary;
+	size_t instance_size;         /* of the struct that begins with struct machine */
+	const struct property *props; /* on that struct */
+	/* Lays out guest memory for @ram. */
+	int (*init_memory)(struct machine *machine, struct error **errp);
+	/* The machine's own devices; called before those of -device. */
+	int (*init_devices)(struct machine *machine, struct error **errp);
+	/* Opens and checks what boots, once, after all devices exist. */
+	int (*prepare_boot)(struct machine *machine, struct error **errp);
+	/* Writes firmware, kernel and tables to memory; at start and after each reset. */
+	int (*load)(struct machine *machine, struct vcpu_entry *entry, struct error **errp);
+	void (*release)(struct machine *machine);
+};
+
+/* The properties every machine takes; each class's table begins with them. */
+#define MACHINE_COMMON_PROPS(T)                                                                        \
+	PROP_IGNORED("type", "the machine; also the first word of -machine"),                          \
+	PROP_BOOL("mem-share", T, machine.mem_share, 0, "map guest memory shared, for other processes"), \
+	PROP_BOOL("dump-guest-core", T, machine.dump_guest_core, 1, "guest memory is part of a core dump"), \
+	PROP_LINK("memory-backend", T, machine.memory_backend, LINK_MEMORY, 0,                           \
+		  "use this memory-backend object as guest memory"),                                   \
+	PROP_IGNORED("accel", "as -accel"),                                                            \
+	PROP_IGNORED("usb", "accepted for libvirt: there is no USB")
+
+/* A back end made from the description; destroyed in reverse order of creation. */
+struct backend {
+	struct list node;
+	void *object;
+	void (*destroy)(void *object);
+};
+
+struct machine {
+	const struct machine_class *class;
+	const struct vm_config *config;
+	struct platform platform;
+	struct loop *loop; /* main */
+
+	bool mem_share, dump_guest_core;
+	struct ram_backend *memory_backend; /* -machine memory-backend=, owned by its object */
+
+	struct list backends;    /* struct backend */
+	unsigned int iothreads;
+	struct ram_backend *ram; /* what the guest uses: memory_backend or own_ram */
+	struct ram_backend *own_ram;
+	struct mem_space *space;
+	struct accel *accel;
+	struct vcpus *vcpus;
+	struct vcpu_topology topology;
+
+	enum run_state run_state;
+	int exit_status;
+
+	/* Requests of devices and vCPUs, taken up by on_request on the main loop. */
+	struct loop_call on_request;
+	pthread_mutex_t request_lock; /* guards the fields below */
+	unsigned int requests;        /* bit n: enum guest_request n */
+	int request_status;
+	const char *request_reason;
+	bool vcpu_error;
+};
+
+/* registry.c */
+extern const struct machine_class *const machine_classes[]; /* NULL-terminated */
+extern const struct device_class *const machine_device_classes[];
+
+/* backends.c: memory, objects, chardevs and drives of the description. */
+int __must_check backends_create(struct machine *machine, struct error **errp);
+int __must_check backends_create_ram(struct machine *machine, struct error **errp);
+void backends_destroy(struct machine *machine);
+
+#ifdef __x86_64__
+extern const struct machine_class microvm_x86_class;
+#endif
+
+#endif

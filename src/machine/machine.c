@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Building a machine and leading it through its life: run states, reset, power-off, errors. */
+#define LOG_MODULE "machine"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "devices/ged.h"
+#include "internal.h"
+#include "util/alloc.h"
+#include "util/log.h"
+#include "util/parse.h"
+
+static const char *const class_skip[] = { NULL };
+
+/* --- requests from devices and vCPUs ------------------------------------------------ */
+
+static void post(struct machine *machine, unsigned int what, int status, const char *reason)
+{
+	pthread_mutex_lock(&machine->request_lock);
+	machine->requests |= 1u << what;
+	machine->request_status = status;
+	machine->request_reason = reason;
+	pthread_mutex_unlock(&machine->request_lock);
+	loop_call_schedule(&machine->on_request);
+}
+
+static void platform_request(struct platform *platform, enum guest_request what, int status,
+			     const char *reason)
+{
+	post(container_of(platform, struct machine, platform), what, status, reason);
+}
+
+/* On the vCPU's thread, which parks itself when this returns. */
+static void vcpu_stopped(void *opaque, unsigned int index, enum vcpu_stop_reason why,
+			 const char *text)
+{
+	struct machine *machine = opaque;
+
+	switch (why) {
+	case VCPU_STOP_RESET:
+		log_info("vCPU %u: %s", index, text);
+		post(machine, GUEST_RESET, 0, "guest-reset");
+		break;
+	case VCPU_STOP_SHUTDOWN:
+		post(machine, GUEST_POWEROFF, 0, "guest-shutdown");
+		break;
+	case VCPU_STOP_CRASH:
+		post(machine, GUEST_PANICKED, 0, "guest-panic");
+		break;
+	case VCPU_STOP_ERROR:
+		log_error("vCPU %u stopped: %s", index, text);
+		pthread_mutex_lock(&machine->request_lock);
+		machine->vcpu_error = true;
+		pthread_mutex_unlock(&machine->request_lock);
+		loop_call_schedule(&machine->on_request);
+		break;
+	}
+}
+
+static void set_state(struct machine *machine, enum run_state to)
+{
+	if (machine->run_state == to)
+		return;
+	if (!run_state_may_change(machine->run_state, to)) {
+		log_debug("run state stays %s, not %s", run_state_name(machine->run_state),
+			  run_state_name(to));
+		return;
+	}
+	log_debug("run state %s -> %s", run_state_name(machine->run_state), run_state_name(to));
+	machine->run_state = to;
+}
+
+/* The guest is done. With -no-shutdown the process stays, its vCPUs stopped. */
+static void guest_ended(struct machine *machine, enum run_state state, const char *reason)
+{
+	machine_stop(machine);
+	machine->run_state = state;
+	if (machine->config->no_shutdown)
+		log_info("guest ended (%s); -no-shutdown keeps the process", reason);
+	else
+		machine_quit(machine, 0, reason);
+}
+
+/* Main loop: what devices and vCPUs asked for since the last call. An end outranks a reset. */
+static void on_request(struct loop_call *call)
+{
+	struct machine *machine = container_of(call, struct machine, on_request);
+	struct error *err = NULL;
+	unsigned int requests;
+	const char *reason;
+	bool vcpu_error;
+	int status;
+
+	pthread_mutex_lock(&machine->request_lock);
+	requests = machine->requests;
+	status = machine->request_status;
+	reason = machine->request_reason;
+	vcpu_error = machine->vcpu_error;
+	machine->requests = 0;
+	machine->vcpu_error = false;
+	pthread_mutex_unlock(&machine->request_lock);
+
+	if (vcpu_error) {
+		machine_stop(machine);
+		machine->run_state = RUN_STATE_INTERNAL_ERROR;
+		machine_quit(machine, EXIT_FAILURE, "internal-error");
+	} else if (requests & (1u << GUEST_EXIT)) {
+		machine_stop(machine);
+		machine_quit(machine, status, reason);
+	} else if (requests & (1u << GUEST_POWEROFF)) {
+		guest_ended(machine, RUN_STATE_SHUTDOWN, reason);
+	} else if (requests & (1u << GUEST_PANICKED)) {
+		guest_ended(machine, RUN_STATE_GUEST_PANICKED, reason);
+	} else if (requests & (1u << GUEST_RESET)) {
+		if (machine->config->no_reboot) {
+			guest_ended(machine, RUN_STATE_SHUTDOWN, reason);
+		} else if (machine_reset(machine, &err)) {
+			error_report(err);
+			machine_quit(machine, EXIT_FAILURE, "reset failed");
+		}
+	}
+}
+
+/* --- life cycle ---------------------------------------------------------------------- */
+
+/* Writes what boots into memory and points the boot CPU at it. */
+static int load(struct machine *machine, struct error **errp)
+{
+	struct vcpu_entry entry;
+	int ret;
+
+	ret = machine->class->load(machine, &entry, errp);
+	if (ret)
+		return ret;
+	return vcpu_set_entry(machine->vcpus, &entry, errp);
+}
+
+int machine_cont(struct machine *machine, struct error **errp)
+{
+	if (machine->run_state == RUN_STATE_RUNNING)
+		return 0;
+	if (machine->run_state != RUN_STATE_PRELAUNCH && machine->run_state != RUN_STATE_PAUSED)
+		return error_set(errp, -EPERM, "the VM is in state '%s' and needs a reset first",
+				 run_state_name(machine->run_state));
+	devices_resume(&machine->platform);
+	set_state(machine, RUN_STATE_RUNNING);
+	vcpus_resume(machine->vcpus);
+	return 0;
+}
+
+void machine_stop(struct machine *machine)
+{
+	if (machine->run_state != RUN_STATE_RUNNING)
+		return;
+	vcpus_pause(machine->vcpus);
+	devices_quiesce(&machine->platform);
+	set_state(machine, RUN_STATE_PAUSED);
+}
+
+int machine_reset(struct machine *machine, struct error **errp)
+{
+	bool was_stopped = machine->run_state == RUN_STATE_PAUSED ||
+			   machine->run_state == RUN_STATE_PRELAUNCH;
+	int ret;
+
+	machine_stop(machine);
+	devices_reset(&machine->platform);
+	ret = vcpus_reset(machine->vcpus, errp);
+	if (ret)
+		return ret;
+	ret = load(machine, errp);
+	if (ret)
+		return ret;
+	set_state(machine, RUN_STATE_PAUSED);
+	log_info("reset");
+	return was_stopped ? 0 : machine_cont(machine, errp);
+}
+
+int machine_powerdown(struct machine *machine, struct error **errp)
+{
+	if (ged_power_button(&machine->platform))
+		return error_set(errp, -ENODEV,
+				 "machine '%s' has no power button that this guest can see (acpi=off)",
+				 machine->class->name);
+	return 0;
+}
+
+void machine_quit(struct machine *machine, int exit_status, const char *reason)
+{
+	log_info("end: %s, exit status %d", reason, exit_status);
+	machine->exit_status = exit_status;
+	loop_stop(machine->loop);
+}
+
+enum run_state machine_run_state(const struct machine *machine)
+{
+	return machine->run_state;
+}
+
+int machine_exit_status(const struct machine *machine)
+{
+	return machine->exit_status;
+}
+
+/* --- building -------------------------------------------------------------------------- */
+
+static const struct machine_class *class_find(const char *name)
+{
+	for (unsigned int i = 0; machine_classes[i]; i++)
+		if (!strcasecmp(machine_classes[i]->name, name))
+			return machine_classes[i];
+	return NULL;
+}
+
+static int class_unknown(const char *name, struct error **errp)
+{
+	const char *names[16] = { NULL };
+	const char *near;
+
+	for (unsigned int i = 0; machine_classes[i] && i < ARRAY_SIZE(names) - 1; i++)
+		names[i] = machine_classes[i]->name;
+	near = nearest_name(name, names);
+	return error_set(errp, -ENOENT, "-machine %s: unknown machine%s%s%s; -machine help lists them",
+			 name, near ? "; did you mean '" : "", near ? near : "", near ? "'" : "");
+}
+
+static int create_devices(struct machine *machine, struct error **errp)
+{
+	struct opts *opts;
+	struct device *dev;
+	int ret;
+
+	ret = machine->class->init_devices(machine, errp);
+	if (ret)
+		return ret;
+	list_for_each(opts, &machine->config->devices, node) {
+		ret = device_create(&machine->platform, opts, true, &dev, errp);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static int build(struct machine *machine, struct error **errp)
+{
+	const struct vcpu_events events = { .stopped = vcpu_stopped, .opaque = machine };
+	int ret;
+
+	ret = backends_create(machine, errp);
+	if (ret)
+		return ret;
+	ret = property_apply(machine->class->props, machine, machine->config->machine, class_skip,
+			     machine->platform.links, errp);
+	if (ret)
+		return ret;
+	ret = backends_create_ram(machine, errp);
+	if (ret)
+		return ret;
+	machine->space = machine->platform.space = mem_space_new();
+	ret = machine->class->init_memory(machine, errp);
+	if (ret)
+		return ret;
+	ret = accel_kvm_new(machine->space, &machine->accel, errp);
+	if (ret)
+		return ret;
+	machine->platform.accel = machine->accel;
+	ret = machine->accel->ops->map_ram(machine->accel, errp);
+	if (ret)
+		return ret;
+	ret = vcpus_new(machine->accel, &machine->topology, &events, &machine->vcpus, errp);
+	if (ret)
+		return ret;
+	ret = create_devices(machine, errp);
+	if (ret)
+		return ret;
+	ret = machine->class->prepare_boot(machine, errp);
+	if (ret)
+		return ret;
+	return load(machine, errp);
+}
+
+int machine_new(const struct vm_config *config, struct loop *main_loop, struct machine **ret,
+		struct error **errp)
+{
+	const char *type = opts_get(config->machine, "type");
+	const struct machine_class *class;
+	struct machine *machine;
+	int err;
+
+	class = class_find(type ? type : "microvm");
+	if (!class)
+		return class_unknown(type, errp);
+	machine = xcalloc(1, class->instance_size);
+	machine->class = class;
+	machine->config = config;
+	machine->loop = main_loop;
+	machine->topology = (struct vcpu_topology){
+		.cpus = config->smp.cpus,
+		.maxcpus = config->smp.maxcpus,
+		.sockets = config->smp.sockets,
+		.dies = config->smp.dies,
+		.clusters = config->smp.clusters,
+		.cores = config->smp.cores,
+		.threads = config->smp.threads,
+	};
+	machine->platform.main_loop = main_loop;
+	machine->platform.links = link_scope_new();
+	machine->platform.classes = machine_device_classes;
+	machine->platform.request = platform_request;
+	list_init(&machine->platform.devices);
+	list_init(&machine->backends);
+	pthread_mutex_init(&machine->request_lock, NULL);
+	loop_call_init(&machine->on_request, main_loop, on_request);
+
+	err = build(machine, errp);
+	if (err) {
+		machine_free(machine);
+		return err;
+	}
+	*ret = machine;
+	return 0;
+}
+
+void machine_free(struct machine *machine)
+{
+	if (!machine)
+		return;
+	if (machine->run_state == RUN_STATE_RUNNING)
+		machine_stop(machine);
+	devices_destroy(&machine->platform);
+	vcpus_free(machine->vcpus);
+	machine->class->release(machine);
+	accel_free(machine->accel);
+	if (machine->space)
+		mem_space_free(machine->space);
+	ram_backend_free(machine->own_ram);
+	backends_destroy(machine);
+	loop_call_cancel(&machine->on_request);
+	link_scope_free(machine->platform.links);
+	property_release(machine->class->props, machine);
+	pthread_mutex_destroy(&machine->request_lock);
+	free(machine);
+}
+
+/* --- help -------------------------------------------------------------------------------- */
+
+int machine_help(const char *name, FILE *out, struct error **errp)
+{
+	const struct machine_class *class;
+
+	if (!name) {
+		fprintf(out, "Machines (-machine NAME,help shows the properties of one):\n");
+		for (unsigned int i = 0; machine_classes[i]; i++)
+			fprintf(out, "  %-12s %s%s\n", machine_classes[i]->name,
+				machine_classes[i]->summary, i ? "" : " (default)");
+		return 0;
+	}
+	class = class_find(name);
+	if (!class)
+		return class_unknown(name, errp);
+	fprintf(out, "-machine %s: %s\n", class->name, class->summary);
+	property_help(class->props, out);
+	return 0;
+}
+
+int machine_device_help(const char *name, FILE *out, struct error **errp)
+{
+	if (name)
+		return device_class_help(machine_device_classes, name, out, errp);
+	device_help(machine_device_classes, out);
+	return 0;
+}

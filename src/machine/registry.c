@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Every machine and every device there is. What is not named here does not exist (DESIGN §3). */
+#include "devices/classes.h"
+#include "internal.h"
+#include "virtio/classes.h"
+
+const struct machine_class *const machine_classes[] = {
+#ifdef __x86_64__
+	&microvm_x86_class,
+#endif
+	NULL,
+};
+
+const struct device_class *const machine_device_classes[] = {
+#ifdef __x86_64__
+	&serial_class,
+	&debug_exit_class,
+	&rtc_class,
+	&i8042_class,
+	&boot_timer_class,
+#endif
+	&ged_class,
+	&virtio_blk_mmio_class,
+	&virtio_rng_mmio_class,
+	NULL,
+};

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "machine/runstate.h"
+
+static const char *const names[] = {
+	[RUN_STATE_PRELAUNCH] = "prelaunch",
+	[RUN_STATE_RUNNING] = "running",
+	[RUN_STATE_PAUSED] = "paused",
+	[RUN_STATE_SHUTDOWN] = "shutdown",
+	[RUN_STATE_GUEST_PANICKED] = "guest-panicked",
+	[RUN_STATE_INTERNAL_ERROR] = "internal-error",
+};
+
+#define TO(state) (1u << RUN_STATE_##state)
+
+/* The states that may follow each state. A reset takes the last three back to paused or running. */
+static const unsigned int next[] = {
+	[RUN_STATE_PRELAUNCH] = TO(RUNNING),
+	[RUN_STATE_RUNNING] = TO(PAUSED) | TO(SHUTDOWN) | TO(GUEST_PANICKED) | TO(INTERNAL_ERROR),
+	[RUN_STATE_PAUSED] = TO(RUNNING),
+	[RUN_STATE_SHUTDOWN] = TO(PAUSED) | TO(RUNNING),
+	[RUN_STATE_GUEST_PANICKED] = TO(PAUSED) | TO(RUNNING),
+	[RUN_STATE_INTERNAL_ERROR] = TO(PAUSED) | TO(RUNNING),
+};
+
+const char *run_state_name(enum run_state state)
+{
+	return names[state];
+}
+
+bool run_state_may_change(enum run_state from, enum run_state to)
+{
+	return next[from] & (1u << to);
+}

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * microvm on x86_64: the smallest machine. RAM around a hole below 4 GiB, virtio-mmio slots, a serial port, and no PCI.
+ * Devices are announced to the guest by ACPI (hardware-reduced) and, to kernels that do not look there,
+ * on the kernel's command line; an MP table tells the latter about the CPUs.
+ */
+#define LOG_MODULE "microvm"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../internal.h"
+#include "boot/acpi.h"
+#include "devices/ged.h"
+#include "util/alloc.h"
+#include "util/log.h"
+
+/* Memory map: StratoVirt's addresses where they are known to guests and scripts. */
+#define RAM_LOW_MAX (3 * GIB)
+#define RAM_HIGH_BASE (4 * GIB)
+#define GED_BASE 0xf0000000ULL
+#define VIRTIO_MMIO_BASE 0xf0100000ULL
+#define VIRTIO_MMIO_SIZE 0x200ULL
+#define IOAPIC_BASE 0xfec00000ULL
+#define LAPIC_BASE 0xfee00000ULL
+/* Identity map page and TSS of the accelerator (cpu room), below the local APIC. */
+#define KVM_PAGES_BASE 0xfef0c000ULL
+#define KVM_PAGES_SIZE 0x4000ULL
+
+/*
+ * Interrupt lines. Virtio devices get 5, 6, 7, 9 … 15, as StratoVirt hands them out but for 8, which kernels
+ * without ACPI take for the RTC: it comes last. Lines above 15 are reachable only by those who read the MADT.
+ */
+#define GSI_GED 16
+static const uint8_t virtio_gsi[] = { 5,  6,  7,  9,  10, 11, 12, 13, 14, 15,
+				      17, 18, 19, 20, 21, 22, 23, 8 };
+#define VIRTIO_SLOTS ARRAY_SIZE(virtio_gsi)
+#define SERIAL_PORTS 1
+
+struct microvm {
+	struct machine machine;
+	bool acpi;
+	bool rtc;
+	bool slot_used[VIRTIO_SLOTS];
+	unsigned int serial_count;
+	struct boot_source *source;
+	char *cmdline; /* what the guest gets */
+};
+
+static const struct property microvm_props[] = {
+	MACHINE_COMMON_PROPS(struct microvm),
+	PROP_BOOL("acpi", struct microvm, acpi, 1,
+		  "offer ACPI tables; off: devices are named on the kernel command line only"),
+	PROP_BOOL("rtc", struct microvm, rtc, 1, "CMOS real-time clock"),
+	PROP_END,
+};
+
+static struct microvm *to_microvm(struct machine *machine)
+{
+	return container_of(machine, struct microvm, machine);
+}
+
+static int microvm_init_memory(struct machine *machine, struct error **errp)
+{
+	uint64_t size = machine->ram->size;
+	uint64_t low = MIN(size, RAM_LOW_MAX);
+	int ret;
+
+	ret = mem_space_add_ram(machine->space, 0, machine->ram, 0, low, errp);
+	if (!ret && size > low)
+		ret = mem_space_add_ram(machine->space, RAM_HIGH_BASE, machine->ram, low,
+					size - low, errp);
+	return ret;
+}
+
+/* --- virtio-mmio slots ------------------------------------------------------------------- */
+
+/* Without ACPI only the sixteen ISA lines can be reached. */
+static bool slot_usable(const struct microvm *vm, unsigned int index)
+{
+	return vm->acpi || virtio_gsi[index] < 16;
+}
+
+static int slot_take(struct platform *platform, struct mmio_slot *slot, struct error **errp)
+{
+	struct microvm *vm = container_of(platform, struct microvm, machine.platform);
+	unsigned int usable = 0;
+
+	for (unsigned int i = 0; i < VIRTIO_SLOTS; i++) {
+		if (!slot_usable(vm, i))
+			continue;
+		usable++;
+		if (vm->slot_used[i])
+			continue;
+		vm->slot_used[i] = true;
+		*slot = (struct mmio_slot){
+			.base = VIRTIO_MMIO_BASE + i * VIRTIO_MMIO_SIZE,
+			.size = VIRTIO_MMIO_SIZE,
+			.gsi = virtio_gsi[i],
+		};
+		return 0;
+	}
+	return error_set(errp, -ENOSPC, "all %u virtio-mmio slots of machine microvm%s are taken",
+			 usable, vm->acpi ? "" : " without ACPI");
+}
+
+static void slot_release(struct platform *platform, const struct mmio_slot *slot)
+{
+	struct microvm *vm = container_of(platform, struct microvm, machine.platform);
+
+	vm->slot_used[(slot->base - VIRTIO_MMIO_BASE) / VIRTIO_MMIO_SIZE] = false;
+}
+
+/* --- the machine's own devices --------------------------------------------------------------- */
+
+/* Each -serial is a back end of its own, "chardev:ID" or "none". */
+static int create_serial(struct microvm *vm, const struct opts *opts, struct error **errp)
+{
+	struct machine *machine = &vm->machine;
+	const char *backend = opts_get(opts, "backend");
+	const char *chardev = "serial0";
+	struct device *dev;
+	char props[VM_ID_MAX + 64];
+
+	if (backend && !strcmp(backend, "none"))
+		return 0;
+	if (vm->serial_count == SERIAL_PORTS)
+		return error_set(errp, -EINVAL, "-serial: machine microvm has %d serial port",
+				 SERIAL_PORTS);
+	if (backend && !strcmp(backend, "chardev"))
+		chardev = opts_get(opts, "chardev");
+	vm->serial_count++;
+	snprintf(props, sizeof(props), "chardev=%s", chardev);
+	return device_create_internal(&machine->platform, "isa-serial", "serial0", props, &dev, errp);
+}
+
+static int microvm_init_devices(struct machine *machine, struct error **errp)
+{
+	struct microvm *vm = to_microvm(machine);
+	struct platform *platform = &machine->platform;
+	struct opts *opts;
+	struct device *dev;
+	char props[128];
+	int ret;
+
+	platform->mmio_slot_take = slot_take;
+	platform->mmio_slot_release = slot_release;
+
+	ret = device_create_internal(platform, "i8042", "i8042", NULL, &dev, errp);
+	if (!ret)
+		ret = device_create_internal(platform, "boot-timer", "boot-timer", NULL, &dev, errp);
+	if (!ret && vm->rtc) {
+		uint64_t low = MIN(machine->ram->size, RAM_LOW_MAX);
+
+		snprintf(props, sizeof(props), "low-memory=%" PRIu64 ",high-memory=%" PRIu64, low,
+			 machine->ram->size - low);
+		ret = device_create_internal(platform, "mc146818rtc", "rtc", props, &dev, errp);
+	}
+	if (!ret && vm->acpi) {
+		snprintf(props, sizeof(props), "base=0x%llx,gsi=%d", GED_BASE, GSI_GED);
+		ret = device_create_internal(platform, "acpi-ged", "ged", props, &dev, errp);
+	}
+	if (ret)
+		return ret;
+	list_for_each(opts, &machine->config->serials, node) {
+		ret = create_serial(vm, opts, errp);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/* --- boot ----------------------------------------------------------------------------------------- */
+
+/*
+ * Does the kernel need the devices named on its command line? Certainly when there are no tables or it will not
+ * look at them. When the image does not tell (BOOT_ACPI_UNKNOWN) both are given: a kernel that understands both
+ * registers the ACPI devices first, and a second driver cannot claim the same registers, so each
+ * device is bound once.
+ */
+static bool need_cmdline_devices(const struct microvm *vm, const char *append)
+{
+	if (!vm->acpi || boot_cmdline_disables_acpi(append))
+		return true;
+	return boot_source_acpi_hint(vm->source) != BOOT_ACPI_YES;
+}
+
+static char *compose_cmdline(struct microvm *vm)
+{
+	const char *append = vm->machine.config->append ? vm->machine.config->append : "";
+	char *text = xstrdup(append);
+
+	if (!need_cmdline_devices(vm, append))
+		return text;
+	for (unsigned int i = 0; i < VIRTIO_SLOTS; i++) {
+		char *longer;
+
+		if (!vm->slot_used[i])
+			continue;
+		longer = xasprintf("%s%svirtio_mmio.device=%llu@0x%08llx:%u", text, *text ? " " : "",
+				   VIRTIO_MMIO_SIZE, VIRTIO_MMIO_BASE + i * VIRTIO_MMIO_SIZE,
+				   virtio_gsi[i]);
+		free(text);
+		text = longer;
+	}
+	return text;
+}
+
+static int microvm_prepare_boot(struct machine *machine, struct error **errp)
+{
+	const struct vm_config *config = machine->config;
+	struct microvm *vm = to_microvm(machine);
+	int ret;
+
+	if (!config->kernel)
+		return error_set(errp, -EINVAL, "-machine microvm: -kernel is required");
+	ret = boot_source_open(config->kernel, config->initrd, &vm->source, errp);
+	if (ret)
+		return ret;
+	vm->cmdline = compose_cmdline(vm);
+	log_debug("kernel command line: %s", vm->cmdline);
+	return 0;
+}
+
+static int install_acpi(struct microvm *vm, gpa_t *rsdp, struct error **errp)
+{
+	struct acpi_virtio_mmio virtio[VIRTIO_SLOTS];
+	struct acpi_microvm info = {
+		.topology = &vm->machine.topology,
+		.ioapic = IOAPIC_BASE,
+		.lapic = LAPIC_BASE,
+		.ged_base = GED_BASE,
+		.ged_gsi = GSI_GED,
+		.has_serial = vm->serial_count > 0,
+		.has_rtc = vm->rtc,
+		.has_i8042 = true,
+		.virtio = virtio,
+	};
+
+	for (unsigned int i = 0; i < VIRTIO_SLOTS; i++)
+		if (vm->slot_used[i])
+			virtio[info.virtio_count++] = (struct acpi_virtio_mmio){
+				.base = VIRTIO_MMIO_BASE + i * VIRTIO_MMIO_SIZE,
+				.size = VIRTIO_MMIO_SIZE,
+				.gsi = virtio_gsi[i],
+			};
+	return acpi_microvm_install(vm->machine.space, &info, rsdp, errp);
+}
+
+static int microvm_load(struct machine *machine, struct vcpu_entry *entry, struct error **errp)
+{
+	static const struct boot_x86_range reserved[] = { { KVM_PAGES_BASE, KVM_PAGES_SIZE } };
+	struct microvm *vm = to_microvm(machine);
+	struct boot_x86_params params = {
+		.cmdline = vm->cmdline,
+		.reserved = reserved,
+		.reserved_count = ARRAY_SIZE(reserved),
+	};
+	int ret;
+
+	ret = mptable_install(machine->space, &machine->topology, IOAPIC_BASE, LAPIC_BASE, errp);
+	if (!ret && vm->acpi)
+		ret = install_acpi(vm, &params.rsdp, errp);
+	if (ret)
+		return ret;
+	return boot_load_x86(vm->source, machine->space, &params, entry, errp);
+}
+
+static void microvm_release(struct machine *machine)
+{
+	struct microvm *vm = to_microvm(machine);
+
+	boot_source_free(vm->source);
+	free(vm->cmdline);
+}
+
+const struct machine_class microvm_x86_class = {
+	.name = "microvm",
+	.summary = "lightweight machine: virtio-mmio, direct kernel boot, no PCI",
+	.instance_size = sizeof(struct microvm),
+	.props = microvm_props,
+	.init_memory = microvm_init_memory,
+	.init_devices = microvm_init_devices,
+	.prepare_boot = microvm_prepare_boot,
+	.load = microvm_load,
+	.release = microvm_release,
+};

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Parse, build, run. */
+#define LOG_MODULE "main"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "block/drive.h"
+#include "chardev/chardev.h"
+#include "config/vm_config.h"
+#include "machine/machine.h"
+#include "util/daemon.h"
+#include "util/fd.h"
+#include "util/log.h"
+#include "util/loop.h"
+#include "util/version.h"
+
+struct signals {
+	struct loop_fd lfd;
+	struct machine *machine;
+	bool seen;
+};
+
+/* SIGTERM, SIGINT and SIGHUP end the VM in order; a second one ends the process at once. */
+static void on_signal(struct loop_fd *lfd, uint32_t events)
+{
+	struct signals *signals = container_of(lfd, struct signals, lfd);
+	struct signalfd_siginfo info;
+
+	(void)events;
+	if (read(lfd->fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (signals->seen) {
+		chardev_restore_terminal();
+		_exit(EXIT_FAILURE);
+	}
+	signals->seen = true;
+	log_warn("signal %u: ending", info.ssi_signo);
+	machine_quit(signals->machine, EXIT_SUCCESS, "host-signal");
+}
+
+/* Blocks the signals before any thread exists, so that only signalfd sees them. */
+static int signals_block(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGHUP);
+	signal(SIGPIPE, SIG_IGN);
+	return pthread_sigmask(SIG_BLOCK, set, NULL);
+}
+
+static void on_terminal_quit(void *opaque)
+{
+	machine_quit(opaque, EXIT_SUCCESS, "terminal escape");
+}
+
+static int run(const struct vm_config *config, struct error **errp)
+{
+	struct signals signals = { .lfd = { .events = EPOLLIN, .handler = on_signal } };
+	struct machine *machine = NULL;
+	struct loop *loop;
+	sigset_t set;
+	int status = -1, ret;
+
+	signals_block(&set);
+	loop = loop_new("main", errp);
+	if (!loop)
+		return -1;
+	ret = machine_new(config, loop, &machine, errp);
+	if (ret)
+		goto out;
+	signals.machine = machine;
+	signals.lfd.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (signals.lfd.fd < 0 || loop_fd_add(loop, &signals.lfd)) {
+		error_set(errp, -1, "cannot watch for signals");
+		goto out;
+	}
+	chardev_set_quit_handler(on_terminal_quit, machine);
+	if (config->pidfile && pidfile_create(config->pidfile, errp))
+		goto out;
+	if (!config->start_paused && machine_cont(machine, errp))
+		goto out;
+	daemon_ready();
+	loop_run(loop);
+	status = machine_exit_status(machine);
+out:
+	machine_free(machine);
+	if (signals.lfd.loop)
+		loop_fd_del(&signals.lfd);
+	fd_close(&signals.lfd.fd);
+	loop_free(loop);
+	pidfile_remove();
+	chardev_restore_terminal();
+	return status;
+}
+
+/* The answers that need no VM; returns the exit status. */
+static int answer(enum cmdline_action action, const char *topic, struct error **errp)
+{
+	switch (action) {
+	case CMDLINE_HELP:
+		cmdline_help(stdout);
+		return EXIT_SUCCESS;
+	case CMDLINE_VERSION:
+		puts(version_text());
+		return EXIT_SUCCESS;
+	case CMDLINE_DEVICE_HELP:
+		return machine_device_help(topic, stdout, errp) ? EXIT_FAILURE : EXIT_SUCCESS;
+	case CMDLINE_MACHINE_HELP:
+		return machine_help(topic, stdout, errp) ? EXIT_FAILURE : EXIT_SUCCESS;
+	case CMDLINE_OBJECT_HELP:
+		return machine_object_help(topic, stdout, errp) ? EXIT_FAILURE : EXIT_SUCCESS;
+	case CMDLINE_CHARDEV_HELP:
+		chardev_help(stdout);
+		return EXIT_SUCCESS;
+	case CMDLINE_DRIVE_HELP:
+		block_drive_help(stdout);
+		return EXIT_SUCCESS;
+	case CMDLINE_RUN:
+		break;
+	}
+	return EXIT_FAILURE;
+}
+
+int main(int argc, char **argv)
+{
+	enum cmdline_action action = CMDLINE_RUN;
+	struct error *err = NULL;
+	struct vm_config config;
+	char *topic = NULL;
+	int status = EXIT_FAILURE;
+
+	log_init();
+	vm_config_init(&config);
+	if (cmdline_parse(argc, argv, &config, &action, &topic, &err))
+		goto out;
+	if (action != CMDLINE_RUN) {
+		status = answer(action, topic, &err);
+		goto out;
+	}
+	if (config.log_to_file && log_open(config.log_path, &err))
+		goto out;
+	if (config.daemonize && daemon_begin(&err))
+		goto out;
+	log_info("%s", version_text());
+	status = run(&config, &err);
+out:
+	if (err) {
+		error_report(err);
+		status = EXIT_FAILURE;
+	}
+	vm_config_release(&config);
+	free(topic);
+	return status;
+}

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The promises of the source tree itself: rooms, headers, file sizes, and every way to build."""
+
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+
+# Floors of the house (docs/architecture.md). A room includes headers of lower floors, of its own room, and,
+# on one floor, of rooms named before it.
+FLOORS = ["util", "config", "memory", "cpu", "interrupt", "chardev", "block", "net", "devices", "pci", "virtio",
+          "boot", "machine", "qmp", "seccomp"]
+
+
+def sources(*suffixes):
+    for folder in ("src", "include"):
+        for path in sorted((TOP / folder).rglob("*")):
+            if path.suffix in suffixes:
+                yield path
+
+
+def room_of(path):
+    parts = path.relative_to(TOP).parts
+    return parts[1] if len(parts) > 2 else None  # src/main.c stands above all rooms
+
+
+def test_every_folder_is_a_room():
+    for folder in ("src", "include"):
+        rooms = {path.name for path in (TOP / folder).iterdir() if path.is_dir()}
+        assert rooms <= set(FLOORS)
+
+
+def test_rooms_include_only_lower_floors():
+    wrong = []
+    for path in sources(".c", ".h"):
+        room = room_of(path)
+        if room is None:
+            continue
+        for name in re.findall(r'^\s*#\s*include\s+"([a-z_]+)/', path.read_text(), re.M):
+            if name in FLOORS and FLOORS.index(name) > FLOORS.index(room):
+                wrong.append(f"{path.relative_to(TOP)} includes {name}/")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_file_grew_a_second_concept():
+    long = [f"{path.relative_to(TOP)}" for path in sources(".c", ".h")
+            if len(path.read_text().splitlines()) > 1000]
+    assert not long
+
+
+def test_nothing_is_left_unfinished():
+    marks = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
+    left = [f"{path.relative_to(TOP)}" for path in sources(".c", ".h") if marks.search(path.read_text())]
+    assert not left
+
+
+@pytest.mark.parametrize("header", sorted((TOP / "include").rglob("*.h")),
+                         ids=lambda path: str(path.relative_to(TOP / "include")))
+def test_header_compiles_alone(header):
+    subprocess.run(["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-Iinclude", '-DLOG_MODULE="x"', "-Wall", "-Wextra", "-Werror",
+                    "-fsyntax-only", "-x", "c", str(header)], cwd=TOP, check=True)
+
+
+def make(*args):
+    return subprocess.run(["make", f"-j{os.cpu_count()}", *args], cwd=TOP, check=True, text=True,
+                          stdout=subprocess.PIPE).stdout
+
+
+def test_second_make_does_nothing():
+    make()
+    assert make() == ""
+
+
+def test_clang_builds():
+    make("CC=clang", "O=build/clang")
+
+
+def test_static_build_needs_no_library():
+    make("STATIC=1")
+    headers = subprocess.run(["readelf", "-d", "build/static/stratovirt"], cwd=TOP, check=True, text=True,
+                             stdout=subprocess.PIPE).stdout
+    assert "NEEDED" not in headers
+    subprocess.run(["build/static/stratovirt", "-V"], cwd=TOP, check=True)
+
+
+def test_binary_is_hardened():
+    make()
+    dynamic = subprocess.run(["readelf", "-dlW", "build/stratovirt"], cwd=TOP, check=True, text=True,
+                             stdout=subprocess.PIPE).stdout
+    assert "GNU_RELRO" in dynamic and "BIND_NOW" in dynamic and "PIE" in dynamic
+    symbols = subprocess.run(["nm", "-D", "build/stratovirt"], cwd=TOP, check=True, text=True,
+                             stdout=subprocess.PIPE).stdout
+    assert "__stack_chk_fail" in symbols
+    assert re.search(r"__\w+_chk\b", symbols)
+
+
+def test_stripped_binary_is_at_most_one_mebibyte(tmp_path):
+    make()
+    stripped = tmp_path / "stratovirt"
+    subprocess.run(["strip", "-o", str(stripped), "build/stratovirt"], cwd=TOP, check=True)
+    assert stripped.stat().st_size <= 1 << 20
+
+
+def test_install_puts_the_binary_under_destdir_and_prefix(tmp_path):
+    make("install", f"DESTDIR={tmp_path}", "PREFIX=/opt/sv")
+    done = subprocess.run([tmp_path / "opt/sv/bin/stratovirt", "-V"], check=True, text=True, stdout=subprocess.PIPE)
+    assert done.stdout.startswith("StratoVirt ")
