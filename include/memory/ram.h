@@ -19,7 +19,8 @@ struct ram_config {
 	bool prealloc;     /* touch every page before the guest starts */
 	uint32_t prealloc_threads; /* 0: as many as CPUs, at most 16 */
 	bool dump;         /* false: MADV_DONTDUMP */
-	uint64_t hugetlbsize; /* memfd: 0 none, 2 MiB or 1 GiB pages */
+	bool hugetlb;         /* memfd: huge pages */
+	uint64_t hugetlbsize; /* memfd with hugetlb: 2 MiB or 1 GiB; 0: the host's default size */
 };
 
 extern const struct property ram_memory_backend_ram_props[];   /* on struct ram_config */
