@@ -18,7 +18,8 @@ struct opt {
 	struct list node;
 	char *key;
 	char *value;
-	bool flag; /* given as a bare word */
+	bool flag;    /* a bare word: the value is "on" */
+	bool implied; /* a first bare word: the value of the implied key */
 };
 
 struct opts {
@@ -35,6 +36,19 @@ struct opts *opts_clone(const struct opts *opts);
  * is an error that names it. */
 int __must_check opts_parse(const char *origin, const char *text, const char *implied,
 			    struct opts **ret, struct error **errp);
+
+/*
+ * The same from JSON, as libvirt passes -device and -object: one object; booleans become on and off, numbers
+ * their text, members of nested objects dotted keys. Lists, null and nesting deeper than 8 are refused, as
+ * is a key given twice.
+ */
+int __must_check opts_parse_json(const char *origin, const char *text, struct opts **ret,
+				 struct error **errp);
+
+/* From a parsed json-c object, for front ends that have one. It cannot tell about keys given twice in the text. */
+struct json_object;
+int __must_check opts_from_json(const char *origin, struct json_object *object, struct opts **ret,
+				struct error **errp);
 
 const char *opts_get(const struct opts *opts, const char *key); /* NULL when absent */
 void opts_set(struct opts *opts, const char *key, const char *value); /* replaces or appends */

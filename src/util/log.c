@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+// SPDX-License-Identifier: Apache-2.0
 /*
  * The log's destination and level are set while the process has one thread; afterwards everything
  * here is lock-free: a line is formatted on the caller's stack and leaves in one write(2) to a

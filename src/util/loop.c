@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+// SPDX-License-Identifier: Apache-2.0
 /*
  * One iteration: wait in epoll, run the handlers of ready descriptors, then the timers that are
  * due, then the deferred calls. What other threads may touch (the calls) is under the lock; all the

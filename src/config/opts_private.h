@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Between the two parsers of struct opts. */
+#ifndef CONFIG_OPTS_PRIVATE_H
+#define CONFIG_OPTS_PRIVATE_H
+
+#include "config/opts.h"
+
+/* Takes over @key and @value, both from malloc(). Does not look whether the key is there already.
+ */
+struct opt *opts_append(struct opts *opts, char *key, char *value);
+
+/* What every parser checks at its end: no key empty or given twice, a bounded number of them. */
+int __must_check opts_check_keys(const struct opts *opts, struct error **errp);
+
+#endif
