@@ -1,0 +1,175 @@
+"""Starts the VMM with a stock kernel and collects what the guest and the host say about it."""
+
+import collections
+import os
+import re
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+sys.path.insert(0, os.path.join(TOP, "tests", "images"))
+import images  # noqa: E402
+
+STRATOVIRT = os.environ.get("STRATOVIRT") or os.path.join(TOP, "build", "stratovirt")
+# A boot takes some 6 s under TCG; the machine may be busy with other things.
+BOOT_TIMEOUT = float(os.environ.get("STRATOVIRT_BOOT_TIMEOUT", "90"))
+# mitigations=off: under TCG, nested guests hang at their RETBleed line without it.
+COMMAND_LINE = "console=ttyS0 quiet mitigations=off"
+
+Thread = collections.namedtuple("Thread", "name run_ns")
+
+
+class GuestFailed(Exception):
+    """The guest did not do as asked; the text holds its console."""
+
+
+def read_threads(pid):
+    """{tid: Thread} of a process, with the processor time that each has had."""
+    threads = {}
+    for tid in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{tid}/comm") as f:
+                name = f.read().strip()
+            with open(f"/proc/{pid}/task/{tid}/schedstat") as f:
+                threads[int(tid)] = Thread(name, int(f.read().split()[0]))
+        except FileNotFoundError:
+            continue
+    return threads
+
+
+def huge_pages():
+    """(all, free) huge pages of the default size."""
+    with open("/proc/meminfo") as f:
+        found = dict(re.findall(r"^HugePages_(Total|Free):\s+(\d+)", f.read(), re.M))
+    return int(found["Total"]), int(found["Free"])
+
+
+class Guest:
+    """One run of the VMM, used as a context: leaving it ends the process and removes the files.
+
+    The guest's script prints "== NAME" lines; what follows each is in sections[NAME].
+    """
+
+    def __init__(self):
+        self.folder = tempfile.mkdtemp(prefix="linux-ring-")
+        self.process = None
+        self.console = ""
+        self.errors = ""
+        self.status = None
+        self.threads = {}
+        self.sections = {}
+        self.seconds = None
+        self.huge_pages_in_use = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+        if self.process:
+            self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def root_image(self, name="root.img"):
+        return shutil.copy(images.rootfs(), self.path(name))
+
+    def plain_image(self, name, size, fill=b"\xa5"):
+        """An image whose every block is there, filled with one byte."""
+        with open(self.path(name), "wb") as f:
+            for _ in range(size >> 20):
+                f.write(fill * (1 << 20))
+        return self.path(name)
+
+    def run(self, *options, script=None, append="", kernel=None, machine="microvm", smp=1,
+            memory="256", answers=None, timeout=BOOT_TIMEOUT):
+        """Runs one VM from start to its own end. `answers` maps a line of the console to what is
+        then typed. Raises GuestFailed when it does not end in time."""
+        if script is not None:
+            append = f"{append} sv.run=script"
+        initrd = images.with_scripts(images.initramfs(), self.path("initrd"),
+                                     {"script": script} if script else {})
+        command = [STRATOVIRT, "-machine", machine, "-cpu", "host", "-smp", str(smp),
+                   "-m", memory, "-kernel", kernel or images.vmlinuz(), "-initrd", initrd,
+                   "-append", f"{COMMAND_LINE} {append}", "-serial", "stdio", *options]
+        self.command = command
+        begin = time.monotonic()
+        with open(self.path("stderr"), "wb") as errors:
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=errors,
+                                            stdout=subprocess.PIPE, cwd=self.folder)
+        try:
+            self._follow(answers or {}, begin + timeout)
+        finally:
+            with open(self.path("stderr"), errors="replace") as f:
+                self.errors = f.read()
+        self.seconds = time.monotonic() - begin
+        self.status = self.process.returncode
+        self._parse()
+        return self
+
+    def _follow(self, answers, deadline):
+        answers = dict(answers)
+        fd = self.process.stdout.fileno()
+        seen = b""
+        looked_at_begin = looked_at_end = False
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([fd], [], [], left)[0]:
+                self.console = seen.decode(errors="replace").replace("\r", "")
+                raise GuestFailed(f"no end in time: {self.report()}")
+            data = os.read(fd, 65536)
+            seen += data
+            self.console = seen.decode(errors="replace").replace("\r", "")
+            if not looked_at_begin and "#sv-begin" in self.console:
+                looked_at_begin = True
+                total, free = huge_pages()
+                self.huge_pages_in_use = total - free
+            # The guest waits for an answer here, so the process is sure to be there still.
+            if not looked_at_end and "#sv-ready" in self.console:
+                looked_at_end = True
+                self.threads = read_threads(self.process.pid)
+            for line in [a for a in answers if a in self.console]:
+                self.process.stdin.write(answers.pop(line))
+                self.process.stdin.flush()
+            if not data:
+                break
+        try:
+            self.process.wait(max(1.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            raise GuestFailed(f"closed its output and did not exit: {self.report()}") from None
+
+    def _parse(self):
+        name = None
+        for line in self.console.split("\n"):
+            if line.startswith("== "):
+                name = line[3:].strip()
+                self.sections[name] = ""
+            elif line.startswith("#sv-"):
+                name = None
+            elif name is not None:
+                self.sections[name] += line + "\n"
+
+    def section(self, name):
+        if name not in self.sections:
+            raise GuestFailed(f"the guest printed nothing about {name}: {self.report()}")
+        return self.sections[name].strip()
+
+    def finished(self):
+        """True when the guest's script ran to its end."""
+        return "#sv-end script 0" in self.console
+
+    def check_finished(self):
+        if not self.finished() or self.status != 0:
+            raise GuestFailed(self.report())
+        return self
+
+    def report(self):
+        return (f"{' '.join(self.command)}\nexit status {self.process.poll()}\n"
+                f"stderr: {self.errors[-3000:]}\nconsole: {self.console[-4000:]}")
