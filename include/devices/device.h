@@ -7,6 +7,8 @@
  * Creation, removal, reset and quiescing happen on the main thread while no vCPU runs, or, for hot-plug, while the
  * guest cannot yet (or no longer) reach the device. Register handlers run on vCPU threads and take the
  * device's own lock.
+ *
+ * Errors of realize() say what is wrong without naming the option: the core puts that before them.
  */
 #ifndef DEVICES_DEVICE_H
 #define DEVICES_DEVICE_H
@@ -39,7 +41,7 @@ struct device_class {
 	int (*realize)(struct device *dev, struct error **errp);
 	/* Undoes realize; outstanding requests are waited for or cancelled. */
 	void (*unrealize)(struct device *dev);
-	/* Power-on state; outstanding requests are waited for or cancelled. NULL = stateless. */
+	/* Power-on state; outstanding requests are waited for or cancelled. NULL = stateless. Called after realize, too. */
 	void (*reset)(struct device *dev);
 	/* Stop touching guest memory and back ends, and go on again: "stop" and "cont". NULL = only vCPUs drive it. */
 	void (*quiesce)(struct device *dev);

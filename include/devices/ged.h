@@ -2,6 +2,9 @@
 /*
  * The Generic Event Device's registers (ACPI 6.5 §5.6.9) and the hardware-reduced sleep and reset registers
  * (§4.8.3.7, §4.8.3.6), one 4 KiB MMIO page. The DSDT of the boot room and the device share these constants.
+ *
+ * The interrupt is a pulse: the DSDT announces it as Edge, ActiveHigh. Every event sets its bit before the pulse, and
+ * reading GED_REG_EVENTS takes all bits at once, so no event is lost between two pulses.
  */
 #ifndef DEVICES_GED_H
 #define DEVICES_GED_H

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The devices of this room, for the registry of the machine room (DESIGN §3). */
+#ifndef DEVICES_CLASSES_H
+#define DEVICES_CLASSES_H
+
+struct device_class;
+
+/* x86 port I/O devices */
+extern const struct device_class serial_class;     /* "isa-serial": 16550A */
+extern const struct device_class debug_exit_class; /* "isa-debug-exit" */
+extern const struct device_class pvpanic_class;    /* "pvpanic" on the ISA port */
+extern const struct device_class rtc_class;        /* "mc146818rtc" */
+extern const struct device_class i8042_class;      /* "i8042" */
+extern const struct device_class boot_timer_class; /* "boot-timer"; create it before the serial ports */
+
+/* any architecture */
+extern const struct device_class ged_class; /* "acpi-ged" */
+
+#endif

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The device core: from an option to a realized device and back, and what is done to all devices together. */
+#define LOG_MODULE "devices"
+
+#include "devices/device.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/alloc.h"
+#include "util/log.h"
+#include "util/parse.h"
+
+#define DEVICE_ID_MAX 255 /* bytes, as the documentation says */
+
+static const char *const core_keys[] = { "driver", "id", NULL };
+static const struct property no_props[] = { PROP_END };
+
+static const struct device_class *class_in(const struct device_class *const *classes,
+					   const char *name)
+{
+	for (; *classes; classes++) {
+		if (!strcmp((*classes)->name, name))
+			return *classes;
+	}
+	return NULL;
+}
+
+const struct device_class *device_class_find(const struct platform *platform, const char *name)
+{
+	return class_in(platform->classes, name);
+}
+
+/* @by_user: suggest only what a user may create. */
+static int class_unknown(const struct device_class *const *classes, const char *name, bool by_user,
+			 struct error **errp)
+{
+	const char *near, **names;
+	size_t count = 0;
+	int ret;
+
+	while (classes[count])
+		count++;
+	names = xcalloc(count + 1, sizeof(*names));
+	count = 0;
+	for (; *classes; classes++) {
+		if (!by_user || !(*classes)->internal)
+			names[count++] = (*classes)->name;
+	}
+	near = nearest_name(name, names);
+	if (near)
+		ret = error_set(errp, -ENOENT, "unknown device '%s'; did you mean '%s'?", name,
+				near);
+	else
+		ret = error_set(errp, -ENOENT, "unknown device '%s'; -device help lists them",
+				name);
+	free(names);
+	return ret;
+}
+
+struct device *device_find(const struct platform *platform, const char *id)
+{
+	struct device *dev;
+
+	list_for_each(dev, &platform->devices, node) {
+		if (!strcmp(dev->id, id))
+			return dev;
+	}
+	return NULL;
+}
+
+static int choose_id(const struct platform *platform, const struct device_class *class,
+		     const char *given, char **ret_id, struct error **errp)
+{
+	const struct device *other;
+	char *id;
+
+	if (given) {
+		if (!*given || strlen(given) > DEVICE_ID_MAX)
+			return error_set(errp, -EINVAL, "id has %zu bytes, allowed are 1 to %d",
+					 strlen(given), DEVICE_ID_MAX);
+		other = device_find(platform, given);
+		if (other)
+			return error_set(errp, -EEXIST,
+					 "device id '%s' is already used by another %s", given,
+					 other->class->name);
+		*ret_id = xstrdup(given);
+		return 0;
+	}
+	for (unsigned int n = 0;; n++) {
+		id = xasprintf("%s-%u", class->name, n);
+		if (!device_find(platform, id))
+			break;
+		free(id);
+	}
+	*ret_id = id;
+	return 0;
+}
+
+static void describe_failure(const struct opts *opts, struct error **errp)
+{
+	char *what = opts_describe(opts);
+
+	error_prefix(errp, "%s: ", what);
+	free(what);
+}
+
+static void device_free(struct device *dev)
+{
+	property_release(dev->class->props ? dev->class->props : no_props, dev);
+	free(dev->id);
+	free(dev);
+}
+
+int device_create(struct platform *platform, const struct opts *opts, bool by_user,
+		  struct device **ret_dev, struct error **errp)
+{
+	const char *driver = opts_get(opts, "driver");
+	const struct device_class *class;
+	struct device *dev;
+	int ret;
+
+	class = driver ? device_class_find(platform, driver) : NULL;
+	if (!driver)
+		ret = error_set(errp, -EINVAL, "the name of the device is missing; "
+					       "-device help lists them");
+	else if (!class)
+		ret = class_unknown(platform->classes, driver, by_user, errp);
+	else if (by_user && class->internal)
+		ret = error_set(errp, -EPERM, "device '%s' is part of a machine and cannot be added",
+				driver);
+	else
+		ret = 0;
+	if (ret) {
+		describe_failure(opts, errp);
+		return ret;
+	}
+
+	dev = xcalloc(1, class->instance_size);
+	dev->class = class;
+	dev->platform = platform;
+	list_init(&dev->node);
+	ret = choose_id(platform, class, opts_get(opts, "id"), &dev->id, errp);
+	if (ret) {
+		describe_failure(opts, errp);
+		free(dev);
+		return ret;
+	}
+	/* The property engine names the option in its errors itself. */
+	ret = property_apply(class->props ? class->props : no_props, dev, opts, core_keys,
+			     platform->links, errp);
+	if (ret)
+		goto fail;
+	if (class->realize) {
+		ret = class->realize(dev, errp);
+		if (ret) {
+			describe_failure(opts, errp);
+			goto fail;
+		}
+	}
+	list_add_tail(&platform->devices, &dev->node);
+	if (class->reset)
+		class->reset(dev);
+	log_debug("device %s (%s) is there", dev->id, class->name);
+	*ret_dev = dev;
+	return 0;
+
+fail:
+	device_free(dev);
+	return ret;
+}
+
+int device_create_internal(struct platform *platform, const char *name, const char *id,
+			   const char *props, struct device **ret_dev, struct error **errp)
+{
+	struct opts *opts, *given = NULL;
+	struct opt *opt;
+	int ret;
+
+	if (props) {
+		ret = opts_parse("device", props, NULL, &given, errp);
+		if (ret)
+			return ret;
+	}
+	opts = opts_new("device");
+	opts_set(opts, "driver", name);
+	if (id)
+		opts_set(opts, "id", id);
+	if (given) {
+		list_for_each(opt, &given->pairs, node)
+			opts_set(opts, opt->key, opt->value);
+		opts_free(given);
+	}
+	ret = device_create(platform, opts, false, ret_dev, errp);
+	opts_free(opts);
+	return ret;
+}
+
+void device_destroy(struct device *dev)
+{
+	if (!dev)
+		return;
+	list_del(&dev->node);
+	if (dev->class->unrealize)
+		dev->class->unrealize(dev);
+	device_free(dev);
+}
+
+void devices_reset(struct platform *platform)
+{
+	struct device *dev;
+
+	list_for_each(dev, &platform->devices, node) {
+		if (dev->class->reset)
+			dev->class->reset(dev);
+	}
+}
+
+void devices_quiesce(struct platform *platform)
+{
+	struct device *dev;
+
+	list_for_each(dev, &platform->devices, node) {
+		if (dev->class->quiesce)
+			dev->class->quiesce(dev);
+	}
+}
+
+void devices_resume(struct platform *platform)
+{
+	struct device *dev;
+
+	list_for_each(dev, &platform->devices, node) {
+		if (dev->class->resume)
+			dev->class->resume(dev);
+	}
+}
+
+void devices_destroy(struct platform *platform)
+{
+	/* A machine that failed early may not have come to initialise its list. */
+	if (!platform->devices.next)
+		return;
+	while (!list_empty(&platform->devices))
+		device_destroy(list_entry(platform->devices.prev, struct device, node));
+}
+
+void device_help(const struct device_class *const *classes, FILE *out)
+{
+	static const char *const headings[] = {
+		[DEVICE_BUS_SYSTEM] = "System devices",
+		[DEVICE_BUS_MMIO] = "virtio-mmio devices",
+		[DEVICE_BUS_PCI] = "PCI devices",
+	};
+
+	fprintf(out, "Devices (-device NAME,help shows the properties of one):\n");
+	for (unsigned int bus = 0; bus < ARRAY_SIZE(headings); bus++) {
+		bool any = false;
+
+		for (unsigned int i = 0; classes[i]; i++) {
+			if (classes[i]->internal || classes[i]->bus != (enum device_bus)bus)
+				continue;
+			if (!any)
+				fprintf(out, "%s:\n", headings[bus]);
+			any = true;
+			fprintf(out, "  %-24s %s\n", classes[i]->name, classes[i]->summary);
+		}
+	}
+}
+
+int device_class_help(const struct device_class *const *classes, const char *name, FILE *out,
+		      struct error **errp)
+{
+	const struct device_class *class = class_in(classes, name);
+
+	if (!class)
+		return class_unknown(classes, name, true, errp);
+	fprintf(out, "-device %s: %s\n", class->name, class->summary);
+	fprintf(out, "  id=<string>  name of the device, default \"%s-<n>\"\n", class->name);
+	property_help(class->props ? class->props : no_props, out);
+	return 0;
+}
