@@ -44,6 +44,21 @@ struct vm_config {
 void vm_config_init(struct vm_config *config);
 void vm_config_release(struct vm_config *config);
 
+/*
+ * What every front end calls at its end: works out what was left open (machine type, accelerator, topology,
+ * memory size) and checks what concerns the description as a whole (limits, one stdio, path lengths).
+ */
+int __must_check vm_config_finish(struct vm_config *config, struct error **errp);
+
+/* The keys of -smp; 0 = to be worked out. */
+extern const struct property cpu_topology_properties[];
+
+/*
+ * Works out what is 0 as QEMU does since 6.2 (dies and clusters are 1, cores come before sockets, threads
+ * last) and checks that the product is maxcpus. Untouched on failure.
+ */
+int __must_check cpu_topology_complete(struct cpu_topology *topology, struct error **errp);
+
 /* Limits of the documentation. */
 #define VM_CPUS_MAX 254
 #define VM_MEMORY_MIN (128 * MIB)

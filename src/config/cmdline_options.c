@@ -1,0 +1,471 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The options of the command line: one table, and the handlers that its entries name. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LOG_MODULE "config"
+#include "cmdline_private.h"
+#include "util/alloc.h"
+#include "util/log.h"
+#include "util/parse.h"
+
+#define HANDLER(name)                                                                              \
+	static int name(struct cmdline *cmdline, const struct cmdline_option *option,              \
+			const char *value, struct error **errp)
+
+static void *config_field(struct cmdline *cmdline, const struct cmdline_option *option)
+{
+	return (char *)cmdline->config + option->offset;
+}
+
+/* --- Handlers that many options share --- */
+
+HANDLER(set_flag)
+{
+	(void)value;
+	(void)errp;
+	*(bool *)config_field(cmdline, option) = true;
+	return 0;
+}
+
+HANDLER(set_text)
+{
+	(void)errp;
+	*(char **)config_field(cmdline, option) = xstrdup(value);
+	return 0;
+}
+
+HANDLER(ask)
+{
+	(void)value;
+	(void)errp;
+	cmdline->action = option->ask;
+	return 0;
+}
+
+HANDLER(ignore)
+{
+	(void)cmdline;
+	(void)errp;
+	log_debug("-%s%s%s has no effect", option->name, value ? " " : "", value ? value : "");
+	return 0;
+}
+
+static bool is_help(const char *word)
+{
+	return strcmp(word, "help") == 0 || strcmp(word, "?") == 0;
+}
+
+/* "help", or "NAME,help": sets what is asked for. */
+static bool asks_for_help(struct cmdline *cmdline, const struct cmdline_option *option,
+			  const struct opts *opts)
+{
+	const char *topic = NULL;
+	struct opt *opt;
+	bool help = false;
+
+	if (option->ask == CMDLINE_RUN)
+		return false;
+	list_for_each(opt, &opts->pairs, node) {
+		if (opt->implied && !is_help(opt->value))
+			topic = opt->value;
+		help |= opt->implied ? is_help(opt->value) : opt->flag && is_help(opt->key);
+	}
+	if (!help)
+		return false;
+	cmdline->action = option->ask;
+	cmdline->help_topic = topic ? xstrdup(topic) : NULL;
+	return true;
+}
+
+/* An option list of @option's form. *@ret is NULL when it asks for help instead. */
+static int parse_opts(struct cmdline *cmdline, const struct cmdline_option *option,
+		      const char *value, struct opts **ret, struct error **errp)
+{
+	char origin[32];
+	int err;
+
+	snprintf(origin, sizeof(origin), "-%s", option->name);
+	if (!*value)
+		return error_set(errp, -EINVAL, "%s: its value is empty", origin);
+	if ((option->flags & CMDLINE_JSON) && *value == '{')
+		err = opts_parse_json(origin, value, ret, errp);
+	else
+		err = opts_parse(origin, value, option->implied, ret, errp);
+	if (!err && asks_for_help(cmdline, option, *ret)) {
+		opts_free(*ret);
+		*ret = NULL;
+	}
+	return err;
+}
+
+HANDLER(add_opts)
+{
+	struct list *head = config_field(cmdline, option);
+	struct opts *opts;
+	int ret;
+
+	ret = parse_opts(cmdline, option, value, &opts, errp);
+	if (!ret && opts)
+		list_add_tail(head, &opts->node);
+	return ret;
+}
+
+/* An option list that one property table takes whole. @object is zero-initialised. */
+static int apply_keys(struct cmdline *cmdline, const struct cmdline_option *option,
+		      const char *value, void *object, struct error **errp)
+{
+	struct opts *opts;
+	int ret;
+
+	ret = parse_opts(cmdline, option, value, &opts, errp);
+	if (ret)
+		return ret;
+	ret = property_apply(option->keys, object, opts, NULL, NULL, errp);
+	opts_free(opts);
+	return ret;
+}
+
+/* --- Machine --- */
+
+static const char *const accel_words[] = { "kvm", "kvm:tcg", "test", NULL };
+
+struct accel_keys {
+	int accel;
+};
+
+static const struct property accel_keys[] = {
+	PROP_ENUM("accel", struct accel_keys, accel, accel_words, 0,
+		  "kvm:tcg, which libvirt's probe asks for, is kvm; test runs no guest code"),
+	PROP_END,
+};
+
+static int set_accel_word(struct cmdline *cmdline, const char *origin, int accel,
+			  struct error **errp)
+{
+	char **to = &cmdline->config->accel;
+
+	if (*to && strcmp(*to, accel_words[accel]))
+		return error_set(errp, -EINVAL,
+				 "%s: accel=%s does not go with the accel=%s before it", origin,
+				 accel_words[accel], *to);
+	if (!*to)
+		*to = xstrdup(accel_words[accel]);
+	return 0;
+}
+
+HANDLER(set_accel)
+{
+	struct accel_keys keys = { 0 };
+	int ret = apply_keys(cmdline, option, value, &keys, errp);
+
+	return ret ? ret : set_accel_word(cmdline, "-accel", keys.accel, errp);
+}
+
+HANDLER(enable_kvm)
+{
+	(void)option;
+	(void)value;
+	return set_accel_word(cmdline, "-enable-kvm", 0, errp);
+}
+
+/* Several -machine make one: a later value replaces an earlier one. */
+HANDLER(merge_machine)
+{
+	struct accel_keys keys = { 0 };
+	struct opts *opts;
+	struct opt *opt;
+	char *accel;
+	int ret;
+
+	ret = parse_opts(cmdline, option, value, &opts, errp);
+	if (ret || !opts)
+		return ret;
+	accel = opts_take(opts, "accel");
+	if (accel) {
+		ret = property_set(accel_keys, &keys, accel, NULL, errp);
+		if (ret)
+			error_prefix(errp, "-machine: ");
+		else
+			ret = set_accel_word(cmdline, "-machine", keys.accel, errp);
+		free(accel);
+	}
+	list_for_each(opt, &opts->pairs, node)
+		opts_set(cmdline->config->machine, opt->key, opt->value);
+	opts_free(opts);
+	return ret;
+}
+
+HANDLER(set_cpu)
+{
+	struct opts *opts;
+	const char *model;
+	int ret;
+
+	ret = parse_opts(cmdline, option, value, &opts, errp);
+	if (ret)
+		return ret;
+	model = opts_get(opts, "model");
+	if (!model || strcmp(model, "max") == 0) /* all that the host has, in QEMU's words */
+		opts_set(opts, "model", "host");
+	cmdline->config->cpu = opts;
+	return 0;
+}
+
+HANDLER(set_smp)
+{
+	struct cpu_topology topology = { 0 };
+	int ret;
+
+	ret = apply_keys(cmdline, option, value, &topology, errp);
+	if (ret)
+		return ret;
+	ret = cpu_topology_complete(&topology, errp);
+	if (ret) {
+		error_prefix(errp, "-smp %s: ", value);
+		return ret;
+	}
+	cmdline->config->smp = topology;
+	return 0;
+}
+
+static const struct property name_keys[] = {
+	PROP_STRING("guest", struct vm_config, name, 1, 255, NULL, "the name of the VM"),
+	PROP_IGNORED("process", "accepted, without effect"),
+	PROP_IGNORED("debug-threads", "accepted, without effect: threads always have names"),
+	PROP_END,
+};
+
+HANDLER(set_name)
+{
+	return apply_keys(cmdline, option, value, cmdline->config, errp);
+}
+
+HANDLER(set_uuid)
+{
+	(void)option;
+	if (parse_uuid(value, cmdline->config->uuid))
+		return error_set(errp, -EINVAL,
+				 "-uuid %s: not of the form xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx",
+				 value);
+	cmdline->config->has_uuid = true;
+	return 0;
+}
+
+/* --- Memory --- */
+
+static const struct property memory_keys[] = {
+	PROP_SIZE("size", struct vm_config, memory_size, MIB, VM_MEMORY_MIN, VM_MEMORY_MAX,
+		  VM_MEMORY_DEFAULT, "guest memory; a number without K, M, G or T counts MiB"),
+	PROP_END,
+};
+
+/*
+ * StratoVirt's old manual counts bytes, today's command line MiB. The smallest memory in bytes,
+ * read as MiB, is far above the largest possible, so there is no number that could be both.
+ */
+static void old_bytes(struct opts *opts)
+{
+	const char *size = opts_get(opts, "size");
+	uint64_t number;
+	char *bytes;
+
+	if (!size || parse_u64(size, &number) || number < VM_MEMORY_MIN)
+		return;
+	bytes = xasprintf("%lluB", (unsigned long long)number);
+	opts_set(opts, "size", bytes);
+	free(bytes);
+}
+
+HANDLER(set_memory)
+{
+	static const char *const absent[] = { "maxmem", "slots" };
+	struct opts *opts;
+	int ret = 0;
+
+	ret = parse_opts(cmdline, option, value, &opts, errp);
+	if (ret)
+		return ret;
+	for (size_t i = 0; i < ARRAY_SIZE(absent) && !ret; i++) {
+		if (opts_get(opts, absent[i]))
+			ret = error_set(
+				errp, -ENOTSUP,
+				"-m %s: %s is not offered: memory cannot be added to a running VM",
+				value, absent[i]);
+	}
+	old_bytes(opts);
+	if (!ret)
+		ret = property_apply(option->keys, cmdline->config, opts, NULL, NULL, errp);
+	opts_free(opts);
+	return ret;
+}
+
+/* --- Boot --- */
+
+HANDLER(add_append)
+{
+	char **to = config_field(cmdline, option);
+	char *longer;
+
+	(void)errp;
+	longer = *to ? xasprintf("%s %s", *to, value) : xstrdup(value);
+	free(*to);
+	*to = longer;
+	return 0;
+}
+
+/* --- Back ends --- */
+
+HANDLER(add_serial)
+{
+	struct opts *opts;
+	int ret;
+
+	if (is_help(value)) {
+		cmdline->action = option->ask;
+		return 0;
+	}
+	if (!*value)
+		return error_set(errp, -EINVAL, "-serial: its value is empty");
+	ret = serial_text_parse(value, &opts, errp);
+	if (!ret)
+		list_add_tail(config_field(cmdline, option), &opts->node);
+	return ret;
+}
+
+/* --- Process --- */
+
+HANDLER(set_log)
+{
+	(void)option;
+	(void)errp;
+	cmdline->config->log_to_file = true;
+	if (value && *value)
+		cmdline->config->log_path = xstrdup(value);
+	return 0;
+}
+
+/* --- The tables --- */
+
+#define AT(field) .offset = offsetof(struct vm_config, field)
+#define HEADING(text)                                                                              \
+	{                                                                                          \
+		.help = text                                                                       \
+	}
+
+const struct cmdline_option cmdline_options[] = {
+	HEADING("Machine"),
+	{ "machine", "M", VALUE_REQUIRED, CMDLINE_REPEAT, merge_machine, .implied = "type",
+	  .ask = CMDLINE_MACHINE_HELP, .usage = "[type=]NAME[,KEY=VALUE...]",
+	  .help = "type of the machine, default microvm, and its properties; several -machine add "
+		  "up. "
+		  "\"-machine help\" lists the machines, \"-machine NAME,help\" their properties" },
+	{ "accel", NULL, VALUE_REQUIRED, 0, set_accel, .implied = "accel", .usage = "[accel=]NAME",
+	  .help = "what runs the guest; -machine accel=NAME does the same", .keys = accel_keys },
+	{ "enable-kvm", NULL, VALUE_NONE, 0, enable_kvm, .usage = "",
+	  .help = "the same as -accel kvm" },
+	{ "cpu", NULL, VALUE_REQUIRED, 0, set_cpu, .implied = "model", .usage = "host|max",
+	  .help = "the CPU the guest sees: all of the host's, which is the default" },
+	{ "smp", NULL, VALUE_REQUIRED, 0, set_smp, .implied = "cpus",
+	  .usage = "[cpus=]N[,KEY=VALUE...]",
+	  .help = "CPUs of the guest, default 1, and their topology. What is left out is worked "
+		  "out so that "
+		  "sockets * dies * clusters * cores * threads = maxcpus",
+	  .keys = cpu_topology_properties },
+	{ "name", NULL, VALUE_REQUIRED, 0, set_name, .implied = "guest", .usage = "[guest=]NAME",
+	  .help = "name of the VM", .keys = name_keys },
+	{ "uuid", NULL, VALUE_REQUIRED, 0, set_uuid, .usage = "UUID",
+	  .help = "identity of the VM" },
+
+	HEADING("Memory"),
+	{ "m", NULL, VALUE_REQUIRED, 0, set_memory, .implied = "size", .usage = "[size=]SIZE",
+	  .help = "size of guest memory. A number from 134217728 on counts bytes",
+	  .keys = memory_keys },
+	{ "mem-path", NULL, VALUE_REQUIRED, 0, set_text, AT(mem_path), .usage = "PATH",
+	  .help = "back guest memory by this file, or by a file in this directory (hugetlbfs: huge "
+		  "pages)" },
+	{ "mem-prealloc", NULL, VALUE_NONE, 0, set_flag, AT(mem_prealloc), .usage = "",
+	  .help = "touch all of guest memory before the guest starts" },
+
+	HEADING("Boot"),
+	{ "kernel", NULL, VALUE_REQUIRED, 0, set_text, AT(kernel), .usage = "FILE",
+	  .help = "kernel to boot: bzImage, ELF vmlinux or raw vmlinux.bin" },
+	{ "initrd", NULL, VALUE_REQUIRED, 0, set_text, AT(initrd), .usage = "FILE",
+	  .help = "initial RAM disk" },
+	{ "append", NULL, VALUE_WORDS, CMDLINE_REPEAT, add_append, AT(append), .usage = "WORD...",
+	  .help = "kernel command line: the words up to the next option, joined by blanks" },
+
+	HEADING("Devices and back ends"),
+	{ "drive", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_opts, AT(drives),
+	  .ask = CMDLINE_DRIVE_HELP, .usage = "id=ID,file=FILE[,KEY=VALUE...]",
+	  .help = "image or block device for a disk; \"-drive help\" lists the keys" },
+	{ "netdev", NULL, VALUE_REQUIRED, CMDLINE_REPEAT | CMDLINE_JSON, add_opts, AT(netdevs),
+	  .implied = "type", .usage = "TYPE,id=ID[,KEY=VALUE...]",
+	  .help = "host side of a network card" },
+	{ "chardev", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_opts, AT(chardevs),
+	  .implied = "backend", .ask = CMDLINE_CHARDEV_HELP,
+	  .usage = "BACKEND,id=ID[,KEY=VALUE...]",
+	  .help = "character back end; \"-chardev help\" lists them" },
+	{ "object", NULL, VALUE_REQUIRED, CMDLINE_REPEAT | CMDLINE_JSON, add_opts, AT(objects),
+	  .implied = "qom-type", .ask = CMDLINE_OBJECT_HELP, .usage = "TYPE,id=ID[,KEY=VALUE...]",
+	  .help = "iothread (at most 8), memory or random back end, also as JSON; \"-object help\" "
+		  "lists the types" },
+	{ "device", NULL, VALUE_REQUIRED, CMDLINE_REPEAT | CMDLINE_JSON, add_opts, AT(devices),
+	  .implied = "driver", .ask = CMDLINE_DEVICE_HELP, .usage = "DRIVER[,KEY=VALUE...]",
+	  .help = "device, also as JSON; \"-device help\" lists the drivers, \"-device "
+		  "DRIVER,help\" their "
+		  "properties" },
+	{ "serial", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_serial, AT(serials),
+	  .ask = CMDLINE_CHARDEV_HELP, .usage = "BACKEND",
+	  .help = "serial port: stdio, pty, null, none, file:PATH, unix:PATH[,server][,nowait], "
+		  "tcp:HOST:PORT[,server][,nowait], chardev:ID, or what -chardev takes without "
+		  "id" },
+
+	HEADING("Running"),
+	{ "S", "freeze", VALUE_NONE, 0, set_flag, AT(start_paused), .usage = "",
+	  .help = "do not start the CPUs" },
+	{ "no-reboot", NULL, VALUE_NONE, 0, set_flag, AT(no_reboot), .usage = "",
+	  .help = "end when the guest reboots" },
+	{ "no-shutdown", NULL, VALUE_NONE, 0, set_flag, AT(no_shutdown), .usage = "",
+	  .help = "stay, with the CPUs stopped, when the guest powers off" },
+	{ "daemonize", NULL, VALUE_NONE, 0, set_flag, AT(daemonize), .usage = "",
+	  .help = "go into the background once the VM is up" },
+	{ "pidfile", NULL, VALUE_REQUIRED, 0, set_text, AT(pidfile), .usage = "FILE",
+	  .help = "write the process id to this file, which must not exist yet" },
+	{ "D", NULL, VALUE_OPTIONAL, 0, set_log, .usage = "[FILE]",
+	  .help = "append the log to this file, default stderr. STRATOVIRT_LOG_LEVEL in the "
+		  "environment is "
+		  "error, warn, info, debug or trace" },
+	{ "disable-seccomp", NULL, VALUE_NONE, 0, set_flag, AT(disable_seccomp), .usage = "",
+	  .help = "do not limit the system calls of this process" },
+
+	HEADING("Information"),
+	{ "h", "help", VALUE_NONE, 0, ask, .ask = CMDLINE_HELP, .usage = "",
+	  .help = "print this and exit" },
+	{ "V", "version", VALUE_NONE, 0, ask, .ask = CMDLINE_VERSION, .usage = "",
+	  .help = "print the version and exit" },
+	{ .name = NULL },
+};
+
+#define IGNORED(word, values)                                                                      \
+	{                                                                                          \
+		.name = word, .value = values, .flags = CMDLINE_REPEAT, .handler = ignore          \
+	}
+
+const struct cmdline_option cmdline_ignored[] = {
+	IGNORED("audiodev", VALUE_OPTIONAL),
+	IGNORED("boot", VALUE_OPTIONAL),
+	IGNORED("display", VALUE_OPTIONAL),
+	IGNORED("msg", VALUE_OPTIONAL),
+	IGNORED("no-hpet", VALUE_NONE),
+	IGNORED("no-user-config", VALUE_NONE),
+	IGNORED("nodefaults", VALUE_NONE),
+	IGNORED("nographic", VALUE_NONE),
+	IGNORED("overcommit", VALUE_OPTIONAL),
+	IGNORED("realtime", VALUE_OPTIONAL),
+	IGNORED("rtc", VALUE_OPTIONAL),
+	IGNORED("sandbox", VALUE_OPTIONAL),
+	IGNORED("usb", VALUE_NONE),
+	{ .name = NULL },
+};

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The short forms of -serial, turned into what -chardev would be: "stdio" → backend=stdio,
+ * "file:PATH" → backend=file,path=PATH, "unix:PATH,server" → backend=socket,path=PATH,server,
+ * "tcp:HOST:PORT" → backend=socket,host=HOST,port=PORT. "chardev:ID" names a back end made
+ * elsewhere.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmdline_private.h"
+#include "opts_private.h"
+#include "util/alloc.h"
+
+#define ORIGIN "-serial"
+
+/* @text is what follows "tcp:". */
+static int parse_tcp(const char *text, struct opts **ret, struct error **errp)
+{
+	size_t len = strcspn(text, ",");
+	char *address = xstrndup(text, len), *host = address, *rest;
+	char *colon = strrchr(address, ':');
+	struct opts *opts;
+	int err;
+
+	if (!colon || !colon[1] || strchr(colon, ']')) {
+		err = error_set(errp, -EINVAL, ORIGIN " tcp:%s: HOST:PORT is missing", text);
+		goto out;
+	}
+	*colon = '\0';
+	if (*host == '[' && colon[-1] == ']') { /* IPv6 */
+		host++;
+		colon[-1] = '\0';
+	}
+	rest = xasprintf("socket%s", text + len);
+	err = opts_parse(ORIGIN, rest, "backend", &opts, errp);
+	free(rest);
+	if (err)
+		goto out;
+	if (*host)
+		opts_append(opts, xstrdup("host"), xstrdup(host));
+	opts_append(opts, xstrdup("port"), xstrdup(colon + 1));
+	err = opts_check_keys(opts, errp);
+	if (err)
+		opts_free(opts);
+	else
+		*ret = opts;
+out:
+	free(address);
+	return err;
+}
+
+int serial_text_parse(const char *text, struct opts **ret, struct error **errp)
+{
+	static const struct {
+		const char *word, *form;
+	} forms[] = {
+		{ "file:", "file,path=%s" },
+		{ "unix:", "socket,path=%s" },
+		{ "chardev:", "chardev,chardev=%s" },
+	};
+	size_t len = strcspn(text, ":,=");
+	struct opts *opts;
+	char *full;
+	int err;
+
+	if (strcmp(text, "mon:stdio") == 0) /* QEMU's; there is no human monitor to share it with */
+		text = "stdio";
+	else if (strncmp(text, "tcp:", 4) == 0)
+		return parse_tcp(text + 4, ret, errp);
+	else if (text[len] == ':') {
+		for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
+			const char *word = forms[i].word;
+
+			if (strncmp(text, word, strlen(word)))
+				continue;
+			full = xasprintf(forms[i].form, text + strlen(word));
+			err = opts_parse(ORIGIN, full, "backend", ret, errp);
+			free(full);
+			return err;
+		}
+		return error_set(errp, -EINVAL,
+				 ORIGIN " %s: '%.*s' is not one of file, unix, tcp, chardev", text,
+				 (int)len, text);
+	}
+	err = opts_parse(ORIGIN, text, "backend", &opts, errp);
+	if (err)
+		return err;
+	if (!opts_get(opts, "backend")) {
+		opts_free(opts);
+		return error_set(errp, -EINVAL, ORIGIN " %s: 'backend' is required", text);
+	}
+	*ret = opts;
+	return 0;
+}

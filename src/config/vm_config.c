@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "config/vm_config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/alloc.h"
+#include "util/parse.h"
+
+void vm_config_init(struct vm_config *config)
+{
+	memset(config, 0, sizeof(*config));
+	config->machine = opts_new("-machine");
+	list_init(&config->drives);
+	list_init(&config->devices);
+	list_init(&config->netdevs);
+	list_init(&config->chardevs);
+	list_init(&config->objects);
+	list_init(&config->serials);
+}
+
+static void release_list(struct list *head)
+{
+	struct opts *opts, *next;
+
+	list_for_each_safe(opts, next, head, node)
+		opts_free(opts);
+}
+
+void vm_config_release(struct vm_config *config)
+{
+	opts_free(config->machine);
+	opts_free(config->cpu);
+	release_list(&config->drives);
+	release_list(&config->devices);
+	release_list(&config->netdevs);
+	release_list(&config->chardevs);
+	release_list(&config->objects);
+	release_list(&config->serials);
+	free(config->accel);
+	free(config->mem_path);
+	free(config->kernel);
+	free(config->initrd);
+	free(config->append);
+	free(config->name);
+	free(config->log_path);
+	free(config->pidfile);
+	memset(config, 0, sizeof(*config));
+}
+
+static int check_path(const char *what, const char *path, struct error **errp)
+{
+	size_t len;
+
+	if (!path)
+		return 0;
+	len = strlen(path);
+	if (!len)
+		return error_set(errp, -EINVAL, "%s: the path is empty", what);
+	if (len > VM_PATH_MAX)
+		return error_set(errp, -ENAMETOOLONG,
+				 "%s: the path has %zu bytes, at most %d are possible", what, len,
+				 VM_PATH_MAX);
+	return 0;
+}
+
+static int check_ids(const struct list *head, struct error **errp)
+{
+	struct opts *opts;
+
+	list_for_each(opts, head, node) {
+		const char *id = opts_get(opts, "id");
+		size_t len = id ? strlen(id) : 1;
+		char *name;
+		int ret;
+
+		if (len >= 1 && len <= VM_ID_MAX)
+			continue;
+		opts_del(opts, "id"); /* the message is readable without 256 bytes and more of it */
+		name = opts_describe(opts);
+		ret = error_set(errp, -EINVAL, "%s: the id has %zu bytes, [1, %d] are possible",
+				name, len, VM_ID_MAX);
+		free(name);
+		return ret;
+	}
+	return 0;
+}
+
+static unsigned int count_with(const struct list *head, const char *key, const char *value)
+{
+	unsigned int count = 0;
+	struct opts *opts;
+
+	list_for_each(opts, head, node) {
+		const char *found = opts_get(opts, key);
+
+		count += found && strcmp(found, value) == 0;
+	}
+	return count;
+}
+
+/* The process has one standard input, and none once it is in the background. */
+static int check_stdio(const struct vm_config *config, struct error **errp)
+{
+	unsigned int users = count_with(&config->chardevs, "backend", "stdio") +
+			     count_with(&config->serials, "backend", "stdio");
+
+	if (users > 1)
+		return error_set(errp, -EINVAL,
+				 "%u -chardev and -serial want stdio, which can have one user",
+				 users);
+	if (users && config->daemonize)
+		return error_set(
+			errp, -EINVAL,
+			"-daemonize leaves no terminal: no -chardev or -serial can be stdio");
+	return 0;
+}
+
+/* Flags of the CPU model come with the architectures that have some: none so far. */
+static int check_cpu(const struct vm_config *config, struct error **errp)
+{
+	static const struct property no_flags[] = { PROP_END };
+	static const char *const skip[] = { "model", NULL };
+	const char *model;
+
+	if (!config->cpu)
+		return 0;
+	model = opts_get(config->cpu, "model");
+	if (model && strcmp(model, "host"))
+		return error_set(errp, -EINVAL, "-cpu %s: model=%s is not one of host, max", model,
+				 model);
+	return property_apply(no_flags, NULL, config->cpu, skip, NULL, errp);
+}
+
+static int finish_memory(struct vm_config *config, struct error **errp)
+{
+	char size[24], low[24], high[24];
+
+	if (!config->memory_size)
+		config->memory_size = VM_MEMORY_DEFAULT;
+	format_size(config->memory_size, size);
+	if (config->memory_size < VM_MEMORY_MIN || config->memory_size > VM_MEMORY_MAX)
+		return error_set(errp, -ERANGE, "memory size %s is out of range [%s, %s]", size,
+				 format_size(VM_MEMORY_MIN, low), format_size(VM_MEMORY_MAX, high));
+	if (!IS_ALIGNED(config->memory_size, MIB))
+		return error_set(errp, -EINVAL, "memory size %s is not a multiple of 1M", size);
+	return 0;
+}
+
+static void finish_machine(struct vm_config *config)
+{
+	const char *type = opts_get(config->machine, "type");
+	char *lower = xstrdup(type ? type : "microvm");
+
+	for (char *p = lower; *p; p++) /* StratoVirt's manuals write "MicroVm" too */
+		*p = (char)tolower((unsigned char)*p);
+	opts_set(config->machine, "type", lower);
+	free(lower);
+	if (!config->accel)
+		config->accel = xstrdup("kvm");
+}
+
+int vm_config_finish(struct vm_config *config, struct error **errp)
+{
+	const struct {
+		const char *what, *path;
+	} paths[] = {
+		{ "-kernel", config->kernel },	   { "-initrd", config->initrd },
+		{ "-mem-path", config->mem_path }, { "-pidfile", config->pidfile },
+		{ "-D", config->log_path },
+	};
+	const struct list *const lists[] = { &config->drives, &config->devices, &config->netdevs,
+					     &config->chardevs, &config->objects };
+	unsigned int iothreads = count_with(&config->objects, "qom-type", "iothread");
+	int ret;
+
+	finish_machine(config);
+	ret = check_cpu(config, errp);
+	if (ret)
+		return ret;
+	ret = cpu_topology_complete(&config->smp, errp);
+	if (ret) {
+		error_prefix(errp, "-smp: ");
+		return ret;
+	}
+	ret = finish_memory(config, errp);
+	if (ret)
+		return ret;
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+		ret = check_path(paths[i].what, paths[i].path, errp);
+		if (ret)
+			return ret;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		ret = check_ids(lists[i], errp);
+		if (ret)
+			return ret;
+	}
+	if (iothreads > VM_IOTHREADS_MAX)
+		return error_set(errp, -E2BIG,
+				 "%u -object iothread are given, at most %d are possible",
+				 iothreads, VM_IOTHREADS_MAX);
+	return check_stdio(config, errp);
+}
