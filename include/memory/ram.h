@@ -33,6 +33,7 @@ struct ram_backend {
 	uint64_t page_size; /* of the backing */
 	int fd;             /* -1 for anonymous memory */
 	bool shared;
+	bool dump;          /* part of core dumps */
 };
 
 /* Errors say which backing, how much was asked for and what is free (huge pages). */

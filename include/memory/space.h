@@ -30,6 +30,7 @@ struct ram_region {
 	uint8_t *host;
 	int fd;             /* -1: anonymous */
 	uint64_t fd_offset; /* of @host in fd */
+	bool shared, dump;  /* as its back end */
 };
 
 /* Maps [offset, offset + size) of @ram at @base. -EEXIST when it overlaps another region. */

@@ -271,6 +271,7 @@ int ram_backend_new(const struct ram_config *config, struct ram_backend **ret, s
 
 	map->ram.size = config->size;
 	map->ram.shared = config->share;
+	map->ram.dump = config->dump;
 	map->ram.page_size = (uint64_t)sysconf(_SC_PAGESIZE);
 	map->ram.fd = -1;
 

@@ -130,6 +130,8 @@ int mem_space_add_ram(struct mem_space *space, gpa_t base, struct ram_backend *r
 		.host = ram->host + offset,
 		.fd = ram->fd,
 		.fd_offset = offset,
+		.shared = ram->shared,
+		.dump = ram->dump,
 	};
 	space->ram_count++;
 	space->ram_total += size;
