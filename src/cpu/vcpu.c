@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of the vCPUs: creation, threads, pause and resume, reset.
+ *
+ * How a vCPU is taken out of the guest. vcpus_pause() sets the flag "leave", then kvm_run.immediate_exit,
+ * then sends a signal whose handler does nothing. Wherever the vCPU's thread is, it notices:
+ *  - before it reads "leave": it sees the flag;
+ *  - after that, before the kernel looks at immediate_exit: KVM_RUN returns EINTR at once;
+ *  - after that, until the CPU is in guest mode: KVM checks for pending signals with interrupts off;
+ *  - in the guest, or halted in the kernel: the signal's wake-up ends it.
+ * immediate_exit stays set until the thread itself clears it, under the lock, on its way out of the parking
+ * place; so one signal is enough and none can be lost. (KVM_SET_SIGNAL_MASK would do the same with two more
+ * signal mask changes in each KVM_RUN.)
+ */
+#include "vcpu_private.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "util/alloc.h"
+#include "util/fd.h"
+#include "util/thread.h"
+
+#define LOG_MODULE "cpu"
+#include "util/log.h"
+
+/* SIGRTMIN is a function call in glibc: two real-time signals belong to the thread library. */
+#define KICK_SIGNAL (SIGRTMIN)
+
+static void kick_handler(int signo)
+{
+	(void)signo;
+}
+
+static int kick_install(struct error **errp)
+{
+	/* SA_RESTART for the system calls of device handlers; KVM_RUN returns EINTR regardless. */
+	struct sigaction action = { .sa_handler = kick_handler, .sa_flags = SA_RESTART };
+
+	sigfillset(&action.sa_mask);
+	if (sigaction(KICK_SIGNAL, &action, NULL))
+		return error_set_errno(errp, -errno, "cannot install the vCPU kick signal");
+	return 0;
+}
+
+static void vcpu_kick(struct vcpu *vcpu)
+{
+	*(volatile uint8_t *)&vcpu->run->immediate_exit = 1;
+	atomic_signal_fence(memory_order_seq_cst);
+	pthread_kill(vcpu->thread, KICK_SIGNAL);
+}
+
+/* --- the thread --- */
+
+void vcpu_mark_stopped(struct vcpu *vcpu)
+{
+	pthread_mutex_lock(&vcpu->all->lock);
+	vcpu->stopped = true;
+	pthread_mutex_unlock(&vcpu->all->lock);
+}
+
+/* Waits until the vCPU may run. False: the thread shall end. */
+static bool vcpu_park(struct vcpu *vcpu)
+{
+	struct vcpus *all = vcpu->all;
+	bool run;
+
+	pthread_mutex_lock(&all->lock);
+	vcpu->parked = true;
+	pthread_cond_broadcast(&all->parked_cond);
+	while (!all->quit && (all->paused || vcpu->stopped))
+		pthread_cond_wait(&all->resume_cond, &all->lock);
+	vcpu->parked = false;
+	run = !all->quit;
+	vcpu->run->immediate_exit = 0;
+	pthread_mutex_unlock(&all->lock);
+	return run;
+}
+
+static void *vcpu_thread(void *opaque)
+{
+	struct vcpu *vcpu = opaque;
+	sigset_t kick;
+
+	pthread_mutex_lock(&vcpu->all->lock);
+	vcpu->tid = gettid();
+	pthread_mutex_unlock(&vcpu->all->lock);
+
+	/* thread_start() has blocked every signal. */
+	sigemptyset(&kick);
+	sigaddset(&kick, KICK_SIGNAL);
+	pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
+
+	while (vcpu_park(vcpu))
+		vcpu_run(vcpu);
+	return NULL;
+}
+
+/* --- creation --- */
+
+static int vcpu_create(struct vcpu *vcpu, struct error **errp)
+{
+	struct kvm_vm *vm = vcpu->all->vm;
+	uint64_t id = vcpu_arch_kvm_id(vcpu);
+	void *run;
+
+	if (id >= vm->vcpu_id_limit)
+		return error_set(errp, -ERANGE,
+				 "-smp: CPU %u gets id %u in this topology, KVM's limit is %u",
+				 vcpu->index, (unsigned int)id,
+				 (unsigned int)vm->vcpu_id_limit - 1);
+
+	vcpu->fd = ioctl(vm->accel.vm_fd, KVM_CREATE_VCPU, (unsigned long)id);
+	if (vcpu->fd < 0)
+		return error_set_errno(errp, -errno, "KVM cannot create vCPU %u", vcpu->index);
+
+	run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
+	if (run == MAP_FAILED)
+		return error_set_errno(errp, -errno, "cannot map the state of vCPU %u",
+				       vcpu->index);
+	vcpu->run = run;
+	return vcpu_arch_init(vcpu, errp);
+}
+
+static int vcpu_start_thread(struct vcpu *vcpu, struct error **errp)
+{
+	char name[16];
+	int ret;
+
+	snprintf(name, sizeof(name), "CPU %u/KVM", vcpu->index);
+	ret = thread_start(&vcpu->thread, name, vcpu_thread, vcpu, errp);
+	vcpu->has_thread = !ret;
+	return ret;
+}
+
+int vcpus_new(struct accel *accel, const struct vcpu_topology *topology,
+	      const struct vcpu_events *events, struct vcpus **ret, struct error **errp)
+{
+	struct vcpus *vcpus;
+	int code;
+
+	if (accel->vm_fd < 0)
+		return error_set(errp, -ENOTSUP, "accelerator '%s' runs no vCPUs",
+				 accel->ops->name);
+	if (!topology->cpus || topology->cpus > accel->max_vcpus)
+		return error_set(errp, -ERANGE, "-smp: cpus=%u is out of KVM's range [1, %u]",
+				 topology->cpus, accel->max_vcpus);
+
+	vcpus = xcalloc(1, sizeof(*vcpus));
+	vcpus->vm = to_kvm_vm(accel);
+	vcpus->topology = *topology;
+	vcpus->events = *events;
+	vcpus->paused = true;
+	atomic_init(&vcpus->leave, true);
+	pthread_mutex_init(&vcpus->lock, NULL);
+	pthread_cond_init(&vcpus->parked_cond, NULL);
+	pthread_cond_init(&vcpus->resume_cond, NULL);
+	vcpus->vcpu = xcalloc(topology->cpus, sizeof(*vcpus->vcpu));
+	for (; vcpus->count < topology->cpus; vcpus->count++) {
+		vcpus->vcpu[vcpus->count].all = vcpus;
+		vcpus->vcpu[vcpus->count].index = vcpus->count;
+		vcpus->vcpu[vcpus->count].fd = -1;
+	}
+
+	code = kick_install(errp);
+	if (!code)
+		code = vcpus_arch_init(vcpus, errp);
+	for (unsigned int i = 0; !code && i < vcpus->count; i++)
+		code = vcpu_create(&vcpus->vcpu[i], errp);
+	for (unsigned int i = 0; !code && i < vcpus->count; i++)
+		code = vcpu_start_thread(&vcpus->vcpu[i], errp);
+	if (code) {
+		vcpus_free(vcpus);
+		return code;
+	}
+	*ret = vcpus;
+	return 0;
+}
+
+void vcpus_free(struct vcpus *vcpus)
+{
+	if (!vcpus)
+		return;
+
+	pthread_mutex_lock(&vcpus->lock);
+	vcpus->quit = true;
+	atomic_store(&vcpus->leave, true);
+	pthread_cond_broadcast(&vcpus->resume_cond);
+	for (unsigned int i = 0; i < vcpus->count; i++)
+		if (vcpus->vcpu[i].has_thread)
+			vcpu_kick(&vcpus->vcpu[i]);
+	pthread_mutex_unlock(&vcpus->lock);
+
+	for (unsigned int i = 0; i < vcpus->count; i++) {
+		struct vcpu *vcpu = &vcpus->vcpu[i];
+
+		if (vcpu->has_thread)
+			pthread_join(vcpu->thread, NULL);
+		if (vcpu->run)
+			munmap(vcpu->run, vcpus->vm->run_size);
+		fd_close(&vcpu->fd);
+	}
+	vcpus_arch_release(vcpus);
+	pthread_cond_destroy(&vcpus->resume_cond);
+	pthread_cond_destroy(&vcpus->parked_cond);
+	pthread_mutex_destroy(&vcpus->lock);
+	free(vcpus->vcpu);
+	free(vcpus);
+}
+
+/* --- pause and resume --- */
+
+void vcpus_resume(struct vcpus *vcpus)
+{
+	pthread_mutex_lock(&vcpus->lock);
+	vcpus->paused = false;
+	atomic_store(&vcpus->leave, vcpus->quit);
+	for (unsigned int i = 0; i < vcpus->count; i++)
+		vcpus->vcpu[i].stopped = false;
+	pthread_cond_broadcast(&vcpus->resume_cond);
+	pthread_mutex_unlock(&vcpus->lock);
+}
+
+void vcpus_pause(struct vcpus *vcpus)
+{
+	pthread_mutex_lock(&vcpus->lock);
+	vcpus->paused = true;
+	atomic_store(&vcpus->leave, true);
+	for (unsigned int i = 0; i < vcpus->count; i++)
+		if (!vcpus->vcpu[i].parked)
+			vcpu_kick(&vcpus->vcpu[i]);
+	for (unsigned int i = 0; i < vcpus->count; i++)
+		while (!vcpus->vcpu[i].parked)
+			pthread_cond_wait(&vcpus->parked_cond, &vcpus->lock);
+	pthread_mutex_unlock(&vcpus->lock);
+}
+
+bool vcpus_running(const struct vcpus *vcpus)
+{
+	return !atomic_load(&vcpus->leave);
+}
+
+unsigned int vcpus_count(const struct vcpus *vcpus)
+{
+	return vcpus->count;
+}
+
+int vcpu_tid(const struct vcpus *vcpus, unsigned int index)
+{
+	struct vcpu *vcpu = &vcpus->vcpu[index];
+	int tid;
+
+	/* Threads are not waited for at start; whoever asks this early is. */
+	pthread_mutex_lock(&vcpu->all->lock);
+	while (!vcpu->tid)
+		pthread_cond_wait(&vcpu->all->parked_cond, &vcpu->all->lock);
+	tid = vcpu->tid;
+	pthread_mutex_unlock(&vcpu->all->lock);
+	return tid;
+}
+
+/* --- state --- */
+
+int vcpus_reset(struct vcpus *vcpus, struct error **errp)
+{
+	int ret;
+
+	ret = kvm_arch_vm_reset(vcpus->vm, errp);
+	for (unsigned int i = 0; !ret && i < vcpus->count; i++)
+		ret = vcpu_arch_reset(&vcpus->vcpu[i], errp);
+	return ret;
+}
+
+int vcpu_set_entry(struct vcpus *vcpus, const struct vcpu_entry *entry, struct error **errp)
+{
+	return vcpus_arch_set_entry(vcpus, entry, errp);
+}
+
+char *vcpu_describe(struct vcpus *vcpus, unsigned int index)
+{
+	if (index >= vcpus->count)
+		return xasprintf("there is no vCPU %u", index);
+	return vcpu_arch_describe(&vcpus->vcpu[index]);
+}
