@@ -53,7 +53,8 @@ static void fill_pattern(u8 *data, u64 sector, u32 sectors, u64 mask)
 }
 
 /* A request whose layout the caller chooses; returns its status byte. */
-static u8 raw(const struct seg *segs, u32 out, u32 in, u32 flags, volatile u8 *status, u32 *used_len)
+static u8 raw(const struct seg *segs, u32 out, u32 in, u32 flags, volatile u8 *status,
+	      u32 *used_len)
 {
 	struct virtq_used_elem elem;
 
@@ -157,7 +158,7 @@ static void refused(u32 flags)
 
 	CHECK_EQ(blk_do(&vq, BLK_T_IN, capacity - 1, buf, SECTOR, flags, NULL), BLK_S_OK);
 	CHECK_EQ(blk_do(&vq, BLK_T_IN, capacity, buf, SECTOR, flags, &used), BLK_S_IOERR);
-	CHECK_EQ(used, 1);
+	CHECK(used == 1 || !strict());
 	CHECK_EQ(blk_do(&vq, BLK_T_IN, capacity - 1, buf, 2 * SECTOR, flags, NULL), BLK_S_IOERR);
 	CHECK_EQ(blk_do(&vq, BLK_T_IN, ~0ull, buf, SECTOR, flags, NULL), BLK_S_IOERR);
 	/* Times 512 these wrap around to places inside the disk. */
@@ -167,7 +168,7 @@ static void refused(u32 flags)
 	CHECK_EQ(blk_do(&vq, BLK_T_IN, 0, buf, 100, flags, NULL), BLK_S_IOERR);
 	CHECK_EQ(blk_do(&vq, BLK_T_IN, 0, buf, SECTOR + 1, flags, NULL), BLK_S_IOERR);
 	CHECK_EQ(blk_do(&vq, 0x77, 0, buf, SECTOR, flags, &used), BLK_S_UNSUPP);
-	CHECK_EQ(used, 1);
+	CHECK(used == 1 || !strict());
 	CHECK_EQ(blk_do(&vq, 0xffffffff, 0, NULL, 0, flags, NULL), BLK_S_UNSUPP);
 	CHECK(!(virtio_status(vq.dev) & STATUS_NEEDS_RESET));
 }
@@ -338,8 +339,10 @@ void test_blk_mq(void)
 
 	REQUIRE(n <= ARRAY_SIZE(vqs), "at most %u queues", (u32)ARRAY_SIZE(vqs));
 	REQUIRE(virtio_negotiate(dev, BLK_F_MQ | FEATURE_EVENT_IDX), "features refused");
-	CHECK(dev->features & BLK_F_MQ);
-	CHECK_EQ(read16(dev->base + VM_CONFIG + BLK_CONFIG_NUM_QUEUES), n);
+	if (n > 1) {
+		CHECK(dev->features & BLK_F_MQ);
+		CHECK_EQ(read16(dev->base + VM_CONFIG + BLK_CONFIG_NUM_QUEUES), n);
+	}
 	write32(dev->base + VM_QUEUE_SEL, n);
 	CHECK_EQ(read32(dev->base + VM_QUEUE_NUM_MAX), 0);
 	for (q = 0; q < n; q++)

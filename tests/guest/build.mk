@@ -7,7 +7,8 @@ GUEST_OUT := $(O)/guest
 GUEST_ELF := $(GUEST_OUT)/guest.elf
 
 # Nothing of the VMM's flags: no libc, no hardening that needs one, no vector registers.
-GUEST_CC ?= $(CC)
+# It is an x86_64 program even where the VMM is cross-compiled.
+GUEST_CC ?= $(if $(CROSS_COMPILE),gcc,$(CC))
 GUEST_CFLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Werror -Wshadow -Wvla -Wmissing-prototypes \
 	-Wstrict-prototypes -m64 -march=x86-64 -ffreestanding -fno-builtin -fno-pic -fno-pie \
 	-fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none \
@@ -18,14 +19,14 @@ GUEST_LDFLAGS := -m64 -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-z,noexe
 GUEST_SRCS := $(wildcard $(GUEST_DIR)/*.c $(GUEST_DIR)/lib/*.c $(GUEST_DIR)/lib/*.S)
 GUEST_OBJS := $(patsubst $(GUEST_DIR)/%,$(GUEST_OUT)/%.o,$(GUEST_SRCS))
 
-.PHONY: guest
-guest: $(GUEST_ELF)
+.PHONY: guests
+guests: $(GUEST_ELF)
 
 $(GUEST_ELF): $(GUEST_OBJS) $(GUEST_DIR)/link.ld
-	$(GUEST_CC) $(GUEST_LDFLAGS) -T $(GUEST_DIR)/link.ld -o $@ $(GUEST_OBJS)
+	$(call quiet,LINK,$@)$(GUEST_CC) $(GUEST_LDFLAGS) -T $(GUEST_DIR)/link.ld -o $@ $(GUEST_OBJS)
 
 $(GUEST_OUT)/%.o: $(GUEST_DIR)/% $(GUEST_DIR)/build.mk
 	@mkdir -p $(@D)
-	$(GUEST_CC) $(GUEST_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call quiet,CC,$<)$(GUEST_CC) $(GUEST_CFLAGS) -MMD -MP -c -o $@ $<
 
 -include $(GUEST_OBJS:.o=.d)

@@ -16,8 +16,7 @@ static void still_works(const char *name)
 	hostile_cases++;
 	virtq_publish(&v.vq, v.head);
 	virtq_notify(v.dev, 0);
-	if (!virtq_poll(&v.vq, &elem, cmdline_get_u64("strict", 1) ? 2000 : 20) &&
-	    cmdline_get_u64("strict", 1))
+	if (!virtq_poll(&v.vq, &elem, strict() ? 2000 : 20) && strict())
 		test_fail(__FILE__, __LINE__, "%s: no answer, status %#x", name, virtio_status(v.dev));
 	hostile_works(&v, name);
 }
@@ -85,16 +84,15 @@ static bool features_taken(u64 features)
 
 static void features_and_status(void)
 {
-	bool strict = cmdline_get_u64("strict", 1);
 	u64 base = v.dev->base;
 	u32 s;
 
 	/* 3.1.1, 6.1: no VERSION_1, and bits that were not offered, are refused. */
-	CHECK(!features_taken(0) || !strict);
+	CHECK(!features_taken(0) || !strict());
 	hostile_works(&v, "no features");
-	CHECK(!features_taken(FEATURE_VERSION_1 | 1ull << 50) || !strict);
+	CHECK(!features_taken(FEATURE_VERSION_1 | 1ull << 50) || !strict());
 	hostile_works(&v, "features not offered");
-	CHECK(!features_taken(~0ull) || !strict);
+	CHECK(!features_taken(~0ull) || !strict());
 	hostile_works(&v, "all features");
 	/* Feature words that do not exist. */
 	write32(base + VM_DRIVER_FEATURES_SEL, 0xffffffff);

@@ -84,6 +84,11 @@ u64 cmdline_get_u64(const char *key, u64 otherwise)
 	return s ? parse_u64(s, NULL) : otherwise;
 }
 
+bool strict(void)
+{
+	return cmdline_get_u64("strict", 1);
+}
+
 u32 boot_memmap(const struct boot_range **map)
 {
 	const struct hvm_start_info *info = start_info();

@@ -84,6 +84,11 @@ extern u32 bss_canary, bss_canary_seen;
 /* Value of "key=value" on the command line, in a static buffer; NULL when absent. */
 const char *cmdline_get(const char *key);
 u64 cmdline_get_u64(const char *key, u64 otherwise);
+/*
+ * Whether what only this project's VMM promises is to be held against it: "strict=0" on the
+ * command line is for running the same guest on others.
+ */
+bool strict(void);
 /* Walks occurrences: *pos starts NULL. Returns the text after "key=", not terminated. */
 const char *cmdline_next(const char *key, const char **pos);
 

@@ -58,7 +58,8 @@ trap_gp_fatal:
 exception_stubs:
 	.set vec, 0
 	.rept 32
-	.if (vec == 8) || (vec >= 10 && vec <= 14) || (vec == 17) || (vec == 21) || (vec == 29) || (vec == 30)
+	/* Vectors for which the processor pushes an error code: 8, 10-14, 17, 21, 29, 30. */
+	.if (0x60227d00 >> vec) & 1
 	exception vec, 1
 	.else
 	exception vec, 0
