@@ -183,7 +183,7 @@ def test_disk_does_every_request_in_every_layout(disk, variant):
     image = disk(SECTORS)
     blocks = os.stat(image).st_blocks
     options, drive, device = VARIANTS[variant]
-    run(f"test=blk capacity={SECTORS} serial=SER-123 queues=2 queue-size=256",
+    run(f"test=blk capacity={SECTORS} serial=SER-123 queues=2" + ("" if vmm.QEMU else " queue-size=256"),
         *options, *blk(image, ",discard=unmap" + drive, ",serial=SER-123,num-queues=2,queue-size=256" + device))
     # Four rounds wrote 64 sectors each, with their numbers inverted.
     assert sectors(image, 1024, 256) == [~i & (1 << 64) - 1 for i in range(1024, 1280)]
