@@ -15,6 +15,7 @@ struct chardev;
 enum chardev_event {
 	CHARDEV_OPENED, /* a peer is there: connected, or always so */
 	CHARDEV_CLOSED, /* the peer went; a server waits for the next one, a client reconnects if asked to */
+	CHARDEV_BREAK,  /* a break on the line: Ctrl-A B on a terminal. */
 };
 
 /* The user's side. All handlers run on the main loop's thread and may call the functions below. */

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BOOT_TIMER_H
+#define BOOT_TIMER_H
+
+#include "devices/device.h"
+
+/* Is @port the boot timer's? Main thread. */
+bool boot_timer_claims(const struct platform *platform, uint64_t port);
+
+#endif
