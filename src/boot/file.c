@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "util/alloc.h"
+#include "util/fd.h"
+
+/* Below this a copy is cheaper than one more mapping. */
+#define MAP_MIN_PAGES 16
+
+/* Some file systems have no mmap(); with MAP_FIXED that would be found out only after the RAM is gone. */
+static bool file_can_map(int fd, size_t page)
+{
+	void *probe = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+
+	if (probe == MAP_FAILED)
+		return false;
+	munmap(probe, page);
+	return true;
+}
+
+int boot_file_open(struct boot_file *file, const char *what, const char *path, struct error **errp)
+{
+	struct stat st;
+	int fd, ret;
+
+	/* O_NONBLOCK: a FIFO without a writer shall be refused, not waited for. */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return error_set_errno(errp, -errno, "cannot open %s '%s'", what, path);
+	if (fstat(fd, &st) < 0) {
+		ret = error_set_errno(errp, -errno, "cannot examine %s '%s'", what, path);
+	} else if (!S_ISREG(st.st_mode)) {
+		ret = error_set(errp, -EINVAL, "%s '%s' is not a regular file", what, path);
+	} else if (st.st_size == 0) {
+		ret = error_set(errp, -EINVAL, "%s '%s' is empty", what, path);
+	} else {
+		*file = (struct boot_file){
+			.path = xstrdup(path),
+			.fd = fd,
+			.size = (uint64_t)st.st_size,
+			.mappable = file_can_map(fd, (size_t)sysconf(_SC_PAGESIZE)),
+		};
+		return 0;
+	}
+	close(fd);
+	return ret;
+}
+
+void boot_file_close(struct boot_file *file)
+{
+	if (!file->path)
+		return;
+	fd_close(&file->fd);
+	free(file->path);
+	file->path = NULL;
+}
+
+static int file_check_range(const struct boot_file *file, uint64_t size, uint64_t offset, uint64_t len,
+			    struct error **errp)
+{
+	if (offset <= size && len <= size - offset)
+		return 0;
+	return error_set(errp, -EINVAL,
+			 "'%s' is truncated: %" PRIu64 " bytes at offset %" PRIu64
+			 " are needed, the file has %" PRIu64 " bytes",
+			 file->path, len, offset, size);
+}
+
+int boot_file_read(const struct boot_file *file, uint64_t offset, void *buf, uint64_t len,
+		   struct error **errp)
+{
+	int ret = file_check_range(file, file->size, offset, len, errp);
+
+	if (ret)
+		return ret;
+	ret = fd_pread_full(file->fd, buf, len, (off_t)offset);
+	return ret ? error_set_errno(errp, ret, "cannot read '%s'", file->path) : 0;
+}
+
+/* The RAM region that holds all of [gpa, gpa + len), len > 0. */
+static int find_region(const struct boot_file *file, struct mem_space *space, gpa_t gpa, uint64_t len,
+		       const struct ram_region **ret, struct error **errp)
+{
+	for (unsigned int i = 0; i < mem_space_ram_count(space); i++) {
+		const struct ram_region *region = mem_space_ram(space, i);
+
+		if (gpa >= region->base && gpa - region->base < region->size &&
+		    len <= region->size - (gpa - region->base)) {
+			*ret = region;
+			return 0;
+		}
+	}
+	return error_set(errp, -ENOMEM,
+			 "'%s' needs guest memory at 0x%" PRIx64 "-0x%" PRIx64
+			 ", where there is none (the guest has %" PRIu64 " MiB)",
+			 file->path, gpa, gpa + (len - 1), (uint64_t)(mem_space_ram_total(space) / MIB));
+}
+
+static bool region_is_private(const struct ram_region *region)
+{
+	return region->fd < 0 && !region->shared;
+}
+
+static int copy_in(const struct boot_file *file, uint64_t offset, uint64_t len, uint8_t *host,
+		   struct error **errp)
+{
+	int ret = len ? fd_pread_full(file->fd, host, len, (off_t)offset) : 0;
+
+	return ret ? error_set_errno(errp, ret, "cannot read '%s'", file->path) : 0;
+}
+
+static int map_in(const struct boot_file *file, uint64_t offset, uint64_t len, uint8_t *host,
+		  const struct ram_region *region, struct error **errp)
+{
+	if (mmap(host, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, file->fd,
+		 (off_t)offset) == MAP_FAILED)
+		return error_set_errno(errp, -errno, "cannot map '%s'", file->path);
+	if (!region->dump && madvise(host, len, MADV_DONTDUMP))
+		return error_set_errno(errp, -errno, "cannot keep '%s' out of core dumps",
+				       file->path);
+	return 0;
+}
+
+int boot_file_load(const struct boot_file *file, uint64_t offset, uint64_t len, struct mem_space *space,
+		   gpa_t gpa, struct error **errp)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	const struct ram_region *region = NULL;
+	uint64_t head, middle, tail;
+	struct stat st;
+	uint8_t *host;
+	int ret;
+
+	if (!len)
+		return 0;
+	/* The size of now: a mapping beyond the end would be a SIGBUS in waiting. */
+	if (fstat(file->fd, &st) < 0)
+		return error_set_errno(errp, -errno, "cannot examine '%s'", file->path);
+	ret = file_check_range(file, (uint64_t)st.st_size, offset, len, errp);
+	if (!ret)
+		ret = find_region(file, space, gpa, len, &region, errp);
+	if (ret)
+		return ret;
+
+	host = region->host + (gpa - region->base);
+	head = MIN(len, -(uint64_t)(uintptr_t)host & (page - 1));
+	middle = ALIGN_DOWN(len - head, page);
+	tail = len - head - middle;
+	if (!file->mappable || !region_is_private(region) || middle < MAP_MIN_PAGES * page ||
+	    !IS_ALIGNED(offset + head, page))
+		return copy_in(file, offset, len, host, errp);
+
+	ret = copy_in(file, offset, head, host, errp);
+	if (!ret)
+		ret = map_in(file, offset + head, middle, host + head, region, errp);
+	if (!ret)
+		ret = copy_in(file, offset + head + middle, tail, host + head + middle, errp);
+	return ret;
+}
+
+int boot_file_zero(const struct boot_file *file, uint64_t len, struct mem_space *space, gpa_t gpa,
+		   struct error **errp)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	const struct ram_region *region = NULL;
+	uint64_t head, middle;
+	uint8_t *host;
+	int ret;
+
+	if (!len)
+		return 0;
+	ret = find_region(file, space, gpa, len, &region, errp);
+	if (ret)
+		return ret;
+	host = region->host + (gpa - region->base);
+	head = MIN(len, -(uint64_t)(uintptr_t)host & (page - 1));
+	middle = ALIGN_DOWN(len - head, page);
+	/* Private anonymous pages read as zero after they are given back, and cost nothing until used. */
+	if (!middle || !region_is_private(region) || madvise(host + head, middle, MADV_DONTNEED)) {
+		memset(host, 0, len);
+		return 0;
+	}
+	memset(host, 0, head);
+	memset(host + head + middle, 0, len - head - middle);
+	return 0;
+}
