@@ -27,7 +27,7 @@ struct msi_message {
 
 struct accel_ops {
 	const char *name;
-	/* Gives the guest every RAM region of its space. */
+	/* Gives the guest every RAM region of its space that it does not have yet. */
 	int (*map_ram)(struct accel *accel, struct error **errp);
 	int (*ioeventfd)(struct accel *accel, const struct accel_ioeventfd *ioevent, bool assign);
 	/* Level of an interrupt line. */
@@ -51,8 +51,9 @@ struct accel {
 
 /*
  * Opens /dev/kvm, creates the VM and the in-kernel interrupt controllers (x86_64: PIC, IOAPIC, PIT, identity map and
- * TSS at 0xFEF0C000; the irqchip is created here, before any vCPU). The error says what to do
- * when /dev/kvm is missing or not permitted.
+ * TSS at 0xFEF0C000; the irqchip is created here, before any vCPU). RAM that is in @space already is mapped
+ * here, before all that, which is much faster than map_ram() afterwards. The error says what to do when
+ * /dev/kvm is missing or not permitted.
  */
 int __must_check accel_kvm_new(struct mem_space *space, struct accel **ret, struct error **errp);
 void accel_free(struct accel *accel); /* NULL allowed; vCPUs are gone already */

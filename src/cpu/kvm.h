@@ -26,7 +26,8 @@ struct kvm_vm {
 	int kvm_fd;
 	size_t run_size; /* of the mapping shared with a vCPU */
 	uint64_t vcpu_id_limit;
-	unsigned int slots_mapped; /* RAM regions the kernel knows */
+	gpa_t *slot_bases; /* RAM regions the kernel knows; the index is the slot */
+	unsigned int slot_count;
 	struct kvm_routes routes;
 	struct kvm_arch *arch;
 };

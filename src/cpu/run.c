@@ -30,14 +30,16 @@ static bool vcpu_stop(struct vcpu *vcpu, enum vcpu_stop_reason reason, const cha
 /* An end that nobody asked for: says everything known about it, once. */
 __printf(2, 3) static bool vcpu_stop_error(struct vcpu *vcpu, const char *fmt, ...)
 {
-	char *registers = vcpu_arch_describe(vcpu);
+	char *registers = vcpu_arch_describe(vcpu), *rest, *line;
 	char text[512];
 	va_list args;
 
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	log_error("vCPU %u: %s\n%s", vcpu->index, text, registers);
+	log_error("vCPU %u: %s", vcpu->index, text);
+	for (line = strtok_r(registers, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+		log_error("vCPU %u: %s", vcpu->index, line);
 	free(registers);
 	return vcpu_stop(vcpu, VCPU_STOP_ERROR, text);
 }
