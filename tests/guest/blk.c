@@ -373,3 +373,55 @@ void test_blk_mq(void)
 		}
 	}
 }
+
+/* Rings and data above the hole below 4 GiB; the VM has to have that much memory. */
+void test_blk_high(void)
+{
+	struct virtio_dev *dev = virtio_get(VIRTIO_ID_BLK, 0);
+	u8 *data;
+
+	alloc_from(0x100000000);
+	data = alloc(sizeof(buf), 4096);
+	blk_start(dev, &vq, FEATURE_INDIRECT_DESC, 64);
+	CHECK((uintptr_t)vq.desc > 0xffffffff);
+	CHECK_EQ(blk_do(&vq, BLK_T_IN, 64, data, sizeof(buf), VIRTQ_ADD_INDIRECT, NULL), BLK_S_OK);
+	expect_pattern(data, 64, sizeof(buf) / SECTOR, 0);
+	/* And the last page below the hole. */
+	data = (u8 *)boot_low_ram_end() - 4096;
+	CHECK_EQ(blk_do(&vq, BLK_T_IN, 8, data, 4096, 0, NULL), BLK_S_OK);
+	expect_pattern(data, 8, 8, 0);
+}
+
+/* virtio 1.2, 2.6.1 and 4.2.2.2: one queue is reset and set up anew while the device goes on. */
+void test_blk_ring_reset(void)
+{
+	struct virtio_dev *dev = virtio_get(VIRTIO_ID_BLK, 0);
+	static struct virtq second;
+	u64 base = dev->base;
+	u32 round;
+
+	REQUIRE(virtio_negotiate(dev, FEATURE_RING_RESET | BLK_F_MQ), "features refused");
+	REQUIRE(dev->features & FEATURE_RING_RESET, "RING_RESET is not offered");
+	virtq_setup(dev, &vq, 0, 64);
+	virtq_setup(dev, &second, 1, 64);
+	virtio_driver_ok(dev);
+	for (round = 0; round < 8; round++) {
+		u64 deadline = deadline_ms(2000);
+
+		CHECK_EQ(blk_do(&vq, BLK_T_IN, round, buf, SECTOR, 0, NULL), BLK_S_OK);
+		expect_pattern(buf, round, 1, 0);
+		write32(base + VM_QUEUE_SEL, 0);
+		write32(base + VM_QUEUE_RESET, 1);
+		while (read32(base + VM_QUEUE_RESET))
+			REQUIRE(!deadline_passed(deadline), "the queue does not finish its reset");
+		CHECK_EQ(read32(base + VM_QUEUE_READY), 0);
+		/* Nobody serves it meanwhile, and nobody minds. */
+		virtq_notify(dev, 0);
+		CHECK_EQ(blk_do(&second, BLK_T_IN, 9, buf, SECTOR, 0, NULL), BLK_S_OK);
+		virtq_setup(dev, &vq, 0, 8 << (round & 3));
+		CHECK_EQ(read32(base + VM_QUEUE_READY), 1);
+	}
+	CHECK_EQ(blk_do(&vq, BLK_T_IN, 5, buf, SECTOR, 0, NULL), BLK_S_OK);
+	expect_pattern(buf, 5, 1, 0);
+	CHECK(!(virtio_status(dev) & STATUS_NEEDS_RESET));
+}

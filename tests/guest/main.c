@@ -23,6 +23,8 @@ static const struct guest_test tests[] = {
 	{ "blk", test_blk },
 	{ "blk-ro", test_blk_ro },
 	{ "blk-mq", test_blk_mq },
+	{ "blk-high", test_blk_high },
+	{ "blk-ring-reset", test_blk_ring_reset },
 	{ "blk-bench", test_blk_bench },
 	{ "hostile-chains", test_hostile_chains },
 	{ "hostile-rings", test_hostile_rings },

@@ -207,6 +207,15 @@ def test_each_queue_of_a_disk_answers_its_own_requests(disk, queues):
     run(f"test=blk-mq queues={queues}", *blk(disk(), device=f",num-queues={queues}"))
 
 
+def test_disk_reaches_memory_above_4_gib(disk):
+    run("test=blk-high", *blk(disk()), memory="5120")
+
+
+@ours_only
+def test_one_queue_resets_while_the_device_goes_on(disk):
+    run("test=blk-ring-reset", *blk(disk(), device=",num-queues=2"))
+
+
 @pytest.mark.parametrize("irq", [0, 1])
 def test_random_reads_at_depth_32_return_the_right_sectors(disk, irq):
     vm = run(f"test=blk-bench ms=300 irq={irq}", *blk(disk()))

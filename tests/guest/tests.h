@@ -20,6 +20,8 @@ void test_rng(void);
 void test_blk(void);
 void test_blk_ro(void);
 void test_blk_mq(void);
+void test_blk_high(void);
+void test_blk_ring_reset(void);
 void test_blk_bench(void);
 void test_hostile_chains(void);
 void test_hostile_rings(void);

@@ -123,3 +123,8 @@ void *alloc(size_t size, size_t align)
 	alloc_next = p + size;
 	return memset((void *)p, 0, size);
 }
+
+void alloc_from(u64 address)
+{
+	alloc_next = address;
+}

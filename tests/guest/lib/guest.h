@@ -105,6 +105,8 @@ u64 boot_rsdp(void);
 
 /* Zeroed memory that is never freed; align is a power of two. */
 void *alloc(size_t size, size_t align);
+/* Where the next allocations come from: any RAM below 8 GiB. */
+void alloc_from(u64 address);
 
 /* ---- ring 0 (trap.S) ---- */
 
