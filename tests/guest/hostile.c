@@ -92,6 +92,17 @@ void hostile_works(struct victim *v, const char *name)
 	CHECK(!(virtio_status(v->dev) & STATUS_NEEDS_RESET));
 }
 
+/* The status comes first, the interrupt after it: 2.1.2. */
+static bool config_interrupt(struct virtio_dev *dev)
+{
+	u64 deadline = deadline_ms(2000);
+
+	while (!(read32(dev->base + VM_INTERRUPT_STATUS) & 2))
+		if (deadline_passed(deadline))
+			return false;
+	return true;
+}
+
 static void judge(struct victim *v, const char *name, enum outcome want)
 {
 	u64 deadline = deadline_ms(strict() ? 2000 : 20);
@@ -110,7 +121,7 @@ static void judge(struct victim *v, const char *name, enum outcome want)
 		if (!broken)
 			test_fail(__FILE__, __LINE__, "%s: device %u has status %#x, %s", name,
 				  v->dev->id, virtio_status(v->dev), answered ? "answered" : "silent");
-		else if (!(read32(v->dev->base + VM_INTERRUPT_STATUS) & 2))
+		else if (!config_interrupt(v->dev))
 			test_fail(__FILE__, __LINE__, "%s: no configuration interrupt", name);
 		break;
 	case UNHARMED:

@@ -108,6 +108,26 @@ static void sizes(void)
 	hostile_verdict(&v, "queue that does not exist", SURVIVES);
 }
 
+/* A queue that was reset comes back broken while the device runs. */
+static void after_ring_reset(void)
+{
+	static const u64 bad[] = { 0xe0000000, ~0ull - 15, 8 };
+	u32 i;
+
+	if (!strict())
+		return;
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		hostile_prepare(&v, FEATURE_RING_RESET);
+		write32(v.dev->base + VM_QUEUE_SEL, 0);
+		write32(v.dev->base + VM_QUEUE_RESET, 1);
+		CHECK_EQ(read32(v.dev->base + VM_QUEUE_READY), 0);
+		v.vq.desc = (void *)bad[i];
+		virtq_enable(&v.vq);
+		virtq_notify(v.dev, 0);
+		hostile_verdict(&v, "ring outside RAM after a queue reset", BROKEN);
+	}
+}
+
 void test_hostile_rings(void)
 {
 	const char *victim = cmdline_get("victim");
@@ -115,5 +135,6 @@ void test_hostile_rings(void)
 	hostile_init(&v, victim && !strcmp(victim, "rng") ? VIRTIO_ID_RNG : VIRTIO_ID_BLK);
 	places();
 	sizes();
+	after_ring_reset();
 	print("%u hostile cases\n", hostile_cases);
 }
