@@ -3,6 +3,8 @@
 
     tests/images/images.py NAME...      make what is missing, print one path a line
     tests/images/images.py --list       the names
+    tests/images/images.py --with-script INITRD NAME FILE
+                                        write INITRD: the initramfs with FILE as script NAME
 
 Everything is made from Debian's packages and from this folder, without root, and kept under
 build/images (or $IMAGES). A thing is built in a temporary place and renamed, under a lock, so
@@ -356,8 +358,6 @@ def rootfs():
         shutil.copy(init, os.path.join(tree, "sbin/init"))
         os.chmod(os.path.join(tree, "sbin/init"), 0o755)
         os.chmod(os.path.join(tree, "bin/busybox"), 0o755)
-        with open(os.path.join(tree, "etc/hostname"), "w") as f:
-            f.write("microvm\n")
         make_ext4(path, tree, 64 << 20)
 
     return cached("rootfs", source_key(init, _busybox()), make)
@@ -374,6 +374,10 @@ def main():
         return 0 if names else 2
     if names == ["--list"]:
         print("\n".join(NAMES))
+        return 0
+    if names[0] == "--with-script" and len(names) == 4:
+        with open(names[3]) as f:
+            with_scripts(initramfs(), names[1], {names[2]: f.read()})
         return 0
     for name in names:
         if name not in NAMES:

@@ -146,6 +146,7 @@ class Guest:
             raise GuestFailed(f"closed its output and did not exit: {self.report()}") from None
 
     def _parse(self):
+        """Sorts the console's lines into sections, without what the kernel says in between."""
         name = None
         for line in self.console.split("\n"):
             if line.startswith("== "):
@@ -153,7 +154,7 @@ class Guest:
                 self.sections[name] = ""
             elif line.startswith("#sv-"):
                 name = None
-            elif name is not None:
+            elif name is not None and not re.match(r"\[ *\d+\.\d+\] ", line):
                 self.sections[name] += line + "\n"
 
     def section(self, name):
