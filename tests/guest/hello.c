@@ -16,6 +16,12 @@ void test_hello(void)
 	for (i = 0; i < n; i++)
 		print("memmap: %#lx +%#lx type %u\n", map[i].start, map[i].size, map[i].type);
 	CHECK(boot_low_ram_end() > 0x100000);
+	/* The device owns two ports; a 16-bit write is one write. */
+	if (cmdline_get("wide")) {
+		outw(DEBUG_EXIT_PORT, cmdline_get_u64("status", 0));
+		for (;;)
+			cpu_relax();
+	}
 	if (cmdline_get("status"))
 		test_exit(cmdline_get_u64("status", 0));
 }

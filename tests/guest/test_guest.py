@@ -33,9 +33,9 @@ def sectors(image, first, count):
 
 # ---- start and end ----
 
-@pytest.mark.parametrize("value", [0, 5, 0x20])
-def test_debug_exit_value_becomes_the_exit_status(value):
-    vm = run(f"test=hello status={value}", status=value << 1 | 1)
+@pytest.mark.parametrize("value,wide", [(0, ""), (5, ""), (0x20, ""), (5, " wide=1")])
+def test_debug_exit_value_becomes_the_exit_status(value, wide):
+    vm = run(f"test=hello status={value}" + wide, status=value << 1 | 1)
     assert "hello from ring 3\n" in vm.output.replace("\r", ""), vm.transcript
 
 

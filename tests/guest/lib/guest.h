@@ -37,6 +37,7 @@ void test_fail(const char *file, int line, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* Ends the guest at once with the result so far. */
 _Noreturn void test_end(void);
+#define DEBUG_EXIT_PORT 0x501
 /* Ends the guest at once through the debug-exit port; the VMM's exit status is value * 2 + 1. */
 _Noreturn void test_exit(u32 value);
 

@@ -66,7 +66,7 @@ _Noreturn void trap_fatal(const u64 *frame, u64 cr2)
 	raw_puthex(" cs ", frame[3]);
 	raw_puthex(" cr2 ", cr2);
 	raw_puts("\n");
-	asm volatile("outw %w0, %w1" : : "a"(0x12), "d"(0x501));
+	asm volatile("outb %b0, %w1" : : "a"(0x12), "d"(DEBUG_EXIT_PORT));
 	for (;;)
 		asm volatile("cli; hlt");
 }
