@@ -71,6 +71,14 @@ void loop_call_cancel(struct loop_call *call);   /* loop's thread */
  */
 void loop_run_sync(struct loop *loop, void (*fn)(void *opaque), void *opaque);
 
+/*
+ * For a loop's thread that is about to wait, outside of its loop, for a thread that may itself be in loop_run_sync()
+ * (vCPUs that shall park). Until loop_lend_end() such calls, those waiting already included, run at once: on the calling
+ * thread, one at a time, as if it were the loop's. On a thread that runs no loop without effect.
+ */
+void loop_lend_begin(void);
+void loop_lend_end(void);
+
 /* Nanoseconds of CLOCK_MONOTONIC. Every device timer uses it, so that a test clock can replace it. */
 int64_t clock_now_ns(void);
 

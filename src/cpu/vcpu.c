@@ -25,6 +25,7 @@
 
 #include "util/alloc.h"
 #include "util/fd.h"
+#include "util/loop.h"
 #include "util/thread.h"
 
 #define LOG_MODULE "cpu"
@@ -229,6 +230,8 @@ void vcpus_resume(struct vcpus *vcpus)
 
 void vcpus_pause(struct vcpus *vcpus)
 {
+	/* A vCPU's register handler may be waiting for a function that this thread's loop shall run. */
+	loop_lend_begin();
 	pthread_mutex_lock(&vcpus->lock);
 	vcpus->paused = true;
 	atomic_store(&vcpus->leave, true);
@@ -239,6 +242,7 @@ void vcpus_pause(struct vcpus *vcpus)
 		while (!vcpus->vcpu[i].parked)
 			pthread_cond_wait(&vcpus->parked_cond, &vcpus->lock);
 	pthread_mutex_unlock(&vcpus->lock);
+	loop_lend_end();
 }
 
 bool vcpus_running(const struct vcpus *vcpus)

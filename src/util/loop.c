@@ -40,6 +40,8 @@ struct loop {
 	pthread_cond_t sync_done;
 	struct list calls; /* under lock: struct loop_call, pending */
 	bool running;	   /* under lock */
+	bool lent;	   /* under lock: the thread waits elsewhere */
+	bool borrowed;	   /* under lock: another thread runs a synchronous call in its stead */
 };
 
 /* A call with somebody waiting for it. On the waiter's stack. */
@@ -309,17 +311,15 @@ void loop_call_cancel(struct loop_call *call)
 
 static void run_calls(struct loop *loop)
 {
-	struct list todo, *node;
+	struct list *node;
+	unsigned int count = 0;
 
-	list_init(&todo);
 	pthread_mutex_lock(&loop->lock);
-	/* Only those that are here now: one that schedules itself again must not starve the
-	 * descriptors. */
-	while ((node = list_first(&loop->calls))) {
-		list_del(node);
-		list_add_tail(&todo, node);
-	}
-	while ((node = list_first(&todo))) {
+	/* Only as many as are here now: one that schedules itself again must not starve the descriptors.
+	 * They stay on the loop's list, where loop_lend_begin() finds the synchronous ones. */
+	for (node = loop->calls.next; node != &loop->calls; node = node->next)
+		count++;
+	while (count-- && (node = list_first(&loop->calls))) {
 		struct loop_call *call = list_entry(node, struct loop_call, node);
 
 		list_del(node);
@@ -343,6 +343,20 @@ static void sync_handler(struct loop_call *call)
 	pthread_mutex_unlock(&loop->lock);
 }
 
+static void run_borrowed_locked(struct loop *loop, void (*fn)(void *opaque), void *opaque)
+{
+	struct loop *own = current_loop;
+
+	loop->borrowed = true;
+	pthread_mutex_unlock(&loop->lock);
+	current_loop = loop;
+	fn(opaque);
+	current_loop = own;
+	pthread_mutex_lock(&loop->lock);
+	loop->borrowed = false;
+	pthread_cond_broadcast(&loop->sync_done);
+}
+
 void loop_run_sync(struct loop *loop, void (*fn)(void *opaque), void *opaque)
 {
 	struct sync_call sync = { .fn = fn, .opaque = opaque };
@@ -358,19 +372,24 @@ void loop_run_sync(struct loop *loop, void (*fn)(void *opaque), void *opaque)
 		fn(opaque);
 		return;
 	}
+	while (loop->lent && loop->borrowed)
+		pthread_cond_wait(&loop->sync_done, &loop->lock);
+	if (loop->lent) {
+		run_borrowed_locked(loop, fn, opaque);
+		pthread_mutex_unlock(&loop->lock);
+		return;
+	}
 	call_schedule_locked(&sync.call);
 	while (!sync.done)
 		pthread_cond_wait(&loop->sync_done, &loop->lock);
 	pthread_mutex_unlock(&loop->lock);
 }
 
-/* Leaves the running state; whoever waits in loop_run_sync() is served first. Other calls stay
- * pending. */
-static void finish_sync_calls(struct loop *loop)
+/* Whoever waits in loop_run_sync() is served. Other calls stay pending. */
+static void run_sync_calls_locked(struct loop *loop)
 {
 	struct loop_call *call;
 
-	pthread_mutex_lock(&loop->lock);
 again:
 	list_for_each(call, &loop->calls, node) {
 		if (call->handler != sync_handler)
@@ -382,7 +401,32 @@ again:
 		pthread_mutex_lock(&loop->lock);
 		goto again;
 	}
-	loop->running = false;
+}
+
+void loop_lend_begin(void)
+{
+	struct loop *loop = current_loop;
+
+	if (!loop)
+		return;
+	pthread_mutex_lock(&loop->lock);
+	run_sync_calls_locked(loop);
+	loop->lent = true;
+	pthread_mutex_unlock(&loop->lock);
+}
+
+void loop_lend_end(void)
+{
+	struct loop *loop = current_loop;
+
+	if (!loop)
+		return;
+	pthread_mutex_lock(&loop->lock);
+	while (loop->borrowed)
+		pthread_cond_wait(&loop->sync_done, &loop->lock);
+	loop->lent = false;
+	/* Who waited for its turn to borrow finds the loop back and schedules a call instead. */
+	pthread_cond_broadcast(&loop->sync_done);
 	pthread_mutex_unlock(&loop->lock);
 }
 
@@ -451,7 +495,10 @@ void loop_run(struct loop *loop)
 		run_calls(loop);
 	}
 
-	finish_sync_calls(loop);
+	pthread_mutex_lock(&loop->lock);
+	run_sync_calls_locked(loop);
+	loop->running = false;
+	pthread_mutex_unlock(&loop->lock);
 	current_loop = outer;
 	/* A stop that came before the run counts too, so it is taken back only now. */
 	atomic_store(&loop->stop, false);
