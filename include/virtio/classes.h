@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Device classes of this room, for the registry of the machine room. */
+#ifndef VIRTIO_CLASSES_H
+#define VIRTIO_CLASSES_H
+
+#include "devices/device.h"
+
+extern const struct device_class virtio_blk_mmio_class; /* virtio-blk-device */
+extern const struct device_class virtio_rng_mmio_class; /* virtio-rng-device */
+
+#endif

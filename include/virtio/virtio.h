@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The virtio device core (virtio 1.2 §2, §3), between a device (its operations and property table in a file of its own) and
+ * a transport (virtio-mmio; PCI can be added beside it). Neither knows the other: a device is offered on another
+ * transport by a second struct device_class that names the same operations.
+ *
+ * Threads and locks
+ *   Every device has a home loop: the main loop or its iothread. Only the home loop pops and pushes chains and calls
+ *   the device's operations start, stop and handle_queue. Register handlers run on vCPU threads, take the device lock
+ *   and do no I/O; what starts or stops queues they hand to the home loop with loop_run_sync() and wait, still
+ *   holding the lock. That cannot deadlock because
+ *     - nothing on a home loop ever takes a device lock: what both sides share is atomic (status, isr) or under the
+ *       leaf lock of the configuration space, inside which nothing else is called;
+ *     - the main thread takes device locks only while every vCPU is parked (reset, quiesce, resume, unrealize);
+ *     - while the main thread waits for vCPUs to park it lends its loop (loop_lend_begin()), so that a vCPU in
+ *       loop_run_sync() gets its call done and can leave its handler.
+ */
+#ifndef VIRTIO_VIRTIO_H
+#define VIRTIO_VIRTIO_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "devices/device.h"
+#include "util/log.h"
+#include "virtio/virtqueue.h"
+
+/* Device status (§2.1). */
+#define VIRTIO_STATUS_ACKNOWLEDGE 1
+#define VIRTIO_STATUS_DRIVER 2
+#define VIRTIO_STATUS_DRIVER_OK 4
+#define VIRTIO_STATUS_FEATURES_OK 8
+#define VIRTIO_STATUS_NEEDS_RESET 64
+#define VIRTIO_STATUS_FAILED 128
+
+/* Features of every device (§6), as bits. */
+#define VIRTIO_F_INDIRECT_DESC (1ULL << 28)
+#define VIRTIO_F_EVENT_IDX (1ULL << 29)
+#define VIRTIO_F_VERSION_1 (1ULL << 32)
+#define VIRTIO_F_RING_RESET (1ULL << 40)
+
+/* Causes in the interrupt status (§4.2.2). */
+#define VIRTIO_ISR_QUEUE 1
+#define VIRTIO_ISR_CONFIG 2
+
+#define VIRTIO_CONFIG_MAX 256 /* bytes of configuration space: what a virtio-mmio slot has */
+
+struct virtio_device;
+struct virtio_queue;
+
+/* What a device is. Its struct begins with struct virtio_device; class->data points here. */
+struct virtio_device_ops {
+	uint16_t device_id; /* §5 */
+	/*
+	 * Main thread. Takes back ends, sets vdev->home, vdev->features_offered (device bits only) and the configuration
+	 * space, and calls virtio_device_add_queues(). On failure it undoes what it did.
+	 */
+	int (*realize)(struct virtio_device *vdev, struct error **errp);
+	void (*unrealize)(struct virtio_device *vdev);
+	/* Home loop: the device becomes live with vdev->features, before any queue is handled. NULL allowed. */
+	void (*start)(struct virtio_device *vdev);
+	/* Home loop. Completes or cancels every request of @queue (NULL: of all queues) and waits for it: afterwards
+	 * the device touches no guest memory of theirs. They are not handled any more. NULL: it keeps nothing. */
+	void (*stop)(struct virtio_device *vdev, struct virtio_queue *queue);
+	/* Home loop: there may be something to pop. */
+	void (*handle_queue)(struct virtio_queue *queue);
+};
+
+struct virtio_transport_ops {
+	/* The cause is set in vdev->isr already. Any thread. */
+	void (*notify_queue)(struct virtio_device *vdev, struct virtio_queue *queue);
+	void (*notify_config)(struct virtio_device *vdev);
+};
+
+struct virtio_queue {
+	struct virtqueue vq;
+	struct virtio_device *vdev;
+	uint16_t index;
+	uint16_t size_max;
+	bool enabled;  /* device lock: the driver switched it on */
+	bool was_reset; /* device lock: by RING_RESET, so it may be set up again after DRIVER_OK */
+	bool running;  /* home loop */
+	struct loop_fd kick; /* kick.fd: eventfd, lives as long as the device; watched while running */
+};
+
+struct virtio_device {
+	struct device dev;
+	const struct virtio_device_ops *ops;
+	const struct virtio_transport_ops *transport_ops;
+	void *transport; /* the transport's own state */
+	struct loop *home;
+	struct log_limit limit;
+
+	pthread_mutex_t lock;      /* the device lock, see above; guards: */
+	uint64_t features_offered; /* fixed from realize on */
+	uint64_t features_driver;  /* what the driver wrote */
+	uint64_t features;         /* in use: fixed at FEATURES_OK, read on the home loop from DRIVER_OK on */
+	bool started;              /* DRIVER_OK took effect */
+	bool quiesced;
+
+	unsigned int queue_count;
+	struct virtio_queue *queues;
+
+	_Atomic uint8_t status;
+	_Atomic uint32_t isr;
+
+	pthread_mutex_t config_lock; /* leaf; guards: */
+	uint32_t config_generation;
+	uint32_t config_size;
+	uint8_t config[VIRTIO_CONFIG_MAX];
+};
+
+/* --- For devices --- */
+
+/* In realize: @count queues of at most @size (a power of two) entries. */
+int __must_check virtio_device_add_queues(struct virtio_device *vdev, unsigned int count, uint16_t size,
+					  struct error **errp);
+/*
+ * Replaces the configuration space (little-endian, @size <= VIRTIO_CONFIG_MAX). A driver that is running is told.
+ * Any thread.
+ */
+void virtio_device_set_config(struct virtio_device *vdev, const void *config, uint32_t size);
+
+/* Home loop. False: nothing more to take, or the driver broke a rule (dealt with already). */
+bool __must_check virtio_queue_pop(struct virtio_queue *queue, struct virtq_chain *chain);
+/* Home loop. Publishes what was pushed and interrupts the driver if it wants that. */
+void virtio_queue_flush(struct virtio_queue *queue);
+/* Has the home loop handle the queue again, after everything else that waits there. Any thread. */
+void virtio_queue_kick(struct virtio_queue *queue);
+/*
+ * The driver broke a rule: DEVICE_NEEDS_RESET, a configuration interrupt, one warning, and no queue is handled until
+ * the driver resets the device. @why: static text. Home loop.
+ */
+void virtio_device_error(struct virtio_device *vdev, const char *why);
+
+static inline bool virtio_has_feature(const struct virtio_device *vdev, uint64_t feature)
+{
+	return vdev->features & feature;
+}
+
+/* --- For transports --- */
+
+/* Main thread. @ops of the transport; calls the device's realize. */
+int __must_check virtio_device_realize(struct virtio_device *vdev, const struct virtio_transport_ops *ops,
+				       struct error **errp);
+/* The guest cannot reach the registers any more. */
+void virtio_device_unrealize(struct virtio_device *vdev);
+/* struct device_class's operations for every transport. Main thread. */
+void virtio_device_reset(struct device *dev);
+void virtio_device_quiesce(struct device *dev);
+void virtio_device_resume(struct device *dev);
+
+/* All of these under the device lock. */
+void virtio_device_set_driver_features_locked(struct virtio_device *vdev, uint32_t word, uint32_t value);
+void virtio_device_set_status_locked(struct virtio_device *vdev, uint8_t value);
+struct virtio_queue *virtio_device_queue(struct virtio_device *vdev, uint32_t index); /* NULL: no such queue */
+/* May the driver write this queue's size and addresses now? */
+bool virtio_queue_writable_locked(const struct virtio_queue *queue);
+void virtio_queue_enable_locked(struct virtio_queue *queue);
+void virtio_queue_disable_locked(struct virtio_queue *queue); /* before DRIVER_OK only */
+void virtio_queue_reset_locked(struct virtio_queue *queue);   /* §2.6.1, RING_RESET */
+
+/* Without the lock. @size 1, 2 or 4, aligned; outside of the device's space zero. */
+uint32_t virtio_device_config_read(struct virtio_device *vdev, uint32_t offset, unsigned int size);
+uint32_t virtio_device_config_generation(struct virtio_device *vdev);
+
+#endif
