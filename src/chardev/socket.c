@@ -42,8 +42,6 @@ struct chardev_socket {
 	int fd;                    /* the connection, -1 */
 };
 
-static void start_connecting(struct chardev_socket *s);
-
 static struct chardev_socket *to_socket(struct chardev *chr)
 {
 	return container_of(chr, struct chardev_socket, chr);
@@ -58,6 +56,12 @@ static void set_nodelay(const struct chardev_socket *s, int fd)
 	/* Fails on unix sockets, where there is no delay anyway. */
 	if (s->nodelay)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
+static void schedule_attempt(struct chardev_socket *s)
+{
+	if (s->reconnect)
+		loop_timer_set(&s->again, clock_now_ns() + s->reconnect * NSEC_PER_SEC);
 }
 
 /* Takes @fd over. */
@@ -88,12 +92,6 @@ static void drop_connection(struct chardev_socket *s)
 	fd_close(&s->fd);
 	log_debug("%s: disconnected", s->chr.id);
 	chardev_set_open(&s->chr, false);
-}
-
-static void schedule_attempt(struct chardev_socket *s)
-{
-	if (s->reconnect)
-		loop_timer_set(&s->again, clock_now_ns() + s->reconnect * NSEC_PER_SEC);
 }
 
 static void socket_hangup(struct chardev *chr)
