@@ -315,8 +315,9 @@ static void run_calls(struct loop *loop)
 	unsigned int count = 0;
 
 	pthread_mutex_lock(&loop->lock);
-	/* Only as many as are here now: one that schedules itself again must not starve the descriptors.
-	 * They stay on the loop's list, where loop_lend_begin() finds the synchronous ones. */
+	/* Only as many as are here now: one that schedules itself again must not starve the
+	 * descriptors. They stay on the loop's list, where loop_lend_begin() finds the synchronous
+	 * ones. */
 	for (node = loop->calls.next; node != &loop->calls; node = node->next)
 		count++;
 	while (count-- && (node = list_first(&loop->calls))) {
@@ -367,13 +368,13 @@ void loop_run_sync(struct loop *loop, void (*fn)(void *opaque), void *opaque)
 	}
 	loop_call_init(&sync.call, loop, sync_handler);
 	pthread_mutex_lock(&loop->lock);
-	if (!loop->running) {
+	while (loop->lent && loop->borrowed)
+		pthread_cond_wait(&loop->sync_done, &loop->lock);
+	if (!loop->running) { /* looked at behind the wait: the loop may have ended in it */
 		pthread_mutex_unlock(&loop->lock);
 		fn(opaque);
 		return;
 	}
-	while (loop->lent && loop->borrowed)
-		pthread_cond_wait(&loop->sync_done, &loop->lock);
 	if (loop->lent) {
 		run_borrowed_locked(loop, fn, opaque);
 		pthread_mutex_unlock(&loop->lock);

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What every unit test program shares. A program is one C file about one concept: tests with Check's
+ * START_TEST, gathered by UNIT_SUITE() and run by UNIT_MAIN(). Check forks for each test, so a crash or a
+ * test that hangs fails alone; CK_FORK=no in the environment keeps it in one process for a debugger.
+ */
+#ifndef TESTS_UNIT_H
+#define TESTS_UNIT_H
+
+#include <check.h>
+#include <stdlib.h>
+
+#include "util/error.h"
+
+/* Defines a suite function @fn with these tests. */
+#define UNIT_SUITE(fn, name, ...)                                                                  \
+	static Suite *fn(void)                                                                     \
+	{                                                                                          \
+		const TTest *tests[] = { __VA_ARGS__ };                                            \
+		Suite *suite = suite_create(name);                                                 \
+		TCase *tcase = tcase_create(name);                                                 \
+                                                                                                   \
+		tcase_set_timeout(tcase, 30); /* nested emulation and sanitizers are slow */       \
+		for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)                      \
+			tcase_add_test(tcase, tests[i]);                                           \
+		suite_add_tcase(suite, tcase);                                                     \
+		return suite;                                                                      \
+	}
+
+/* Runs these suites and prints Check's summary; the status is 0 when every test passed. */
+#define UNIT_MAIN(...)                                                                             \
+	int main(void)                                                                             \
+	{                                                                                          \
+		Suite *(*const suites[])(void) = { __VA_ARGS__ };                                  \
+		SRunner *runner = srunner_create(suites[0]());                                     \
+		int failed;                                                                        \
+                                                                                                   \
+		for (size_t i = 1; i < sizeof(suites) / sizeof(suites[0]); i++)                    \
+			srunner_add_suite(runner, suites[i]());                                    \
+		srunner_run_all(runner, CK_ENV);                                                   \
+		failed = srunner_ntests_failed(runner);                                            \
+		srunner_free(runner);                                                              \
+		return failed ? EXIT_FAILURE : EXIT_SUCCESS;                                       \
+	}
+
+/* The error must be there with exactly this text. Frees it. */
+#define ck_assert_error(err, text)                                                                 \
+	do {                                                                                       \
+		ck_assert_msg((err) != NULL, "no error, expected '%s'", text);                     \
+		ck_assert_str_eq(error_text(err), text);                                           \
+		error_free(err);                                                                   \
+		(err) = NULL;                                                                      \
+	} while (0)
+
+/* There must be none: a failure shows its text. */
+#define ck_assert_no_error(err)                                                                    \
+	ck_assert_msg((err) == NULL, "unexpected error: %s", (err) ? error_text(err) : "")
+
+#endif
