@@ -46,17 +46,17 @@ static void places(void)
 			v.vq.used = used;
 			virtio_driver_ok(v.dev);
 			virtq_notify(v.dev, 0);
-			hostile_verdict(&v, "ring outside RAM", SURVIVES);
+			hostile_verdict(&v, "ring outside RAM", BROKEN);
 		}
 	begin();
 	v.vq.desc = (void *)((uintptr_t)v.vq.desc + 8);
-	go("descriptor table not aligned", SURVIVES);
+	go("descriptor table not aligned", BROKEN);
 	begin();
 	v.vq.avail = (void *)((uintptr_t)v.vq.avail + 1);
-	go("available ring not aligned", SURVIVES);
+	go("available ring not aligned", BROKEN);
 	begin();
 	v.vq.used = (void *)((uintptr_t)v.vq.used + 2);
-	go("used ring not aligned", SURVIVES);
+	go("used ring not aligned", BROKEN);
 	/* All three over each other. */
 	begin();
 	v.vq.avail = (void *)v.vq.desc;
@@ -83,7 +83,7 @@ static void sizes(void)
 		write32(base + VM_QUEUE_READY, 1);
 		virtio_driver_ok(v.dev);
 		virtq_notify(v.dev, 0);
-		hostile_verdict(&v, "queue size", SURVIVES);
+		hostile_verdict(&v, "queue size", BROKEN);
 	}
 	/* QueueReady, nothing else. */
 	begin();
@@ -91,12 +91,12 @@ static void sizes(void)
 	write32(v.dev->base + VM_QUEUE_READY, 1);
 	virtio_driver_ok(v.dev);
 	virtq_notify(v.dev, 0);
-	hostile_verdict(&v, "queue without addresses", SURVIVES);
+	hostile_verdict(&v, "queue without addresses", BROKEN);
 	/* Not even that. */
 	begin();
 	virtio_driver_ok(v.dev);
 	virtq_notify(v.dev, 0);
-	hostile_verdict(&v, "queue never set up", SURVIVES);
+	hostile_verdict(&v, "queue never set up", UNHARMED);
 	/* A queue that does not exist. */
 	begin();
 	write32(v.dev->base + VM_QUEUE_SEL, 0xffff);
@@ -105,7 +105,7 @@ static void sizes(void)
 	CHECK(!read32(v.dev->base + VM_QUEUE_READY) || !strict());
 	virtio_driver_ok(v.dev);
 	virtq_notify(v.dev, 0xffff);
-	hostile_verdict(&v, "queue that does not exist", SURVIVES);
+	hostile_verdict(&v, "queue that does not exist", UNHARMED);
 }
 
 /* A queue that was reset comes back broken while the device runs. */

@@ -49,7 +49,8 @@ class Run:
 
     def __enter__(self):
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, start_new_session=True)
+                                        stderr=subprocess.PIPE, start_new_session=True,
+                                        env={"STRATOVIRT_LOG_LEVEL": "info", **os.environ})
         return self
 
     def __exit__(self, *exc):
