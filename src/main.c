@@ -55,7 +55,7 @@ static int signals_block(sigset_t *set)
 
 static void on_terminal_quit(void *opaque)
 {
-	machine_quit(opaque, EXIT_SUCCESS, "terminal escape");
+	machine_quit(opaque, EXIT_SUCCESS, "host-ui");
 }
 
 static int run(const struct vm_config *config, struct error **errp)

@@ -13,6 +13,9 @@
 #include "util/loop.h"
 
 struct machine;
+struct platform;
+struct vcpus;
+struct vcpu_topology;
 
 /* Builds everything up to the point where the first vCPU could run. @config must outlive the machine. */
 int __must_check machine_new(const struct vm_config *config, struct loop *main_loop, struct machine **ret,
@@ -31,11 +34,59 @@ int __must_check machine_reset(struct machine *machine, struct error **errp);
 /* Presses the power button. -ENODEV when the machine has none that the guest can see. */
 int __must_check machine_powerdown(struct machine *machine, struct error **errp);
 
-/* Ends the main loop with this exit status. */
+/*
+ * Ends the main loop with this exit status. @reason: one of QEMU's ShutdownCause words ("host-qmp-quit",
+ * "host-signal", "host-ui", "host-error"), for the log and for observers.
+ */
 void machine_quit(struct machine *machine, int exit_status, const char *reason);
+
+/* --- what others may watch --- */
+
+enum machine_event {
+	MACHINE_EVENT_STOP,     /* the vCPUs and devices came to rest */
+	MACHINE_EVENT_RESUME,
+	MACHINE_EVENT_RESET,
+	MACHINE_EVENT_SHUTDOWN, /* the VM ends, or stays stopped with -no-shutdown */
+	MACHINE_EVENT_POWERDOWN, /* the power button was pressed */
+	MACHINE_EVENT_PANICKED,
+};
+
+struct machine_event_info {
+	bool guest;         /* RESET, SHUTDOWN: the guest asked for it */
+	const char *reason; /* RESET, SHUTDOWN: QEMU's ShutdownCause */
+	bool stays;         /* PANICKED: the VM is kept, stopped */
+};
+
+/* Called on the main thread, in the order of the events. Owned by the watcher, who removes it before it goes. */
+struct machine_observer {
+	struct list node;
+	void (*event)(struct machine_observer *observer, enum machine_event event,
+		      const struct machine_event_info *info);
+};
+
+void machine_add_observer(struct machine *machine, struct machine_observer *observer);
+void machine_del_observer(struct machine_observer *observer);
 
 enum run_state machine_run_state(const struct machine *machine);
 int machine_exit_status(const struct machine *machine);
+const struct vm_config *machine_config(const struct machine *machine);
+const char *machine_class_name(const struct machine *machine);
+struct platform *machine_platform(struct machine *machine); /* devices, back ends, address space */
+struct vcpus *machine_vcpus(struct machine *machine);
+const struct vcpu_topology *machine_topology(const struct machine *machine);
+uint64_t machine_ram_size(const struct machine *machine);
+
+/* The kinds of machines, and of objects that -object makes. False past the end. */
+struct machine_kind {
+	const char *name, *summary;
+	const struct property *props; /* NULL = none */
+};
+bool machine_class_at(unsigned int index, struct machine_kind *ret);
+bool machine_object_class_at(unsigned int index, struct machine_kind *ret);
+
+/* The objects of -object, in order of creation. False past the end. */
+bool machine_object_at(const struct machine *machine, unsigned int index, const char **type,
+		       const char **id);
 
 /* "-machine help" (name NULL) and "-machine NAME,help" and the like. -ENOENT when there is no such thing. */
 int __must_check machine_help(const char *name, FILE *out, struct error **errp);

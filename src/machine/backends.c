@@ -33,6 +33,7 @@ void backends_destroy(struct machine *machine)
 
 		list_del(&last->node);
 		last->destroy(last->object);
+		free(last->id);
 		free(last);
 	}
 }
@@ -175,6 +176,7 @@ static int object_create(struct machine *machine, const struct opts *opts, struc
 	const char *type = opts_get(opts, "qom-type");
 	const char *id = opts_get(opts, "id");
 	const struct object_class *class;
+	int ret;
 
 	if (!type)
 		return error_set(errp, -EINVAL, "-object: the type is missing; -object help lists them");
@@ -184,7 +186,41 @@ static int object_create(struct machine *machine, const struct opts *opts, struc
 	if (!id || !*id || strlen(id) > VM_ID_MAX)
 		return error_set(errp, -EINVAL, "-object %s: an id of 1 to %d characters is required",
 				 type, VM_ID_MAX);
-	return class->create(machine, opts, id, errp);
+	ret = class->create(machine, opts, id, errp);
+	if (!ret) {
+		struct backend *made = list_entry(machine->backends.prev, struct backend, node);
+
+		made->type = class->name;
+		made->id = xstrdup(id);
+	}
+	return ret;
+}
+
+bool machine_object_at(const struct machine *machine, unsigned int index, const char **type,
+		       const char **id)
+{
+	struct backend *backend;
+
+	list_for_each(backend, &machine->backends, node) {
+		if (!backend->type || index--)
+			continue;
+		*type = backend->type;
+		*id = backend->id;
+		return true;
+	}
+	return false;
+}
+
+bool machine_object_class_at(unsigned int index, struct machine_kind *ret)
+{
+	if (index >= ARRAY_SIZE(object_classes))
+		return false;
+	*ret = (struct machine_kind){
+		.name = object_classes[index].name,
+		.summary = object_classes[index].summary,
+		.props = object_classes[index].props,
+	};
+	return true;
 }
 
 int machine_object_help(const char *name, FILE *out, struct error **errp)

@@ -41,6 +41,8 @@ struct backend {
 	struct list node;
 	void *object;
 	void (*destroy)(void *object);
+	const char *type; /* of -object, else NULL */
+	char *id;
 };
 
 struct machine {
@@ -63,6 +65,8 @@ struct machine {
 
 	enum run_state run_state;
 	int exit_status;
+	bool ended; /* the main loop was told to stop */
+	struct list observers; /* struct machine_observer */
 
 	/* Requests of devices and vCPUs, taken up by on_request on the main loop. */
 	struct loop_call on_request;

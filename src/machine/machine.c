@@ -26,6 +26,9 @@ static void post(struct machine *machine, unsigned int what, int status, const c
 	loop_call_schedule(&machine->on_request);
 }
 
+static int __must_check reset(struct machine *machine, bool guest, const char *reason,
+			      struct error **errp);
+
 static void platform_request(struct platform *platform, enum guest_request what, int status,
 			     const char *reason)
 {
@@ -72,15 +75,70 @@ static void set_state(struct machine *machine, enum run_state to)
 	machine->run_state = to;
 }
 
+/* Everything at rest. Harmless when it is. */
+static void halt(struct machine *machine)
+{
+	if (machine->run_state != RUN_STATE_RUNNING)
+		return;
+	vcpus_pause(machine->vcpus);
+	devices_quiesce(&machine->platform);
+	set_state(machine, RUN_STATE_PAUSED);
+}
+
+static void go(struct machine *machine)
+{
+	devices_resume(&machine->platform);
+	set_state(machine, RUN_STATE_RUNNING);
+	vcpus_resume(machine->vcpus);
+}
+
+/* --- observers ------------------------------------------------------------------------ */
+
+static void notify(struct machine *machine, enum machine_event event, bool guest, const char *reason)
+{
+	const struct machine_event_info info = {
+		.guest = guest,
+		.reason = reason,
+		.stays = machine->config->no_shutdown,
+	};
+	struct machine_observer *observer, *next;
+
+	list_for_each_safe(observer, next, &machine->observers, node)
+		observer->event(observer, event, &info);
+}
+
+void machine_add_observer(struct machine *machine, struct machine_observer *observer)
+{
+	list_add_tail(&machine->observers, &observer->node);
+}
+
+void machine_del_observer(struct machine_observer *observer)
+{
+	list_del(&observer->node);
+}
+
+/* --- what the guest asked for ----------------------------------------------------------- */
+
+static void end_loop(struct machine *machine, int exit_status, const char *reason)
+{
+	log_info("end: %s, exit status %d", reason, exit_status);
+	machine->exit_status = exit_status;
+	machine->ended = true;
+	loop_stop(machine->loop);
+}
+
 /* The guest is done. With -no-shutdown the process stays, its vCPUs stopped. */
 static void guest_ended(struct machine *machine, enum run_state state, const char *reason)
 {
-	machine_stop(machine);
-	machine->run_state = state;
-	if (machine->config->no_shutdown)
+	notify(machine, MACHINE_EVENT_SHUTDOWN, true, reason);
+	if (machine->config->no_shutdown) {
 		log_info("guest ended (%s); -no-shutdown keeps the process", reason);
-	else
-		machine_quit(machine, 0, reason);
+		machine_stop(machine);
+	} else {
+		halt(machine);
+		end_loop(machine, 0, reason);
+	}
+	machine->run_state = state;
 }
 
 /* Main loop: what devices and vCPUs asked for since the last call. An end outranks a reset. */
@@ -103,22 +161,24 @@ static void on_request(struct loop_call *call)
 	pthread_mutex_unlock(&machine->request_lock);
 
 	if (vcpu_error) {
-		machine_stop(machine);
+		halt(machine);
 		machine->run_state = RUN_STATE_INTERNAL_ERROR;
-		machine_quit(machine, EXIT_FAILURE, "internal-error");
+		machine_quit(machine, EXIT_FAILURE, "host-error");
 	} else if (requests & (1u << GUEST_EXIT)) {
-		machine_stop(machine);
-		machine_quit(machine, status, reason);
+		halt(machine);
+		notify(machine, MACHINE_EVENT_SHUTDOWN, true, "guest-shutdown");
+		end_loop(machine, status, reason);
 	} else if (requests & (1u << GUEST_POWEROFF)) {
-		guest_ended(machine, RUN_STATE_SHUTDOWN, reason);
+		guest_ended(machine, RUN_STATE_SHUTDOWN, "guest-shutdown");
 	} else if (requests & (1u << GUEST_PANICKED)) {
-		guest_ended(machine, RUN_STATE_GUEST_PANICKED, reason);
+		notify(machine, MACHINE_EVENT_PANICKED, true, "guest-panic");
+		guest_ended(machine, RUN_STATE_GUEST_PANICKED, "guest-panic");
 	} else if (requests & (1u << GUEST_RESET)) {
 		if (machine->config->no_reboot) {
-			guest_ended(machine, RUN_STATE_SHUTDOWN, reason);
-		} else if (machine_reset(machine, &err)) {
+			guest_ended(machine, RUN_STATE_SHUTDOWN, "guest-reset");
+		} else if (reset(machine, true, "guest-reset", &err)) {
 			error_report(err);
-			machine_quit(machine, EXIT_FAILURE, "reset failed");
+			machine_quit(machine, EXIT_FAILURE, "host-error");
 		}
 	}
 }
@@ -144,9 +204,8 @@ int machine_cont(struct machine *machine, struct error **errp)
 	if (machine->run_state != RUN_STATE_PRELAUNCH && machine->run_state != RUN_STATE_PAUSED)
 		return error_set(errp, -EPERM, "the VM is in state '%s' and needs a reset first",
 				 run_state_name(machine->run_state));
-	devices_resume(&machine->platform);
-	set_state(machine, RUN_STATE_RUNNING);
-	vcpus_resume(machine->vcpus);
+	notify(machine, MACHINE_EVENT_RESUME, false, NULL);
+	go(machine);
 	return 0;
 }
 
@@ -154,18 +213,16 @@ void machine_stop(struct machine *machine)
 {
 	if (machine->run_state != RUN_STATE_RUNNING)
 		return;
-	vcpus_pause(machine->vcpus);
-	devices_quiesce(&machine->platform);
-	set_state(machine, RUN_STATE_PAUSED);
+	halt(machine);
+	notify(machine, MACHINE_EVENT_STOP, false, NULL);
 }
 
-int machine_reset(struct machine *machine, struct error **errp)
+static int reset(struct machine *machine, bool guest, const char *reason, struct error **errp)
 {
-	bool was_stopped = machine->run_state == RUN_STATE_PAUSED ||
-			   machine->run_state == RUN_STATE_PRELAUNCH;
+	bool was_running = machine->run_state == RUN_STATE_RUNNING;
 	int ret;
 
-	machine_stop(machine);
+	halt(machine);
 	devices_reset(&machine->platform);
 	ret = vcpus_reset(machine->vcpus, errp);
 	if (ret)
@@ -174,8 +231,16 @@ int machine_reset(struct machine *machine, struct error **errp)
 	if (ret)
 		return ret;
 	set_state(machine, RUN_STATE_PAUSED);
-	log_info("reset");
-	return was_stopped ? 0 : machine_cont(machine, errp);
+	log_info("reset: %s", reason);
+	notify(machine, MACHINE_EVENT_RESET, guest, reason);
+	if (was_running)
+		go(machine);
+	return 0;
+}
+
+int machine_reset(struct machine *machine, struct error **errp)
+{
+	return reset(machine, false, "host-qmp-system-reset", errp);
 }
 
 int machine_powerdown(struct machine *machine, struct error **errp)
@@ -184,14 +249,15 @@ int machine_powerdown(struct machine *machine, struct error **errp)
 		return error_set(errp, -ENODEV,
 				 "machine '%s' has no power button that this guest can see (acpi=off)",
 				 machine->class->name);
+	notify(machine, MACHINE_EVENT_POWERDOWN, false, NULL);
 	return 0;
 }
 
 void machine_quit(struct machine *machine, int exit_status, const char *reason)
 {
-	log_info("end: %s, exit status %d", reason, exit_status);
-	machine->exit_status = exit_status;
-	loop_stop(machine->loop);
+	if (!machine->ended)
+		notify(machine, MACHINE_EVENT_SHUTDOWN, false, reason);
+	end_loop(machine, exit_status, reason);
 }
 
 enum run_state machine_run_state(const struct machine *machine)
@@ -202,6 +268,36 @@ enum run_state machine_run_state(const struct machine *machine)
 int machine_exit_status(const struct machine *machine)
 {
 	return machine->exit_status;
+}
+
+const struct vm_config *machine_config(const struct machine *machine)
+{
+	return machine->config;
+}
+
+const char *machine_class_name(const struct machine *machine)
+{
+	return machine->class->name;
+}
+
+struct platform *machine_platform(struct machine *machine)
+{
+	return &machine->platform;
+}
+
+struct vcpus *machine_vcpus(struct machine *machine)
+{
+	return machine->vcpus;
+}
+
+const struct vcpu_topology *machine_topology(const struct machine *machine)
+{
+	return &machine->topology;
+}
+
+uint64_t machine_ram_size(const struct machine *machine)
+{
+	return machine->ram->size;
 }
 
 /* --- building -------------------------------------------------------------------------- */
@@ -311,6 +407,7 @@ int machine_new(const struct vm_config *config, struct loop *main_loop, struct m
 	machine->platform.request = platform_request;
 	list_init(&machine->platform.devices);
 	list_init(&machine->backends);
+	list_init(&machine->observers);
 	pthread_mutex_init(&machine->request_lock, NULL);
 	loop_call_init(&machine->on_request, main_loop, on_request);
 
@@ -327,8 +424,7 @@ void machine_free(struct machine *machine)
 {
 	if (!machine)
 		return;
-	if (machine->run_state == RUN_STATE_RUNNING)
-		machine_stop(machine);
+	halt(machine);
 	devices_destroy(&machine->platform);
 	vcpus_free(machine->vcpus);
 	machine->class->release(machine);
@@ -342,6 +438,21 @@ void machine_free(struct machine *machine)
 	property_release(machine->class->props, machine);
 	pthread_mutex_destroy(&machine->request_lock);
 	free(machine);
+}
+
+bool machine_class_at(unsigned int index, struct machine_kind *ret)
+{
+	for (unsigned int i = 0; machine_classes[i]; i++) {
+		if (i < index)
+			continue;
+		*ret = (struct machine_kind){
+			.name = machine_classes[i]->name,
+			.summary = machine_classes[i]->summary,
+			.props = machine_classes[i]->props,
+		};
+		return true;
+	}
+	return false;
 }
 
 /* --- help -------------------------------------------------------------------------------- */
