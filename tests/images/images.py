@@ -363,7 +363,12 @@ def rootfs():
     return cached("rootfs", source_key(init, _busybox()), make)
 
 
-NAMES = {"cloud": cloud, "generic": generic, "vmlinuz": vmlinuz, "vmlinux": vmlinux,
+def every_guest_image():
+    """What guests boot, in one go; not the rig's own kernel, which not every host needs."""
+    return "\n".join((vmlinuz(), vmlinux(), vmlinux_bin(), initramfs(), rootfs()))
+
+
+NAMES = {"all": every_guest_image, "cloud": cloud, "generic": generic, "vmlinuz": vmlinuz, "vmlinux": vmlinux,
          "vmlinux.bin": vmlinux_bin, "initramfs": initramfs, "rootfs": rootfs}
 
 
