@@ -27,10 +27,22 @@ static bool vcpu_stop(struct vcpu *vcpu, enum vcpu_stop_reason reason, const cha
 	return true;
 }
 
+/* One line of the log a line of text. */
+static void vcpu_log_registers(struct vcpu *vcpu, enum log_level level)
+{
+	char *registers, *rest, *line;
+
+	if (level > log_threshold)
+		return;
+	registers = vcpu_arch_describe(vcpu);
+	for (line = strtok_r(registers, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+		log_at(level, "vCPU %u: %s", vcpu->index, line);
+	free(registers);
+}
+
 /* An end that nobody asked for: says everything known about it, once. */
 __printf(2, 3) static bool vcpu_stop_error(struct vcpu *vcpu, const char *fmt, ...)
 {
-	char *registers = vcpu_arch_describe(vcpu), *rest, *line;
 	char text[512];
 	va_list args;
 
@@ -38,10 +50,25 @@ __printf(2, 3) static bool vcpu_stop_error(struct vcpu *vcpu, const char *fmt, .
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
 	log_error("vCPU %u: %s", vcpu->index, text);
-	for (line = strtok_r(registers, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
-		log_error("vCPU %u: %s", vcpu->index, line);
-	free(registers);
+	vcpu_log_registers(vcpu, LOG_ERROR);
 	return vcpu_stop(vcpu, VCPU_STOP_ERROR, text);
+}
+
+/*
+ * An end that guests bring about on purpose too (Linux reboots by triple fault when all else fails), and as
+ * often as they like: told with the registers, but not more than once a second. On SVM the registers are
+ * those of a reset CPU: the processor does not keep them, and KVM clears them.
+ */
+static bool vcpu_stop_warn(struct vcpu *vcpu, enum vcpu_stop_reason reason, const char *text)
+{
+	static struct log_limit limit;
+	unsigned int dropped;
+
+	if (log_limit_pass(&limit, &dropped)) {
+		log_warn("vCPU %u: %s (%u alike dropped before)", vcpu->index, text, dropped);
+		vcpu_log_registers(vcpu, LOG_WARN);
+	}
+	return vcpu_stop(vcpu, reason, text);
 }
 
 /* --- I/O --- */
@@ -78,15 +105,6 @@ static void vcpu_mmio(struct vcpu *vcpu)
 
 /* --- ends --- */
 
-static bool vcpu_triple_fault(struct vcpu *vcpu)
-{
-	static struct log_limit limit;
-
-	/* Also a way to reboot that Linux uses: nothing to be alarmed about, and the guest can repeat it. */
-	log_warn_limited(&limit, "vCPU %u: triple fault", vcpu->index);
-	return vcpu_stop(vcpu, VCPU_STOP_RESET, "triple fault");
-}
-
 static bool vcpu_system_event(struct vcpu *vcpu)
 {
 	switch (vcpu->run->system_event.type) {
@@ -95,7 +113,7 @@ static bool vcpu_system_event(struct vcpu *vcpu)
 	case KVM_SYSTEM_EVENT_RESET:
 		return vcpu_stop(vcpu, VCPU_STOP_RESET, "the guest has asked for a reset");
 	case KVM_SYSTEM_EVENT_CRASH:
-		return vcpu_stop(vcpu, VCPU_STOP_CRASH, "the guest has reported a crash");
+		return vcpu_stop_warn(vcpu, VCPU_STOP_CRASH, "the guest has reported a crash");
 	default:
 		return vcpu_stop_error(vcpu, "KVM reports system event %u, which is not known here",
 				       vcpu->run->system_event.type);
@@ -147,7 +165,7 @@ static bool vcpu_exit(struct vcpu *vcpu)
 	case KVM_EXIT_INTR:
 		return false;
 	case KVM_EXIT_SHUTDOWN:
-		return vcpu_triple_fault(vcpu);
+		return vcpu_stop_warn(vcpu, VCPU_STOP_RESET, "triple fault");
 	case KVM_EXIT_SYSTEM_EVENT:
 		return vcpu_system_event(vcpu);
 	case KVM_EXIT_INTERNAL_ERROR:

@@ -23,7 +23,6 @@
 /* An xAPIC id has eight bits, and 255 means everyone. */
 #define XAPIC_ID_MAX 254
 
-#define MISC_ENABLE_FAST_STRINGS (1u << 0)
 #define MTRR_ENABLE (1u << 11)
 #define MTRR_WRITE_BACK 6u
 
@@ -188,7 +187,7 @@ static void entry_msrs(struct vcpu *vcpu)
 {
 	static const struct kvm_msr_entry wanted[] = {
 		{ .index = X86_MSR_MTRR_DEF_TYPE, .data = MTRR_ENABLE | MTRR_WRITE_BACK },
-		{ .index = X86_MSR_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRINGS },
+		{ .index = X86_MSR_MISC_ENABLE, .data = X86_MISC_ENABLE_DEFAULT },
 	};
 	union {
 		struct kvm_msrs head;

@@ -68,7 +68,7 @@ static const struct msr_value reset_msrs[] = {
 	{ 0xe1, 0 },		      /* UMWAIT_CONTROL */
 	{ 0x122, 0 },		      /* TSX_CTRL */
 	{ 0x17a, 0 },		      /* MCG_STATUS */
-	{ X86_MSR_MISC_ENABLE, 1 },   /* fast string operations */
+	{ X86_MSR_MISC_ENABLE, X86_MISC_ENABLE_DEFAULT },
 	{ 0x1c4, 0 },		      /* XFD */
 	{ 0x1c5, 0 },		      /* XFD_ERR */
 	{ 0x1d9, 0 },		      /* DEBUGCTL */

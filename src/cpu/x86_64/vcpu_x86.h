@@ -24,6 +24,9 @@
 #define X86_MSR_MISC_ENABLE 0x1a0u
 #define X86_MSR_MTRR_DEF_TYPE 0x2ffu
 
+/* Fast string operations; no branch trace store, no PEBS. */
+#define X86_MISC_ENABLE_DEFAULT (1u << 0 | 1u << 11 | 1u << 12)
+
 /* Offsets in the LAPIC's page (SDM vol. 3, table 11-1). */
 #define LAPIC_ID 0x20
 #define LAPIC_VERSION 0x30
