@@ -177,8 +177,8 @@ static void store_time_locked(struct rtc *rtc, int64_t fraction_ns)
 	};
 	int64_t target;
 
-	/* Nanoseconds in 64 bits end in 2262; what lies outside is taken as the nearest year inside. */
-	tm.tm_year = MAX(MIN(tm.tm_year, 2261 - 1900), 1700 - 1900);
+	/* Nanoseconds in 64 bits end in 2262, and months and days of up to 165 lead on from the year. */
+	tm.tm_year = MAX(MIN(tm.tm_year, 2240 - 1900), 1901 - 1900);
 	target = timegm(&tm) * NSEC_PER_SEC + fraction_ns;
 	rtc->offset_ns += target - guest_now_locked(rtc);
 	rtc->seen_ns = target;
