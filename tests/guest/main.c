@@ -15,6 +15,7 @@ static const struct guest_test tests[] = {
 	{ "mmio", test_mmio },
 	{ "fpu", test_fpu },
 	{ "irq", test_irq },
+	{ "serial-input", test_serial_input },
 	{ "timer", test_timer },
 	{ "smp", test_smp },
 	{ "cpuid", test_cpuid },

@@ -4,8 +4,10 @@
 import calendar
 import os
 import re
+import select
 import signal
 import struct
+import subprocess
 import time
 
 import pytest
@@ -145,6 +147,45 @@ def test_floating_point_state_is_as_after_reset():
 
 def test_interrupts_by_ioapic_and_irqfd():
     run("test=irq", *RNG)
+
+
+def test_serial_input_arrives_whole_by_interrupt():
+    count = 4096
+    with vmm.Run(f"test=serial-input count={count}", stdin=subprocess.PIPE) as vm:
+        vm.wait_for_line("ready for input")
+        # All at once: what does not fit into the UART has to wait outside.
+        vm.process.stdin.write(bytes((i * 7 + (i >> 8)) & 0xff for i in range(count)))
+        vm.process.stdin.flush()
+        status = vm.finish()
+        assert status == vmm.PASSED, vm.transcript
+
+
+@ours_only
+def test_serial_input_nobody_reads_does_not_pile_up():
+    """serial-growth: the VMM stops reading, so the writer is stopped by the pipe."""
+
+    def private_kib(pid):
+        with open(f"/proc/{pid}/smaps_rollup") as f:
+            return int(re.search(r"^Private_Dirty:\s+(\d+) kB", f.read(), re.M)[1])
+
+    with vmm.Run("test=spin", stdin=subprocess.PIPE) as vm:
+        vm.wait_for_line("spinning")
+        before = private_kib(vm.process.pid)
+        fd = vm.process.stdin.fileno()
+        os.set_blocking(fd, False)
+        written, deadline = 0, time.monotonic() + 10
+        while written < 8 << 20:
+            try:
+                written += os.write(fd, bytes(65536))
+            except BlockingIOError:
+                # Full; nobody empties it within a second, so it stays so.
+                if not select.select([], [fd], [], 1)[1]:
+                    break
+            assert time.monotonic() < deadline, f"took {written} bytes in 10 s" + vm.transcript
+        assert written < 1 << 20, f"the VMM took {written} bytes that the guest did not read" + vm.transcript
+        assert private_kib(vm.process.pid) - before < 1024, vm.transcript
+        vm.process.send_signal(signal.SIGTERM)
+        assert vm.finish(timeout=10) == 0, vm.transcript
 
 
 def test_timer_and_announced_tsc_rate_agree():

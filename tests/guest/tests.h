@@ -13,6 +13,7 @@ void test_rtc(void);
 void test_mmio(void);
 void test_fpu(void);
 void test_irq(void);
+void test_serial_input(void);
 void test_timer(void);
 void test_smp(void);
 void test_cpuid(void);

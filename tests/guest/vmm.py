@@ -31,8 +31,9 @@ def write_image(path, sectors):
 class Run:
     """One run of the VMM, used as a context: leaving it ends the process."""
 
-    def __init__(self, append, *options, cpus="1", memory="128", reboot=False):
+    def __init__(self, append, *options, cpus="1", memory="128", reboot=False, stdin=subprocess.DEVNULL):
         self.process = None
+        self.stdin = stdin
         self.output = self.errors = ""
         if QEMU:
             append += " strict=0"
@@ -48,7 +49,7 @@ class Run:
         self.command = command + list(options)
 
     def __enter__(self):
-        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        self.process = subprocess.Popen(self.command, stdin=self.stdin, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, start_new_session=True,
                                         env={"STRATOVIRT_LOG_LEVEL": "info", **os.environ})
         return self
@@ -57,8 +58,9 @@ class Run:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        self.process.stdout.close()
-        self.process.stderr.close()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream:
+                stream.close()
 
     @property
     def transcript(self):
