@@ -18,8 +18,8 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
-#include "address.h"
 #include "internal.h"
+#include "util/address.h"
 #include "util/alloc.h"
 #include "util/fd.h"
 #include "util/log.h"

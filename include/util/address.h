@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Socket addresses of the socket back end: unix paths and TCP over IPv4 and IPv6. Main thread. */
-#ifndef CHARDEV_ADDRESS_H
-#define CHARDEV_ADDRESS_H
+/* Socket addresses, unix paths and TCP over IPv4 and IPv6, and listening on them. Main thread. */
+#ifndef UTIL_ADDRESS_H
+#define UTIL_ADDRESS_H
 
 #include <sys/socket.h>
 #include <sys/stat.h>
