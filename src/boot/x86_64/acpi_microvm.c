@@ -257,7 +257,7 @@ static void add_events(struct aml *aml, const struct acpi_microvm *info)
 /* §7.4.2: the value goes to SLP_TYP of the sleep control register. */
 static void add_sleep(struct aml *aml)
 {
-	aml_name(aml, "\\_S5");
+	aml_name(aml, "_S5");
 	aml_package(aml, 4);
 	aml_integer(aml, GED_SLEEP_TYPE_S5);
 	aml_integer(aml, 0);
@@ -272,7 +272,7 @@ static int add_dsdt(struct blob *tables, const struct acpi_microvm *info, size_t
 	struct aml aml = { 0 };
 	int code;
 
-	aml_scope(&aml, "\\_SB");
+	aml_scope(&aml, "_SB");
 	add_cpus(&aml, info->topology);
 	add_legacy_devices(&aml, info);
 	add_virtio(&aml, info);

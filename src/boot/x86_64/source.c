@@ -83,6 +83,9 @@ static int identify(struct boot_source *source, struct error **errp)
 		source->format = BOOT_BZIMAGE;
 		return bzimage_parse(kernel, &source->bzimage, errp);
 	}
+	if (kernel->size < sizeof(start))
+		return error_set(errp, -EINVAL, "kernel '%s' has only %" PRIu64 " bytes, it is truncated",
+				 kernel->path, kernel->size);
 	source->format = BOOT_RAW;
 	return refuse_stranger(kernel, start, size, errp);
 }
