@@ -52,8 +52,9 @@ struct accel {
 /*
  * Opens /dev/kvm, creates the VM and the in-kernel interrupt controllers (x86_64: PIC, IOAPIC, PIT, identity map and
  * TSS at 0xFEF0C000; the irqchip is created here, before any vCPU). RAM that is in @space already is mapped
- * here, before all that, which is much faster than map_ram() afterwards. The error says what to do when
- * /dev/kvm is missing or not permitted.
+ * here, before all that, which is much faster than map_ram() afterwards. x86_64: GSI n is pin n of the IOAPIC,
+ * the PIT's too: it is at GSI and pin 0, and tables for the guest must not move it to 2. The error says what to
+ * do when /dev/kvm is missing or not permitted.
  */
 int __must_check accel_kvm_new(struct mem_space *space, struct accel **ret, struct error **errp);
 void accel_free(struct accel *accel); /* NULL allowed; vCPUs are gone already */
