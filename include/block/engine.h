@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An engine carries out requests on one drive for one home loop: by io_uring where there is one, else by a few threads.
+ * All functions are called, and all callbacks come, on the home loop (before it runs: on the main thread).
+ *
+ * Requests are gathered by block_engine_add() and handed over together by block_engine_submit(); completions come
+ * in batches too: a done() for each, then one batch_done(). Host errors end in done(), never anything else.
+ */
+#ifndef BLOCK_ENGINE_H
+#define BLOCK_ENGINE_H
+
+#include <sys/uio.h>
+
+#include "block/drive.h"
+#include "util/loop.h"
+
+struct block_engine;
+
+enum block_op { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD, BLOCK_WRITE_ZEROES };
+
+/* Embedded in its owner's request, who fills the first part and keeps hands off until done(). */
+struct block_request {
+	enum block_op op;
+	uint64_t offset, length; /* bytes; the caller has checked them against the drive's size */
+	struct iovec *iov;       /* READ, WRITE: exactly length bytes; the engine changes it */
+	unsigned int iov_count;  /* at most IOV_MAX */
+	bool may_unmap;          /* WRITE_ZEROES: the space may be released */
+	bool sync;               /* WRITE, WRITE_ZEROES: done when it is on stable storage */
+	void (*done)(struct block_request *request, int result); /* 0 or -errno */
+
+	/* The engine's. */
+	struct list node;
+	uint64_t completed; /* bytes done so far */
+	int step;           /* enum block_step */
+	int result;         /* of the system call */
+	uint8_t *bounce;    /* where the caller's memory does not suit direct I/O */
+	struct iovec piece; /* the one iovec of a bounced transfer */
+	uint32_t piece_len;
+};
+
+struct block_engine_user {
+	void (*batch_done)(struct block_engine_user *user); /* after the done() calls of a batch */
+};
+
+/* @depth: how many requests the user will have outstanding; more of them wait inside. */
+int __must_check block_engine_new(struct block_drive *drive, struct loop *home, unsigned int depth,
+				  struct block_engine_user *user, struct block_engine **ret,
+				  struct error **errp);
+void block_engine_free(struct block_engine *engine); /* drained already; NULL allowed */
+
+void block_engine_add(struct block_engine *engine, struct block_request *request);
+void block_engine_submit(struct block_engine *engine);
+/* Returns when every request is done; their done() has run, and batch_done(). */
+void block_engine_drain(struct block_engine *engine);
+const char *block_engine_name(const struct block_engine *engine); /* "io_uring" or "threads" */
+
+#endif

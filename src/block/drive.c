@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Opening an image: options, locks, size, and what direct I/O asks for. */
+#include "block/drive.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "internal.h"
+#include "util/alloc.h"
+#include "util/fd.h"
+
+#define LOG_MODULE "block"
+#include "util/log.h"
+
+#define SECTOR 512U
+
+/* Indices in the word lists below. */
+enum { CACHE_NONE, CACHE_WRITEBACK, CACHE_WRITETHROUGH, CACHE_DIRECTSYNC, CACHE_UNSAFE };
+enum { AIO_IO_URING, AIO_THREADS, AIO_NATIVE, AIO_OFF };
+enum { FORMAT_RAW, FORMAT_QCOW2 };
+
+static const char *const if_words[] = { "none", NULL };
+static const char *const media_words[] = { "disk", NULL };
+static const char *const format_words[] = { "raw", "qcow2", NULL };
+static const char *const aio_words[] = { "io_uring", "threads", "native", "off", NULL };
+static const char *const discard_words[] = { "ignore", "unmap", "off", "on", NULL };
+static const char *const detect_zeroes_words[] = { "off", "on", "unmap", NULL };
+static const char *const cache_words[] = { "none", "writeback", "writethrough", "directsync", "unsafe",
+					   NULL };
+
+const struct property block_drive_props[] = {
+	{ .name = "file", .help = "image file or block device", .type = PROPERTY_STRING,
+	  .flags = PROPERTY_REQUIRED, .offset = offsetof(struct block_drive, file), .min = 1, .max = 4095 },
+	PROP_ENUM("if", struct block_drive, iface, if_words, 0, "a device names the drive by its id"),
+	PROP_ENUM("media", struct block_drive, media, media_words, 0, "kind of medium"),
+	PROP_ENUM("format", struct block_drive, format, format_words, FORMAT_RAW,
+		  "image format; only raw is supported"),
+	PROP_BOOL("readonly", struct block_drive, readonly, false, "the guest cannot write"),
+	PROP_BOOL("direct", struct block_drive, direct, true,
+		  "bypass the host's page cache (O_DIRECT) where the file system can"),
+	PROP_ENUM("cache", struct block_drive, cache, cache_words, CACHE_NONE,
+		  "QEMU's words for direct and write-through"),
+	PROP_ENUM("aio", struct block_drive, aio, aio_words, AIO_IO_URING,
+		  "I/O engine; native means io_uring, off means threads"),
+	PROP_ENUM("discard", struct block_drive, discard, discard_words, 0,
+		  "unmap: the guest can release space"),
+	PROP_ENUM("detect-zeroes", struct block_drive, detect_zeroes, detect_zeroes_words, 0,
+		  "store writes of zeroes without data"),
+	PROP_UINT(32, "throttling.iops-total", struct block_drive, iops, 0, 1000000, 0,
+		  "requests a second, 0 for no limit"),
+	PROP_END,
+};
+
+/* cache= says in one word what direct= and the engine's flushes do. */
+static int apply_cache(struct block_drive *drive, const struct opts *opts, struct error **errp)
+{
+	if (!opts_get(opts, "cache"))
+		return 0;
+	if (opts_get(opts, "direct"))
+		return error_set(errp, -EINVAL, "cache= and direct= exclude each other");
+	drive->direct = drive->cache == CACHE_NONE || drive->cache == CACHE_DIRECTSYNC;
+	drive->writethrough = drive->cache == CACHE_WRITETHROUGH || drive->cache == CACHE_DIRECTSYNC;
+	drive->ignore_flush = drive->cache == CACHE_UNSAFE;
+	return 0;
+}
+
+static int check_options(struct block_drive *drive, const struct opts *opts, struct error **errp)
+{
+	if (drive->format != FORMAT_RAW)
+		return error_set(errp, -ENOTSUP, "format=%s is not supported; convert the image: "
+				 "qemu-img convert -O raw", format_words[drive->format]);
+	if (drive->aio == AIO_NATIVE || drive->aio == AIO_OFF) {
+		int aio = drive->aio == AIO_NATIVE ? AIO_IO_URING : AIO_THREADS;
+
+		log_debug("drive '%s': aio=%s is carried out by %s", drive->id, aio_words[drive->aio],
+			  aio_words[aio]);
+		drive->aio = aio;
+	}
+	drive->discard %= 2; /* "off" and "on" are the same in StratoVirt's words */
+	return apply_cache(drive, opts, errp);
+}
+
+static int read_size(struct block_drive *drive, struct error **errp)
+{
+	struct stat st;
+	uint64_t size;
+
+	if (fstat(drive->fd, &st) < 0)
+		return error_set_errno(errp, -errno, "file '%s'", drive->file);
+	if (S_ISREG(st.st_mode)) {
+		size = st.st_size;
+	} else if (S_ISBLK(st.st_mode)) {
+		drive->block_device = true;
+		if (ioctl(drive->fd, BLKGETSIZE64, &size) < 0)
+			return error_set_errno(errp, -errno, "file '%s': its size", drive->file);
+	} else {
+		return error_set(errp, -EINVAL, "file '%s' is neither a regular file nor a block device",
+				 drive->file);
+	}
+	if (size < SECTOR)
+		return error_set(errp, -EINVAL, "file '%s' is smaller than one sector", drive->file);
+	if (size % SECTOR)
+		log_warn("drive '%s': the last %u bytes of '%s' are no whole sector: the guest does not see them",
+			 drive->id, (unsigned int)(size % SECTOR), drive->file);
+	drive->size = ALIGN_DOWN(size, SECTOR);
+	return 0;
+}
+
+static void direct_off(struct block_drive *drive, const char *why)
+{
+	int flags = fcntl(drive->fd, F_GETFL);
+
+	log_warn("drive '%s': '%s' goes through the page cache: %s", drive->id, drive->file, why);
+	if (flags >= 0)
+		(void)fcntl(drive->fd, F_SETFL, flags & ~O_DIRECT);
+	drive->direct = false;
+	drive->dio_mem_align = 0;
+	drive->dio_offset_align = 0;
+}
+
+/* Without statx() telling: does a read of @align bytes, so aligned, work? */
+static bool probe_align(int fd, size_t align)
+{
+	void *buf = NULL;
+	ssize_t n;
+
+	if (posix_memalign(&buf, MAX(align, (size_t)4096), align))
+		return false;
+	n = pread(fd, buf, align, 0);
+	free(buf);
+	return n >= 0;
+}
+
+static void read_alignment(struct block_drive *drive)
+{
+#ifdef STATX_DIOALIGN
+	struct statx stx;
+
+	if (!statx(drive->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) && stx.stx_mask & STATX_DIOALIGN) {
+		drive->dio_mem_align = stx.stx_dio_mem_align;
+		drive->dio_offset_align = stx.stx_dio_offset_align;
+		if (!drive->dio_offset_align)
+			direct_off(drive, "the file does not support direct I/O");
+		return;
+	}
+#endif
+	if (probe_align(drive->fd, SECTOR))
+		drive->dio_offset_align = SECTOR;
+	else if (probe_align(drive->fd, 4096))
+		drive->dio_offset_align = 4096;
+	else
+		direct_off(drive, "direct reads fail");
+	drive->dio_mem_align = drive->dio_offset_align;
+}
+
+static int open_image(struct block_drive *drive, struct error **errp)
+{
+	int flags = (drive->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC;
+	const char *no_direct = NULL;
+	int ret;
+
+	drive->fd = open(drive->file, flags | (drive->direct ? O_DIRECT : 0));
+	if (drive->fd < 0 && errno == EINVAL && drive->direct) { /* tmpfs and others */
+		no_direct = "its file system has no direct I/O";
+		drive->fd = open(drive->file, flags);
+	}
+	if (drive->fd < 0)
+		return error_set_errno(errp, -errno, "file '%s' cannot be opened%s", drive->file,
+				       drive->readonly ? "" : " for writing");
+	ret = read_size(drive, errp);
+	if (!ret)
+		ret = block_lock(drive->fd, drive->file, drive->readonly, errp);
+	if (ret)
+		return ret;
+	if (no_direct)
+		direct_off(drive, no_direct);
+	else if (drive->direct)
+		read_alignment(drive);
+	return 0;
+}
+
+int block_drive_new(const struct opts *opts, struct link_scope *scope, struct block_drive **ret,
+		    struct error **errp)
+{
+	static const char *const skip[] = { "id", NULL };
+	struct block_drive *drive = xcalloc(1, sizeof(*drive));
+	const char *id = opts_get(opts, "id");
+	char *what;
+	int err;
+
+	drive->fd = -1;
+	err = property_apply(block_drive_props, drive, opts, skip, NULL, errp);
+	if (err) {
+		free(drive);
+		return err;
+	}
+	if (id && *id && strlen(id) <= 255) {
+		drive->id = xstrdup(id);
+		err = check_options(drive, opts, errp);
+	} else {
+		err = error_set(errp, -EINVAL, "an id of 1 to 255 characters is required");
+	}
+	if (!err)
+		err = open_image(drive, errp);
+	if (!err)
+		err = link_scope_add(scope, LINK_DRIVE, id, drive, errp);
+	if (err) {
+		what = opts_describe(opts);
+		error_prefix(errp, "%s: ", what);
+		free(what);
+		block_drive_free(drive);
+		return err;
+	}
+	*ret = drive;
+	return 0;
+}
+
+void block_drive_free(struct block_drive *drive)
+{
+	if (!drive)
+		return;
+	fd_close(&drive->fd);
+	property_release(block_drive_props, drive);
+	free(drive->id);
+	free(drive);
+}
+
+int block_drive_attach(struct block_drive *drive, uint32_t block_size, struct error **errp)
+{
+	if (drive->attached)
+		return error_set(errp, -EBUSY, "drive '%s' is in use by another device", drive->id);
+	drive->attached = true;
+	if (drive->dio_offset_align > block_size)
+		direct_off(drive, "direct I/O needs larger blocks than the device has (see logical_block_size)");
+	return 0;
+}
+
+void block_drive_detach(struct block_drive *drive)
+{
+	drive->attached = false;
+}
+
+const char *block_drive_id(const struct block_drive *drive)
+{
+	return drive->id;
+}
+
+const char *block_drive_file(const struct block_drive *drive)
+{
+	return drive->file;
+}
+
+uint64_t block_drive_size(const struct block_drive *drive)
+{
+	return drive->size;
+}
+
+bool block_drive_readonly(const struct block_drive *drive)
+{
+	return drive->readonly;
+}
+
+bool block_drive_discard(const struct block_drive *drive)
+{
+	return drive->discard;
+}
+
+bool block_drive_direct(const struct block_drive *drive)
+{
+	return drive->direct;
+}
+
+uint32_t block_drive_iops(const struct block_drive *drive)
+{
+	return drive->iops;
+}

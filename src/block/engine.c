@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * From a request to system calls. A request is one or more steps: transfers that were short go on, memory that does not
+ * suit direct I/O goes through a bounce buffer piece by piece, a write-through write ends with a sync, and zeroes
+ * that the file system cannot make are written. Which thread or ring carries a step out is the back half's matter.
+ */
+#include "block/engine.h"
+
+#include <errno.h>
+#include <linux/falloc.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+#define LOG_MODULE "block"
+#include "util/log.h"
+
+#define BOUNCE_MAX MIB
+#define ZEROES_SIZE (256 * KIB)
+
+struct block_engine {
+	struct block_drive *drive;
+	struct block_engine_user *user;
+	const struct block_backend *backend;
+	void *self;
+	unsigned int outstanding;
+	struct list waiting; /* steps the back half has no room for, or that follow a finished one */
+};
+
+/* Never written to: all its pages are the one zero page. */
+static uint8_t zeroes[ZEROES_SIZE] __attribute__((aligned(4096)));
+
+/* --- Guest memory --- */
+
+/* Copies @len bytes between @buf and the iovecs, from their byte @skip on. */
+static void iov_copy(const struct iovec *iov, uint64_t skip, uint8_t *buf, size_t len, bool to_iov)
+{
+	for (; len; iov++) {
+		size_t n;
+
+		if (skip >= iov->iov_len) {
+			skip -= iov->iov_len;
+			continue;
+		}
+		n = MIN(len, iov->iov_len - (size_t)skip);
+		if (to_iov)
+			memcpy((uint8_t *)iov->iov_base + skip, buf, n);
+		else
+			memcpy(buf, (uint8_t *)iov->iov_base + skip, n);
+		buf += n;
+		len -= n;
+		skip = 0;
+	}
+}
+
+static void iov_advance(struct block_request *request, uint64_t len)
+{
+	while (len && len >= request->iov->iov_len) {
+		len -= request->iov->iov_len;
+		request->iov++;
+		request->iov_count--;
+	}
+	if (len) {
+		request->iov->iov_base = (uint8_t *)request->iov->iov_base + len;
+		request->iov->iov_len -= len;
+	}
+}
+
+static bool iov_is_aligned(const struct block_request *request, uint32_t align)
+{
+	uintptr_t bits = 0;
+
+	for (unsigned int i = 0; i < request->iov_count; i++)
+		bits |= (uintptr_t)request->iov[i].iov_base | request->iov[i].iov_len;
+	return IS_ALIGNED(bits, align);
+}
+
+static bool iov_is_zero(const struct block_request *request)
+{
+	for (unsigned int i = 0; i < request->iov_count; i++) {
+		const uint8_t *p = request->iov[i].iov_base;
+		size_t left = request->iov[i].iov_len, n;
+
+		for (; left; left -= n, p += n) {
+			n = MIN(left, sizeof(zeroes));
+			if (memcmp(p, zeroes, n))
+				return false;
+		}
+	}
+	return true;
+}
+
+/* --- Steps --- */
+
+void block_request_call(const struct block_request *request, struct block_call *call)
+{
+	*call = (struct block_call){
+		.step = request->step,
+		.iov = request->piece_len ? &request->piece : request->iov,
+		.iov_count = request->piece_len ? 1 : request->iov_count,
+		.offset = request->offset + request->completed,
+		.length = request->length - request->completed,
+	};
+	if (request->step == STEP_PUNCH)
+		call->mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+	else if (request->step == STEP_ZERO)
+		call->mode = FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE;
+}
+
+/* The next piece of a transfer that does not use the caller's memory directly. */
+static void prepare_piece(struct block_request *request)
+{
+	uint64_t left = request->length - request->completed;
+
+	if (request->bounce) {
+		request->piece_len = MIN(left, BOUNCE_MAX);
+		request->piece = (struct iovec){ request->bounce, request->piece_len };
+		if (request->op == BLOCK_WRITE)
+			iov_copy(request->iov, request->completed, request->bounce, request->piece_len,
+				 false);
+	} else if (request->op == BLOCK_WRITE_ZEROES) {
+		request->piece_len = MIN(left, ZEROES_SIZE);
+		request->piece = (struct iovec){ zeroes, request->piece_len };
+	}
+}
+
+static int begin_transfer(struct block_engine *engine, struct block_request *request)
+{
+	uint32_t align = engine->drive->dio_mem_align;
+	void *bounce = NULL;
+
+	request->step = request->op == BLOCK_READ ? STEP_READV : STEP_WRITEV;
+	if (align > 1 && !iov_is_aligned(request, align)) {
+		if (posix_memalign(&bounce, 4096, MIN(request->length, BOUNCE_MAX)))
+			return -ENOMEM;
+		request->bounce = bounce;
+		prepare_piece(request);
+	}
+	return 0;
+}
+
+/* The first step, or an error, or 1 when there is nothing to do. */
+static int begin(struct block_engine *engine, struct block_request *request)
+{
+	struct block_drive *drive = engine->drive;
+
+	if (request->op == BLOCK_WRITE && drive->detect_zeroes != BLOCK_DETECT_ZEROES_OFF &&
+	    iov_is_zero(request)) {
+		request->op = BLOCK_WRITE_ZEROES;
+		request->may_unmap = drive->detect_zeroes == BLOCK_DETECT_ZEROES_UNMAP;
+	}
+	if (request->op != BLOCK_FLUSH && !request->length)
+		return 1;
+	switch (request->op) {
+	case BLOCK_READ:
+	case BLOCK_WRITE:
+		return begin_transfer(engine, request);
+	case BLOCK_FLUSH:
+		request->step = STEP_SYNC;
+		return drive->ignore_flush;
+	case BLOCK_DISCARD:
+		request->step = STEP_PUNCH;
+		return 0;
+	case BLOCK_WRITE_ZEROES:
+		request->step = request->may_unmap && drive->discard ? STEP_PUNCH : STEP_ZERO;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+/* A step is over with request->result: true when another one is set up, else *result is the request's. */
+static bool next_step(struct block_engine *engine, struct block_request *request, int *result)
+{
+	const struct block_drive *drive = engine->drive;
+	bool unsupported = request->result == -EOPNOTSUPP || request->result == -ENOSYS ||
+			   request->result == -EINVAL;
+	uint32_t n;
+
+	if (request->result == -EINTR)
+		return true;
+	*result = MIN(request->result, 0);
+	switch ((enum block_step)request->step) {
+	case STEP_READV:
+	case STEP_WRITEV:
+		if (request->result <= 0) {
+			/* The end of the file: somebody has truncated the image. */
+			*result = request->result ? request->result : -EIO;
+			return false;
+		}
+		n = request->result;
+		if (request->bounce && request->op == BLOCK_READ)
+			iov_copy(request->iov, request->completed, request->bounce, n, true);
+		else if (!request->piece_len)
+			iov_advance(request, n);
+		request->completed += n;
+		*result = 0;
+		if (request->completed < request->length) {
+			prepare_piece(request);
+			return true;
+		}
+		break;
+	case STEP_SYNC:
+		return false;
+	case STEP_PUNCH:
+		if (request->op == BLOCK_DISCARD) { /* a hint: it need not be followed */
+			if (unsupported)
+				*result = 0;
+			return false;
+		}
+		if (unsupported) {
+			request->step = STEP_ZERO;
+			return true;
+		}
+		break;
+	case STEP_ZERO:
+		if (unsupported) {
+			request->step = STEP_WRITEV;
+			prepare_piece(request);
+			return true;
+		}
+		break;
+	}
+	if (*result || request->op == BLOCK_READ || drive->ignore_flush ||
+	    !(request->sync || drive->writethrough))
+		return false;
+	request->step = STEP_SYNC;
+	return true;
+}
+
+static void finish(struct block_engine *engine, struct block_request *request, int result)
+{
+	free(request->bounce);
+	request->bounce = NULL;
+	engine->outstanding--;
+	request->done(request, result);
+}
+
+void block_engine_step_done(struct block_engine *engine, struct block_request *request)
+{
+	int result = 0;
+
+	if (next_step(engine, request, &result))
+		list_add_tail(&engine->waiting, &request->node);
+	else
+		finish(engine, request, result);
+}
+
+static void issue_waiting(struct block_engine *engine)
+{
+	struct list *node;
+
+	while ((node = list_first(&engine->waiting))) {
+		list_del(node);
+		if (!engine->backend->add(engine->self, list_entry(node, struct block_request, node))) {
+			/* Back to the front. */
+			list_add_tail(engine->waiting.next, node);
+			return;
+		}
+	}
+}
+
+void block_engine_add(struct block_engine *engine, struct block_request *request)
+{
+	int ret;
+
+	request->completed = 0;
+	request->bounce = NULL;
+	request->piece_len = 0;
+	list_init(&request->node);
+	engine->outstanding++;
+	ret = begin(engine, request);
+	if (ret)
+		finish(engine, request, MIN(ret, 0));
+	else if (!list_empty(&engine->waiting) || !engine->backend->add(engine->self, request))
+		list_add_tail(&engine->waiting, &request->node);
+}
+
+void block_engine_submit(struct block_engine *engine)
+{
+	engine->backend->submit(engine->self);
+}
+
+void block_engine_reap(struct block_engine *engine)
+{
+	engine->backend->reap(engine->self, false);
+	issue_waiting(engine);
+	engine->backend->submit(engine->self);
+	engine->user->batch_done(engine->user);
+}
+
+void block_engine_drain(struct block_engine *engine)
+{
+	while (engine->outstanding) {
+		issue_waiting(engine);
+		engine->backend->submit(engine->self);
+		engine->backend->reap(engine->self, true);
+	}
+	engine->user->batch_done(engine->user);
+}
+
+/* --- Life --- */
+
+int block_engine_new(struct block_drive *drive, struct loop *home, unsigned int depth,
+		     struct block_engine_user *user, struct block_engine **ret, struct error **errp)
+{
+	struct block_engine *engine = calloc(1, sizeof(*engine));
+	int err = -ENOTSUP;
+
+	if (!engine)
+		return error_set(errp, -ENOMEM, "drive '%s': out of memory", drive->id);
+	engine->drive = drive;
+	engine->user = user;
+	list_init(&engine->waiting);
+	if (drive->aio == BLOCK_AIO_IO_URING) {
+		err = block_uring_new(engine, drive->fd, home, depth, &engine->backend, &engine->self);
+		if (err)
+			log_warn("drive '%s': io_uring cannot be used (%s): threads do its I/O", drive->id,
+				 strerror(-err));
+	}
+	if (err)
+		err = block_threads_new(engine, drive->fd, home, &engine->backend, &engine->self);
+	if (err) {
+		free(engine);
+		return error_set_errno(errp, err, "drive '%s': no I/O engine", drive->id);
+	}
+	*ret = engine;
+	return 0;
+}
+
+void block_engine_free(struct block_engine *engine)
+{
+	if (!engine)
+		return;
+	engine->backend->free(engine->self);
+	free(engine);
+}
+
+const char *block_engine_name(const struct block_engine *engine)
+{
+	return engine->backend->name;
+}

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The thread back half: a few threads that make the system calls, started when there is work for them. The home loop
+ * is told of completions by an eventfd. Threads touch a request between submit and its arrival on the finished list.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "internal.h"
+#include "util/fd.h"
+#include "util/thread.h"
+
+#define THREADS_MAX 10
+
+struct threads {
+	struct block_engine *engine;
+	int fd;
+	struct loop_fd completions; /* eventfd, edge-triggered: its counter is never read */
+	struct list added;          /* home loop: not yet submitted */
+	unsigned int added_count;
+
+	pthread_mutex_t lock; /* guards: */
+	pthread_cond_t work, done;
+	struct list todo, finished;
+	unsigned int todo_count, idle, count;
+	pthread_t thread[THREADS_MAX];
+	bool quit;
+};
+
+/* One system call. A thread of the pool. */
+static int carry_out(int fd, const struct block_request *request)
+{
+	struct block_call call;
+	ssize_t ret = -1;
+
+	block_request_call(request, &call);
+	switch (call.step) {
+	case STEP_READV:
+		ret = preadv(fd, call.iov, call.iov_count, call.offset);
+		break;
+	case STEP_WRITEV:
+		ret = pwritev(fd, call.iov, call.iov_count, call.offset);
+		break;
+	case STEP_SYNC:
+		ret = fdatasync(fd);
+		break;
+	case STEP_PUNCH:
+	case STEP_ZERO:
+		ret = fallocate(fd, call.mode, call.offset, call.length);
+		break;
+	}
+	return ret < 0 ? -errno : (int)ret;
+}
+
+static void carry_out_first_locked(struct threads *threads)
+{
+	struct list *node = list_first(&threads->todo);
+	struct block_request *request = list_entry(node, struct block_request, node);
+
+	list_del(node);
+	threads->todo_count--;
+	pthread_mutex_unlock(&threads->lock);
+	request->result = carry_out(threads->fd, request);
+	pthread_mutex_lock(&threads->lock);
+	if (list_empty(&threads->finished))
+		eventfd_signal(threads->completions.fd);
+	list_add_tail(&threads->finished, node);
+	pthread_cond_signal(&threads->done);
+}
+
+static void *worker(void *arg)
+{
+	struct threads *threads = arg;
+
+	pthread_mutex_lock(&threads->lock);
+	for (;;) {
+		if (!list_empty(&threads->todo)) {
+			carry_out_first_locked(threads);
+		} else if (threads->quit) {
+			break;
+		} else {
+			threads->idle++;
+			pthread_cond_wait(&threads->work, &threads->lock);
+			threads->idle--;
+		}
+	}
+	pthread_mutex_unlock(&threads->lock);
+	return NULL;
+}
+
+static bool threads_add(void *self, struct block_request *request)
+{
+	struct threads *threads = self;
+
+	list_add_tail(&threads->added, &request->node);
+	threads->added_count++;
+	return true;
+}
+
+/* One for each request that waits, as far as there may be. */
+static void start_threads_locked(struct threads *threads)
+{
+	for (unsigned int have = threads->idle;
+	     have < threads->todo_count && threads->count < THREADS_MAX; have++) {
+		if (thread_start(&threads->thread[threads->count], "block-worker", worker, threads, NULL))
+			break;
+		threads->count++;
+	}
+	/* Without a single thread the work is done here rather than never. */
+	while (!threads->count && !list_empty(&threads->todo))
+		carry_out_first_locked(threads);
+}
+
+static void threads_submit(void *self)
+{
+	struct threads *threads = self;
+	unsigned int count = threads->added_count;
+	struct list *node;
+
+	if (!count)
+		return;
+	threads->added_count = 0;
+	pthread_mutex_lock(&threads->lock);
+	while ((node = list_first(&threads->added))) {
+		list_del(node);
+		list_add_tail(&threads->todo, node);
+	}
+	threads->todo_count += count;
+	for (unsigned int i = 0; i < MIN(count, threads->idle); i++)
+		pthread_cond_signal(&threads->work);
+	start_threads_locked(threads);
+	pthread_mutex_unlock(&threads->lock);
+}
+
+static void threads_reap(void *self, bool wait)
+{
+	struct threads *threads = self;
+	struct list finished, *node;
+
+	list_init(&finished);
+	pthread_mutex_lock(&threads->lock);
+	while (wait && list_empty(&threads->finished))
+		pthread_cond_wait(&threads->done, &threads->lock);
+	while ((node = list_first(&threads->finished))) {
+		list_del(node);
+		list_add_tail(&finished, node);
+	}
+	pthread_mutex_unlock(&threads->lock);
+	while ((node = list_first(&finished))) {
+		list_del(node);
+		block_engine_step_done(threads->engine, list_entry(node, struct block_request, node));
+	}
+}
+
+static void completions_ready(struct loop_fd *lfd, uint32_t events)
+{
+	(void)events;
+	block_engine_reap(container_of(lfd, struct threads, completions)->engine);
+}
+
+static void threads_free(void *self)
+{
+	struct threads *threads = self;
+
+	pthread_mutex_lock(&threads->lock);
+	threads->quit = true;
+	pthread_cond_broadcast(&threads->work);
+	pthread_mutex_unlock(&threads->lock);
+	for (unsigned int i = 0; i < threads->count; i++)
+		pthread_join(threads->thread[i], NULL);
+	loop_fd_del(&threads->completions);
+	fd_close(&threads->completions.fd);
+	pthread_cond_destroy(&threads->done);
+	pthread_cond_destroy(&threads->work);
+	pthread_mutex_destroy(&threads->lock);
+	free(threads);
+}
+
+static const struct block_backend threads_backend = {
+	.name = "threads",
+	.add = threads_add,
+	.submit = threads_submit,
+	.reap = threads_reap,
+	.free = threads_free,
+};
+
+int block_threads_new(struct block_engine *engine, int fd, struct loop *home,
+		      const struct block_backend **backend, void **self)
+{
+	struct threads *threads = calloc(1, sizeof(*threads));
+	int ret;
+
+	if (!threads)
+		return -ENOMEM;
+	threads->engine = engine;
+	threads->fd = fd;
+	list_init(&threads->added);
+	list_init(&threads->todo);
+	list_init(&threads->finished);
+	ret = eventfd_new();
+	if (ret >= 0) {
+		threads->completions = (struct loop_fd){
+			.fd = ret, .events = EPOLLIN | EPOLLET, .handler = completions_ready
+		};
+		list_init(&threads->completions.node);
+		ret = loop_fd_add(home, &threads->completions);
+		if (ret)
+			fd_close(&threads->completions.fd);
+	}
+	if (ret < 0) {
+		free(threads);
+		return ret;
+	}
+	pthread_mutex_init(&threads->lock, NULL);
+	pthread_cond_init(&threads->work, NULL);
+	pthread_cond_init(&threads->done, NULL);
+	*backend = &threads_backend;
+	*self = threads;
+	return 0;
+}

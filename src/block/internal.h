@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Between the files of this room: the drive, and what an engine's back half has to offer. */
+#ifndef BLOCK_INTERNAL_H
+#define BLOCK_INTERNAL_H
+
+#include "block/engine.h"
+
+struct block_drive {
+	/* Properties. */
+	char *file;
+	int iface, media, format, aio, cache, discard, detect_zeroes; /* indices of their words */
+	bool readonly, direct;
+	uint32_t iops;
+
+	char *id;
+	int fd; /* read by I/O threads; the flags change only while there is no engine */
+	bool block_device;
+	uint64_t size;
+	uint32_t dio_mem_align, dio_offset_align; /* of O_DIRECT; 0 when not in use */
+	bool writethrough, ignore_flush;
+	bool attached;
+};
+
+/* Takes the locks of the image (drive.c's fd). -EBUSY names the file. */
+int __must_check block_lock(int fd, const char *file, bool readonly, struct error **errp);
+
+/* What a request's current step asks of the host: one system call. */
+enum block_step {
+	STEP_READV,
+	STEP_WRITEV,
+	STEP_SYNC,  /* fdatasync */
+	STEP_PUNCH, /* fallocate */
+	STEP_ZERO,  /* fallocate */
+};
+
+struct block_call {
+	enum block_step step;
+	const struct iovec *iov;
+	unsigned int iov_count;
+	uint64_t offset, length;
+	int mode; /* of fallocate */
+};
+
+/* The system call of the request's current step. Home loop and I/O threads. */
+void block_request_call(const struct block_request *request, struct block_call *call);
+
+/* A back half: carries out steps. Called by engine.c on the home loop. */
+struct block_backend {
+	const char *name;
+	/* Queues the request's step; false when it is full, then one is outstanding at least. */
+	bool (*add)(void *self, struct block_request *request);
+	void (*submit)(void *self);
+	/* Calls block_engine_step_done() for what is finished; with @wait for at least one. */
+	void (*reap)(void *self, bool wait);
+	void (*free)(void *self);
+};
+
+/* request->result is set; the back half is done with it. */
+void block_engine_step_done(struct block_engine *engine, struct block_request *request);
+/* For the handler of a back half's completion source: reap, go on, batch_done. */
+void block_engine_reap(struct block_engine *engine);
+
+int __must_check block_uring_new(struct block_engine *engine, int fd, struct loop *home, unsigned int depth,
+				 const struct block_backend **backend, void **self);
+int __must_check block_threads_new(struct block_engine *engine, int fd, struct loop *home,
+				   const struct block_backend **backend, void **self);
+
+#endif
