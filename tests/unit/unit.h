@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What every unit test program shares. A program is one C file about one concept: tests with Check's
- * START_TEST, gathered by UNIT_SUITE() and run by UNIT_MAIN(). Check forks for each test, so a crash or a
- * test that hangs fails alone; CK_FORK=no in the environment keeps it in one process for a debugger.
+ * What every unit test program shares. A program is one C file about one concept: tests with
+ * Check's START_TEST, gathered by UNIT_SUITE() and run by UNIT_MAIN(). Check forks for each test,
+ * so a crash or a test that hangs fails alone; CK_FORK=no in the environment keeps it in one
+ * process for a debugger.
  */
 #ifndef TESTS_UNIT_H
 #define TESTS_UNIT_H
