@@ -23,6 +23,8 @@ struct chardev_user {
 	/* How many bytes receive() would take now; 0 pauses input until chardev_accept_input(). */
 	size_t (*can_receive)(struct chardev_user *user);
 	void (*receive)(struct chardev_user *user, const uint8_t *data, size_t len);
+	/* Descriptors that came with the bytes received next (SCM_RIGHTS); the user's from now on. NULL = not wanted. */
+	void (*receive_fds)(struct chardev_user *user, const int *fds, unsigned int count);
 	void (*event)(struct chardev_user *user, enum chardev_event event); /* NULL = not interested */
 	void (*writable)(struct chardev_user *user); /* room again after a short chardev_write(); NULL allowed */
 };

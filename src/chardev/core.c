@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@
 #include "util/parse.h"
 
 #define INPUT_CHUNK 4096
+#define INPUT_FDS 16 /* at once; the kernel closes what is more */
 
 static const struct chardev_kind *const kinds[] = {
 	&chardev_stdio, &chardev_file, &chardev_pty, &chardev_socket, &chardev_null,
@@ -72,6 +74,36 @@ static void input_ended(struct chardev *chr)
 	chr->in.fd = -1;
 }
 
+/* read() that also takes descriptors, for a user who wants them. */
+static ssize_t read_with_fds(struct chardev *chr, uint8_t *data, size_t len)
+{
+	union {
+		char bytes[CMSG_SPACE(INPUT_FDS * sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = { .iov_base = data, .iov_len = len };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+	ssize_t n = recvmsg(chr->in.fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	if (n < 0)
+		return n;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
+		int fds[INPUT_FDS];
+		size_t bytes = c->cmsg_len - CMSG_LEN(0);
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		memcpy(fds, CMSG_DATA(c), bytes);
+		chr->user->receive_fds(chr->user, fds, (unsigned int)(bytes / sizeof(int)));
+	}
+	return n;
+}
+
 static void read_input(struct chardev *chr)
 {
 	uint8_t data[INPUT_CHUNK];
@@ -80,7 +112,10 @@ static void read_input(struct chardev *chr)
 
 	if (!room || chr->in.fd < 0)
 		return;
-	n = read(chr->in.fd, data, room);
+	if (chr->in_socket && chr->user && chr->user->receive_fds && !chr->read_ahead)
+		n = read_with_fds(chr, data, room);
+	else
+		n = read(chr->in.fd, data, room);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {

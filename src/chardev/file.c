@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* "file": output to a file, a named pipe or a character device; no input. */
-#include <errno.h>
 #include <fcntl.h>
 
 #include "internal.h"
 #include "util/alloc.h"
 #include "util/fd.h"
+#include "util/fd_store.h"
 
 #define PATH_MAX_BYTES 4095
 
@@ -22,12 +22,12 @@ static int file_open(struct chardev *chr, struct error **errp)
 	int ret;
 
 	/* O_NONBLOCK: a named pipe without a reader is an error now instead of a wait without end. */
-	f->fd = open(f->path,
-		     O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK |
-			     (f->append ? O_APPEND : O_TRUNC),
-		     0640);
+	f->fd = fd_open(f->path,
+			O_WRONLY | O_CREAT | O_NOCTTY | O_NONBLOCK |
+				(f->append ? O_APPEND : O_TRUNC),
+			0640);
 	if (f->fd < 0)
-		return error_set_errno(errp, -errno, "cannot open '%s' for writing", f->path);
+		return error_set_errno(errp, f->fd, "cannot open '%s' for writing", f->path);
 	ret = chardev_set_fds(chr, -1, f->fd, errp);
 	if (ret) {
 		fd_close(&f->fd);
