@@ -54,7 +54,7 @@ enum machine_event {
 struct machine_event_info {
 	bool guest;         /* RESET, SHUTDOWN: the guest asked for it */
 	const char *reason; /* RESET, SHUTDOWN: QEMU's ShutdownCause */
-	bool stays;         /* PANICKED: the VM is kept, stopped */
+	bool stays;         /* SHUTDOWN, PANICKED: the process stays, with the VM stopped (-no-shutdown) */
 };
 
 /* Called on the main thread, in the order of the events. Owned by the watcher, who removes it before it goes. */

@@ -99,7 +99,7 @@ static void notify(struct machine *machine, enum machine_event event, bool guest
 	const struct machine_event_info info = {
 		.guest = guest,
 		.reason = reason,
-		.stays = machine->config->no_shutdown,
+		.stays = machine->config->no_shutdown && !machine->ended,
 	};
 	struct machine_observer *observer, *next;
 
@@ -166,6 +166,7 @@ static void on_request(struct loop_call *call)
 		machine_quit(machine, EXIT_FAILURE, "host-error");
 	} else if (requests & (1u << GUEST_EXIT)) {
 		halt(machine);
+		machine->ended = true;
 		notify(machine, MACHINE_EVENT_SHUTDOWN, true, "guest-shutdown");
 		end_loop(machine, status, reason);
 	} else if (requests & (1u << GUEST_POWEROFF)) {
@@ -255,7 +256,10 @@ int machine_powerdown(struct machine *machine, struct error **errp)
 
 void machine_quit(struct machine *machine, int exit_status, const char *reason)
 {
-	if (!machine->ended)
+	bool first = !machine->ended;
+
+	machine->ended = true;
+	if (first)
 		notify(machine, MACHINE_EVENT_SHUTDOWN, false, reason);
 	end_loop(machine, exit_status, reason);
 }
