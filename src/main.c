@@ -118,7 +118,7 @@ static int answer(enum cmdline_action action, const char *topic, struct error **
 		chardev_help(stdout);
 		return EXIT_SUCCESS;
 	case CMDLINE_DRIVE_HELP:
-		block_drive_help(stdout);
+		property_help(block_drive_props, stdout);
 		return EXIT_SUCCESS;
 	case CMDLINE_RUN:
 		break;
