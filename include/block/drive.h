@@ -18,7 +18,7 @@ enum block_detect_zeroes {
 	BLOCK_DETECT_ZEROES_UNMAP /* which may release the space if discard=unmap */
 };
 
-void block_drive_help(FILE *out); /* the properties, one a line */
+extern const struct property block_drive_props[]; /* for help */
 
 /*
  * Opens and locks the image and adds the drive to @scope under LINK_DRIVE. Errors name the option and the file. The

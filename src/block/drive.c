@@ -34,7 +34,7 @@ static const char *const detect_zeroes_words[] = { "off", "on", "unmap", NULL };
 static const char *const cache_words[] = { "none", "writeback", "writethrough", "directsync", "unsafe",
 					   NULL };
 
-static const struct property drive_props[] = {
+const struct property block_drive_props[] = {
 	{ .name = "file", .help = "image file or block device", .type = PROPERTY_STRING,
 	  .flags = PROPERTY_REQUIRED, .offset = offsetof(struct block_drive, file), .min = 1, .max = 4095 },
 	PROP_ENUM("if", struct block_drive, iface, if_words, 0, "a device names the drive by its id"),
@@ -195,7 +195,7 @@ int block_drive_new(const struct opts *opts, struct link_scope *scope, struct bl
 	int err;
 
 	drive->fd = -1;
-	err = property_apply(drive_props, drive, opts, skip, NULL, errp);
+	err = property_apply(block_drive_props, drive, opts, skip, NULL, errp);
 	if (err) {
 		free(drive);
 		return err;
@@ -221,18 +221,12 @@ int block_drive_new(const struct opts *opts, struct link_scope *scope, struct bl
 	return 0;
 }
 
-void block_drive_help(FILE *out)
-{
-	fprintf(out, "-drive id=ID: a disk image for a device\n");
-	property_help(drive_props, out);
-}
-
 void block_drive_free(struct block_drive *drive)
 {
 	if (!drive)
 		return;
 	fd_close(&drive->fd);
-	property_release(drive_props, drive);
+	property_release(block_drive_props, drive);
 	free(drive->id);
 	free(drive);
 }
