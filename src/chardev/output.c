@@ -51,9 +51,14 @@ static size_t put_locked(struct chardev *chr, const uint8_t *data, size_t len)
 		} else if (n == 0 || errno == EAGAIN) {
 			break;
 		} else if (errno != EINTR) {
-			log_warn_limited(&write_limit, "%s: output is lost: %s", chr->id,
-					 strerror(errno));
-			if (chr->kind->hangup || errno == EPIPE)
+			int error = errno;
+
+			if (chr->kind->hangup) /* a client that goes is nothing to warn of */
+				log_debug("%s: output ends: %s", chr->id, strerror(error));
+			else
+				log_warn_limited(&write_limit, "%s: output is lost: %s", chr->id,
+						 strerror(error));
+			if (chr->kind->hangup || error == EPIPE)
 				fail_locked(chr);
 			return len;
 		}

@@ -97,6 +97,8 @@ static void on_stop(int sig)
 	sigprocmask(SIG_UNBLOCK, &set, &before); /* stops here */
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	set_handler(sig, on_stop, SA_RESTART);
+	/* Going on, or never stopped: a process group without a shell to wake it ignores the signal. */
+	enter();
 	errno = saved_errno;
 }
 
