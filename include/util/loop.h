@@ -20,7 +20,7 @@ struct loop;
 struct loop *loop_new(const char *name, struct error **errp);
 void loop_free(struct loop *loop); /* the loop must not be running; NULL allowed */
 
-/* Runs until loop_stop(). */
+/* Runs until loop_stop(); a stop from before the run makes it return at once. */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop); /* any thread, async-signal-safe */
 
@@ -30,7 +30,7 @@ bool loop_is_current(const struct loop *loop); /* any thread: does the caller ru
 /* A watched file descriptor; embedded in its owner. */
 struct loop_fd {
 	int fd;
-	uint32_t events; /* EPOLLIN, EPOLLOUT, …; level-triggered */
+	uint32_t events; /* EPOLLIN, EPOLLOUT, …; level-triggered. 0: silent, even when the peer hangs up */
 	void (*handler)(struct loop_fd *lfd, uint32_t events);
 	struct loop *loop; /* set by loop_fd_add(), NULL when not registered */
 	struct list node;  /* private */
@@ -39,7 +39,7 @@ struct loop_fd {
 /* @lfd must have fd, events and handler set. -errno from epoll_ctl() (EPERM: a regular file). */
 int __must_check loop_fd_add(struct loop *loop, struct loop_fd *lfd);
 int loop_fd_set_events(struct loop_fd *lfd, uint32_t events);
-void loop_fd_del(struct loop_fd *lfd); /* harmless when not registered; does not close fd */
+void loop_fd_del(struct loop_fd *lfd); /* harmless when not registered; before fd is closed, which it does not do */
 
 /* A one-shot timer on CLOCK_MONOTONIC as read by clock_now_ns(). */
 struct loop_timer {
