@@ -48,9 +48,10 @@ def run(*argv, cwd=None):
         done = subprocess.run(argv, cwd=cwd, stdin=subprocess.DEVNULL, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=600)
     except FileNotFoundError:
-        raise ImageError(f"{argv[0]} is not installed; run tests/tools/install-deps demo") from None
+        raise ImageError(f"no {argv[0]} here; run tests/tools/install-deps demo") from None
     if done.returncode:
-        raise ImageError(f"{' '.join(argv)} failed ({done.returncode}):\n{done.stderr}{done.stdout}")
+        raise ImageError(f"{' '.join(argv)} failed with status {done.returncode}:\n"
+                         f"{done.stderr}{done.stdout}")
     return done.stdout
 
 
@@ -368,8 +369,8 @@ def every_guest_image():
     return "\n".join((vmlinuz(), vmlinux(), vmlinux_bin(), initramfs(), rootfs()))
 
 
-NAMES = {"all": every_guest_image, "cloud": cloud, "generic": generic, "vmlinuz": vmlinuz, "vmlinux": vmlinux,
-         "vmlinux.bin": vmlinux_bin, "initramfs": initramfs, "rootfs": rootfs}
+NAMES = {"all": every_guest_image, "cloud": cloud, "generic": generic, "vmlinuz": vmlinuz,
+         "vmlinux": vmlinux, "vmlinux.bin": vmlinux_bin, "initramfs": initramfs, "rootfs": rootfs}
 
 
 def main():

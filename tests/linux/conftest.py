@@ -1,4 +1,4 @@
-"""What the cases of the linux ring share. Run by tests/linux/run, in the rig where one is needed."""
+"""What the cases of the linux ring share; tests/linux/run runs them."""
 
 import os
 import sys

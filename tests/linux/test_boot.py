@@ -10,6 +10,7 @@ SCRIPT = """
 echo "== uname"; uname -r
 echo "== processors"; nproc; cat /sys/devices/system/cpu/online
 echo "== cpuinfo"; grep -E '^(processor|apicid)' /proc/cpuinfo
+echo "== packages"; cat /sys/devices/system/cpu/cpu*/topology/physical_package_id
 echo "== memory"; grep MemTotal /proc/meminfo
 echo "== ram"; grep 'System RAM' /proc/iomem
 echo "== work"
@@ -19,14 +20,16 @@ done
 """
 
 KERNELS = {"bzImage": images.vmlinuz, "ELF": images.vmlinux, "raw": images.vmlinux_bin}
-# kernel, processors, MiB: every value of each meets a boot, not every value each other.
-BOOTS = {"1-cpu": ("ELF", 1, 128), "2-cpus": ("raw", 2, 256), "8-cpus": ("bzImage", 8, 4608)}
+# Kernel, -smp, MiB: every value of each meets a boot, not every value each other.
+BOOTS = {"1-cpu": ("ELF", "1", 128), "2-cpus": ("raw", "2", 256),
+         "8-cpus": ("bzImage", "8,sockets=2,cores=4,threads=1", 4608)}
 
 
 @pytest.fixture(scope="module", params=BOOTS)
 def booted(request, new_guest):
-    kernel, processors, mib = BOOTS[request.param]
-    guest = new_guest().run("-no-reboot", kernel=KERNELS[kernel](), smp=processors,
+    kernel, smp, mib = BOOTS[request.param]
+    processors = int(smp.split(",")[0])
+    guest = new_guest().run("-no-reboot", kernel=KERNELS[kernel](), smp=smp,
                             memory=str(mib), script=SCRIPT, timeout=150)
     return guest.check_finished(), processors, mib
 
@@ -47,6 +50,13 @@ def test_processor_ids_are_distinct(booted):
     guest, processors, _ = booted
     ids = re.findall(r"^apicid\s*: (\d+)", guest.section("cpuinfo"), re.M)
     assert len(set(ids)) == processors
+
+
+def test_sockets_are_packages(booted):
+    guest, processors, _ = booted
+    # Without "sockets=" all processors are cores of one.
+    expected = 2 if processors == 8 else 1
+    assert len(set(guest.section("packages").split())) == expected
 
 
 def test_every_processor_runs_programs(booted):

@@ -38,7 +38,8 @@ echo "== virtio"
 for d in /sys/bus/virtio/devices/*; do
 	echo "$(basename "$(readlink -f "$d/driver")") $(cat "$d/device")"
 done
-echo "== transports"; ls /sys/bus/platform/drivers/virtio-mmio | grep -v -E '^(bind|unbind|uevent|module)$'
+echo "== transports"; cd /sys/bus/platform/drivers/virtio-mmio
+ls -d LNRO* virtio-mmio* 2>/dev/null; cd /
 echo "== interrupts"; cat /proc/interrupts
 echo "== clocksource"; cat /sys/devices/system/clocksource/clocksource0/current_clocksource
 echo "== cmdline"; cat /proc/cmdline

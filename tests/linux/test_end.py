@@ -4,8 +4,6 @@ import re
 
 import pytest
 
-import images
-
 
 def test_reboot_ends_the_vm_with_no_reboot(new_guest):
     guest = new_guest().run("-no-reboot", append="sv.end=reboot", script="echo '== up'; echo 1")
