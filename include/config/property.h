@@ -83,6 +83,10 @@ int __must_check link_scope_add(struct link_scope *scope, const char *kind, cons
 void *link_scope_find(const struct link_scope *scope, const char *kind, const char *id);
 void link_scope_del(struct link_scope *scope, const char *kind, const char *id);
 
+/* Calls @fn for every object of the kind, in the order they were added. @fn must not change the scope. */
+void link_scope_each(const struct link_scope *scope, const char *kind,
+		     void (*fn)(void *opaque, const char *id, void *object), void *opaque);
+
 /* --- The engine --- */
 
 /* Stores every default. */

@@ -39,6 +39,7 @@ struct vm_config {
 	bool disable_seccomp;
 
 	struct list drives, devices, netdevs, chardevs, objects, serials; /* struct opts */
+	struct list monitors; /* struct opts: -mon, -qmp, -api-channel */
 };
 
 void vm_config_init(struct vm_config *config);
@@ -78,6 +79,7 @@ enum cmdline_action {
 	CMDLINE_OBJECT_HELP,
 	CMDLINE_CHARDEV_HELP,
 	CMDLINE_DRIVE_HELP, /* -drive help */
+	CMDLINE_DUMP_DOCS,  /* -dump-docs TOPIC: a reference in Markdown */
 };
 
 /*
@@ -87,5 +89,13 @@ enum cmdline_action {
 int __must_check cmdline_parse(int argc, char **argv, struct vm_config *config,
 			       enum cmdline_action *action, char **help_topic, struct error **errp);
 void cmdline_help(FILE *out);
+
+/* The options, for introspection; those without effect are left out. False past the end. */
+struct cmdline_option_info {
+	const char *name; /* without dash */
+	const char *help;
+	const struct property *keys; /* NULL when the option has none of its own */
+};
+bool cmdline_option_at(unsigned int index, struct cmdline_option_info *ret);
 
 #endif

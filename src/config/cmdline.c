@@ -145,6 +145,23 @@ static int parse_words(struct cmdline *cmdline, char **argv, struct error **errp
 	return ret;
 }
 
+bool cmdline_option_at(unsigned int index, struct cmdline_option_info *ret)
+{
+	const struct cmdline_option *option;
+
+	for (option = cmdline_options; option->name || option->help; option++) {
+		if (!option->name || index--)
+			continue;
+		*ret = (struct cmdline_option_info){
+			.name = option->name,
+			.help = option->help,
+			.keys = option->keys,
+		};
+		return true;
+	}
+	return false;
+}
+
 int cmdline_parse(int argc, char **argv, struct vm_config *config, enum cmdline_action *action,
 		  char **help_topic, struct error **errp)
 {

@@ -38,9 +38,9 @@ HANDLER(set_text)
 
 HANDLER(ask)
 {
-	(void)value;
 	(void)errp;
 	cmdline->action = option->ask;
+	cmdline->help_topic = value ? xstrdup(value) : NULL;
 	return 0;
 }
 
@@ -328,10 +328,78 @@ HANDLER(add_serial)
 	}
 	if (!*value)
 		return error_set(errp, -EINVAL, "-serial: its value is empty");
-	ret = serial_text_parse(value, &opts, errp);
+	ret = serial_text_parse("-serial", value, &opts, errp);
 	if (!ret)
 		list_add_tail(config_field(cmdline, option), &opts->node);
 	return ret;
+}
+
+/* --- Monitors --- */
+
+/* A socket to listen on, in the short form of -serial. */
+static int parse_monitor(const struct cmdline_option *option, const char *value, struct opts **ret,
+			 struct error **errp)
+{
+	const char *backend;
+	struct opts *opts;
+	char origin[32];
+	int err;
+
+	snprintf(origin, sizeof(origin), "-%s", option->name);
+	err = serial_text_parse(origin, value, &opts, errp);
+	if (err)
+		return err;
+	backend = opts_get(opts, "backend");
+	if (!strcmp(backend, "socket")) {
+		*ret = opts;
+		return 0;
+	}
+	err = error_set(errp, -EINVAL,
+			"%s %s: a monitor is unix:PATH or tcp:HOST:PORT; for other back ends use "
+			"-chardev and -mon",
+			origin, value);
+	opts_free(opts);
+	return err;
+}
+
+HANDLER(add_qmp)
+{
+	struct opts *opts;
+	int ret;
+
+	if (!strcmp(value, "none"))
+		return 0;
+	ret = parse_monitor(option, value, &opts, errp);
+	if (!ret)
+		list_add_tail(config_field(cmdline, option), &opts->node);
+	return ret;
+}
+
+/* StratoVirt's old option: always a server that waits for nobody, and clients need not negotiate. */
+HANDLER(add_api_channel)
+{
+	static const char *const fixed[][2] = { { "server", "on" }, { "wait", "off" }, { "strict", "off" } };
+	struct opts *opts;
+	int ret;
+
+	ret = parse_monitor(option, value, &opts, errp);
+	if (ret)
+		return ret;
+	opts_del(opts, "nowait");
+	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
+		opts_set(opts, fixed[i][0], fixed[i][1]);
+	list_add_tail(config_field(cmdline, option), &opts->node);
+	return 0;
+}
+
+HANDLER(no_human_monitor)
+{
+	(void)cmdline;
+	if (!strcmp(value, "none") || !strcmp(value, "null"))
+		return 0;
+	return error_set(errp, -ENOTSUP,
+			 "-%s %s: there is no monitor for people; -qmp opens one for programs",
+			 option->name, value);
 }
 
 /* --- Process --- */
@@ -422,6 +490,20 @@ const struct cmdline_option cmdline_options[] = {
 		  "tcp:HOST:PORT[,server][,nowait], chardev:ID, or what -chardev takes without "
 		  "id" },
 
+	HEADING("Monitors"),
+	{ "qmp", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_qmp, AT(monitors),
+	  .usage = "unix:PATH,server[,nowait]",
+	  .help = "QMP for any number of clients, also tcp:HOST:PORT,server; without nowait the VM "
+		  "waits for the first client" },
+	{ "mon", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_opts, AT(monitors),
+	  .implied = "chardev", .usage = "[chardev=]ID,mode=control",
+	  .help = "QMP for one client at a time over this -chardev" },
+	{ "api-channel", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_api_channel, AT(monitors),
+	  .usage = "unix:PATH",
+	  .help = "QMP for clients that do not negotiate: -qmp with server,nowait,strict=off" },
+	{ "monitor", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, no_human_monitor, .usage = "none",
+	  .help = "accepted for QEMU's sake: there is no monitor for people" },
+
 	HEADING("Running"),
 	{ "S", "freeze", VALUE_NONE, 0, set_flag, AT(start_paused), .usage = "",
 	  .help = "do not start the CPUs" },
@@ -445,6 +527,8 @@ const struct cmdline_option cmdline_options[] = {
 	  .help = "print this and exit" },
 	{ "V", "version", VALUE_NONE, 0, ask, .ask = CMDLINE_VERSION, .usage = "",
 	  .help = "print the version and exit" },
+	{ "dump-docs", NULL, VALUE_REQUIRED, 0, ask, .ask = CMDLINE_DUMP_DOCS, .usage = "qmp",
+	  .help = "print the reference of QMP in Markdown and exit" },
 	{ .name = NULL },
 };
 

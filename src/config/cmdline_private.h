@@ -45,7 +45,8 @@ extern const struct cmdline_option cmdline_options[]; /* ends with name and help
  */
 extern const struct cmdline_option cmdline_ignored[];
 
-/* The short forms of -serial to back-end options. */
-int __must_check serial_text_parse(const char *text, struct opts **ret, struct error **errp);
+/* The short forms of -serial and -qmp, which @origin names in messages, to back-end options. */
+int __must_check serial_text_parse(const char *origin, const char *text, struct opts **ret,
+				   struct error **errp);
 
 #endif

@@ -87,6 +87,17 @@ void link_scope_del(struct link_scope *scope, const char *kind, const char *id)
 		link_free(link);
 }
 
+void link_scope_each(const struct link_scope *scope, const char *kind,
+		     void (*fn)(void *opaque, const char *id, void *object), void *opaque)
+{
+	struct link *link;
+
+	list_for_each(link, &scope->links, node) {
+		if (strcmp(link->kind, kind) == 0)
+			fn(opaque, link->id, link->object);
+	}
+}
+
 const char *link_scope_nearest(const struct link_scope *scope, const char *kind, const char *id)
 {
 	const char **ids, *nearest;

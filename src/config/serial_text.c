@@ -13,10 +13,8 @@
 #include "opts_private.h"
 #include "util/alloc.h"
 
-#define ORIGIN "-serial"
-
 /* @text is what follows "tcp:". */
-static int parse_tcp(const char *text, struct opts **ret, struct error **errp)
+static int parse_tcp(const char *origin, const char *text, struct opts **ret, struct error **errp)
 {
 	size_t len = strcspn(text, ",");
 	char *address = xstrndup(text, len), *host = address, *rest;
@@ -25,7 +23,7 @@ static int parse_tcp(const char *text, struct opts **ret, struct error **errp)
 	int err;
 
 	if (!colon || !colon[1] || strchr(colon, ']')) {
-		err = error_set(errp, -EINVAL, ORIGIN " tcp:%s: HOST:PORT is missing", text);
+		err = error_set(errp, -EINVAL, "%s tcp:%s: HOST:PORT is missing", origin, text);
 		goto out;
 	}
 	*colon = '\0';
@@ -34,7 +32,7 @@ static int parse_tcp(const char *text, struct opts **ret, struct error **errp)
 		colon[-1] = '\0';
 	}
 	rest = xasprintf("socket%s", text + len);
-	err = opts_parse(ORIGIN, rest, "backend", &opts, errp);
+	err = opts_parse(origin, rest, "backend", &opts, errp);
 	free(rest);
 	if (err)
 		goto out;
@@ -51,7 +49,8 @@ out:
 	return err;
 }
 
-int serial_text_parse(const char *text, struct opts **ret, struct error **errp)
+int serial_text_parse(const char *origin, const char *text, struct opts **ret,
+		      struct error **errp)
 {
 	static const struct {
 		const char *word, *form;
@@ -68,7 +67,7 @@ int serial_text_parse(const char *text, struct opts **ret, struct error **errp)
 	if (strcmp(text, "mon:stdio") == 0) /* QEMU's; there is no human monitor to share it with */
 		text = "stdio";
 	else if (strncmp(text, "tcp:", 4) == 0)
-		return parse_tcp(text + 4, ret, errp);
+		return parse_tcp(origin, text + 4, ret, errp);
 	else if (text[len] == ':') {
 		for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
 			const char *word = forms[i].word;
@@ -76,20 +75,20 @@ int serial_text_parse(const char *text, struct opts **ret, struct error **errp)
 			if (strncmp(text, word, strlen(word)))
 				continue;
 			full = xasprintf(forms[i].form, text + strlen(word));
-			err = opts_parse(ORIGIN, full, "backend", ret, errp);
+			err = opts_parse(origin, full, "backend", ret, errp);
 			free(full);
 			return err;
 		}
 		return error_set(errp, -EINVAL,
-				 ORIGIN " %s: '%.*s' is not one of file, unix, tcp, chardev", text,
-				 (int)len, text);
+				 "%s %s: '%.*s' is not one of file, unix, tcp, chardev", origin,
+				 text, (int)len, text);
 	}
-	err = opts_parse(ORIGIN, text, "backend", &opts, errp);
+	err = opts_parse(origin, text, "backend", &opts, errp);
 	if (err)
 		return err;
 	if (!opts_get(opts, "backend")) {
 		opts_free(opts);
-		return error_set(errp, -EINVAL, ORIGIN " %s: 'backend' is required", text);
+		return error_set(errp, -EINVAL, "%s %s: 'backend' is required", origin, text);
 	}
 	*ret = opts;
 	return 0;

@@ -19,6 +19,7 @@ void vm_config_init(struct vm_config *config)
 	list_init(&config->chardevs);
 	list_init(&config->objects);
 	list_init(&config->serials);
+	list_init(&config->monitors);
 }
 
 static void release_list(struct list *head)
@@ -39,6 +40,7 @@ void vm_config_release(struct vm_config *config)
 	release_list(&config->chardevs);
 	release_list(&config->objects);
 	release_list(&config->serials);
+	release_list(&config->monitors);
 	free(config->accel);
 	free(config->mem_path);
 	free(config->kernel);
