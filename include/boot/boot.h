@@ -45,14 +45,15 @@ bool boot_cmdline_disables_acpi(const char *cmdline);
 #define BOOT_X86_ACPI 0xe0000    /* RSDP and tables, up to 1 MiB; reserved in e820 */
 #define BOOT_X86_ACPI_END 0x100000
 
+struct boot_x86_range {
+	gpa_t base;
+	uint64_t size;
+};
+
 struct boot_x86_params {
-	const char *cmdline;   /* whole command line */
-	gpa_t rsdp;            /* 0 = none */
-	/* Further e820 "reserved" ranges (identity map/TSS, …). */
-	const struct {
-		gpa_t base;
-		uint64_t size;
-	} *reserved;
+	const char *cmdline; /* whole command line */
+	gpa_t rsdp;          /* 0 = none */
+	const struct boot_x86_range *reserved; /* further e820 "reserved" ranges: identity map, TSS, … */
 	unsigned int reserved_count;
 };
 
