@@ -45,6 +45,7 @@ const char *chardev_filename(const struct chardev *chr);
 /* One user at a time: -EBUSY with the id. The user gets CHARDEV_OPENED at once when a peer is there. */
 int __must_check chardev_attach(struct chardev *chr, struct chardev_user *user, struct error **errp);
 void chardev_detach(struct chardev *chr);
+bool chardev_in_use(const struct chardev *chr); /* somebody is attached */
 
 /*
  * Takes up to @len bytes and returns how many were taken. Fewer than @len: the buffer is full and writable()

@@ -305,6 +305,11 @@ void chardev_detach(struct chardev *chr)
 	loop_call_schedule(&chr->update);
 }
 
+bool chardev_in_use(const struct chardev *chr)
+{
+	return chr->user != NULL;
+}
+
 const char *chardev_id(const struct chardev *chr)
 {
 	return chr->id;
