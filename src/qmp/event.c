@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Events: what there is, how they are sent, and how the machine's become QMP's. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "internal.h"
+#include "util/alloc.h"
+
+/* --- the table --------------------------------------------------------------------------------- */
+
+static QMP_TYPE_ENUM(shutdown_cause, "ShutdownCause", "host-error", "host-qmp-quit",
+		     "host-qmp-system-reset", "host-signal", "host-ui", "guest-shutdown",
+		     "guest-reset", "guest-panic");
+static QMP_TYPE_ENUM(panic_action, "GuestPanicAction", "pause", "poweroff");
+
+static const struct qmp_member cause_data[] = {
+	QMP_MEMBER("guest", qmp_bool, "the guest asked for it"),
+	QMP_MEMBER("reason", shutdown_cause, "why"),
+	{ .name = NULL },
+};
+
+static const struct qmp_event event_stop = { .name = "STOP", .help = "the VM was stopped" };
+static const struct qmp_event event_resume = { .name = "RESUME", .help = "the VM runs (again)" };
+static const struct qmp_event event_powerdown = {
+	.name = "POWERDOWN",
+	.help = "the power button was pressed; the guest may heed it",
+};
+static const struct qmp_event event_reset = {
+	.name = "RESET",
+	.help = "the VM was reset",
+	.data = cause_data,
+};
+static const struct qmp_event event_shutdown = {
+	.name = "SHUTDOWN",
+	.help = "the VM ends; with -no-shutdown the process stays and the VM is stopped",
+	.data = cause_data,
+};
+static const struct qmp_event event_panicked = {
+	.name = "GUEST_PANICKED",
+	.help = "the guest's kernel reported a crash",
+	.data = QMP_MEMBERS(QMP_MEMBER("action", panic_action, "what is done about it")),
+};
+
+const struct qmp_event *const qmp_events[] = {
+	&event_stop,	 &event_resume,	  &event_powerdown, &event_reset,
+	&event_shutdown, &event_panicked, NULL,
+};
+
+/* --- sending ------------------------------------------------------------------------------------- */
+
+/* An event that is limited and was sent lately. Freed when its time is over and nothing is held back. */
+struct limited {
+	struct list node; /* in qmp->limited */
+	struct qmp *qmp;
+	const struct qmp_event *event;
+	struct loop_timer timer;
+	bool held;
+	struct json_object *data; /* of the one held back */
+};
+
+static void send_now(struct qmp *qmp, const struct qmp_event *event, struct json_object *data)
+{
+	struct json_object *message = json_object_new_object(), *stamp = json_object_new_object();
+	struct qmp_session *session, *next;
+	struct timespec now;
+	size_t len;
+	char *line;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	qmp_add_int(stamp, "seconds", now.tv_sec);
+	qmp_add_int(stamp, "microseconds", now.tv_nsec / 1000);
+	json_object_object_add(message, "timestamp", stamp);
+	qmp_add_str(message, "event", event->name);
+	if (data)
+		json_object_object_add(message, "data", data);
+	line = qmp_to_line(message);
+	if (!line)
+		return;
+	len = strlen(line);
+	list_for_each_safe(session, next, &qmp->sessions, node)
+		qmp_session_send_event(session, line, len);
+	free(line);
+}
+
+static void limited_free(struct limited *limited)
+{
+	list_del(&limited->node);
+	loop_timer_cancel(&limited->timer);
+	json_object_put(limited->data);
+	free(limited);
+}
+
+static void limited_over(struct loop_timer *timer)
+{
+	struct limited *limited = container_of(timer, struct limited, timer);
+
+	if (!limited->held) {
+		limited_free(limited);
+		return;
+	}
+	limited->held = false;
+	loop_timer_set(timer, clock_now_ns() + limited->event->interval_ns);
+	send_now(limited->qmp, limited->event, limited->data);
+	limited->data = NULL;
+}
+
+void qmp_event_send(struct qmp *qmp, const struct qmp_event *event, struct json_object *data)
+{
+	struct limited *limited;
+
+	if (!event->interval_ns) {
+		send_now(qmp, event, data);
+		return;
+	}
+	list_for_each(limited, &qmp->limited, node) {
+		if (limited->event != event)
+			continue;
+		json_object_put(limited->data); /* the last one counts */
+		limited->data = data;
+		limited->held = true;
+		return;
+	}
+	limited = xcalloc(1, sizeof(*limited));
+	limited->qmp = qmp;
+	limited->event = event;
+	loop_timer_init(&limited->timer, qmp->loop, limited_over);
+	loop_timer_set(&limited->timer, clock_now_ns() + event->interval_ns);
+	list_add_tail(&qmp->limited, &limited->node);
+	send_now(qmp, event, data);
+}
+
+/* --- the machine's events ------------------------------------------------------------------------------ */
+
+static struct json_object *cause(const struct machine_event_info *info)
+{
+	struct json_object *data = json_object_new_object();
+
+	qmp_add_bool(data, "guest", info->guest);
+	qmp_add_str(data, "reason", info->reason);
+	return data;
+}
+
+static void on_machine_event(struct machine_observer *observer, enum machine_event what,
+			     const struct machine_event_info *info)
+{
+	struct qmp *qmp = container_of(observer, struct qmp, observer);
+	struct json_object *data;
+
+	switch (what) {
+	case MACHINE_EVENT_STOP:
+		qmp_event_send(qmp, &event_stop, NULL);
+		break;
+	case MACHINE_EVENT_RESUME:
+		qmp_event_send(qmp, &event_resume, NULL);
+		break;
+	case MACHINE_EVENT_POWERDOWN:
+		qmp_event_send(qmp, &event_powerdown, NULL);
+		break;
+	case MACHINE_EVENT_RESET:
+		qmp_event_send(qmp, &event_reset, cause(info));
+		break;
+	case MACHINE_EVENT_SHUTDOWN:
+		qmp->ending = !info->stays;
+		qmp_event_send(qmp, &event_shutdown, cause(info));
+		break;
+	case MACHINE_EVENT_PANICKED:
+		data = json_object_new_object();
+		qmp_add_str(data, "action", info->stays ? "pause" : "poweroff");
+		qmp_event_send(qmp, &event_panicked, data);
+		break;
+	}
+}
+
+void qmp_event_watch(struct qmp *qmp)
+{
+	qmp->observer.event = on_machine_event;
+	machine_add_observer(qmp->machine, &qmp->observer);
+}
+
+void qmp_event_unwatch(struct qmp *qmp)
+{
+	struct limited *limited, *next;
+
+	machine_del_observer(&qmp->observer);
+	list_for_each_safe(limited, next, &qmp->limited, node)
+		limited_free(limited);
+}
