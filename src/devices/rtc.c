@@ -87,12 +87,17 @@ struct rtc {
 
 /* --- the clock ---------------------------------------------------------------------------------- */
 
-static int64_t guest_now_locked(const struct rtc *rtc)
+static int64_t host_now(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_REALTIME, &now);
-	return now.tv_sec * NSEC_PER_SEC + now.tv_nsec + rtc->offset_ns;
+	return now.tv_sec * NSEC_PER_SEC + now.tv_nsec;
+}
+
+static int64_t guest_now_locked(const struct rtc *rtc)
+{
+	return host_now() + rtc->offset_ns;
 }
 
 static bool divider_held(uint8_t reg_a)
@@ -180,7 +185,7 @@ static void store_time_locked(struct rtc *rtc, int64_t fraction_ns)
 	/* Nanoseconds in 64 bits end in 2262, and months and days of up to 165 lead on from the year. */
 	tm.tm_year = MAX(MIN(tm.tm_year, 2240 - 1900), 1901 - 1900);
 	target = timegm(&tm) * NSEC_PER_SEC + fraction_ns;
-	rtc->offset_ns += target - guest_now_locked(rtc);
+	rtc->offset_ns = target - host_now();
 	rtc->seen_ns = target;
 }
 
