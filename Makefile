@@ -142,12 +142,16 @@ demo:
 install: $(BIN)
 	$(INSTALL) -D -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/bin/stratovirt
 
+# References generated from the tables of the code.
+docs: $(BIN)
+	$(BIN) -dump-docs qmp > docs/qmp.md
+
 clean:
 	rm -rf build
 
 format:
 	clang-format -i $(shell git ls-files '*.c' '*.h')
 
-.PHONY: all check demo install clean format unit-build FORCE
+.PHONY: all check demo install docs clean format unit-build FORCE
 
 -include $(OBJ:.o=.d) $(MAIN:.o=.d) $(UNIT_SRC:%.c=$(O)/obj/%.d)

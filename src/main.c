@@ -2,9 +2,11 @@
 /* Parse, build, run. */
 #define LOG_MODULE "main"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -12,6 +14,7 @@
 #include "chardev/chardev.h"
 #include "config/vm_config.h"
 #include "machine/machine.h"
+#include "qmp/qmp.h"
 #include "util/daemon.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -62,6 +65,7 @@ static int run(const struct vm_config *config, struct error **errp)
 {
 	struct signals signals = { .lfd = { .events = EPOLLIN, .handler = on_signal } };
 	struct machine *machine = NULL;
+	struct qmp *qmp = NULL;
 	struct loop *loop;
 	sigset_t set;
 	int status = -1, ret;
@@ -82,12 +86,19 @@ static int run(const struct vm_config *config, struct error **errp)
 	chardev_set_quit_handler(on_terminal_quit, machine);
 	if (config->pidfile && pidfile_create(config->pidfile, errp))
 		goto out;
+	if (qmp_start(machine, config, loop, &qmp, errp))
+		goto out;
+	if (!qmp_wait(qmp)) {
+		status = machine_exit_status(machine);
+		goto out;
+	}
 	if (!config->start_paused && machine_cont(machine, errp))
 		goto out;
 	daemon_ready();
 	loop_run(loop);
 	status = machine_exit_status(machine);
 out:
+	qmp_free(qmp);
 	machine_free(machine);
 	if (signals.lfd.loop)
 		loop_fd_del(&signals.lfd);
@@ -120,6 +131,13 @@ static int answer(enum cmdline_action action, const char *topic, struct error **
 	case CMDLINE_DRIVE_HELP:
 		property_help(block_drive_props, stdout);
 		return EXIT_SUCCESS;
+	case CMDLINE_DUMP_DOCS:
+		if (!strcmp(topic, "qmp")) {
+			qmp_dump_docs(stdout);
+			return EXIT_SUCCESS;
+		}
+		error_set(errp, -EINVAL, "-dump-docs %s: there is qmp", topic);
+		return EXIT_FAILURE;
 	case CMDLINE_RUN:
 		break;
 	}
