@@ -3,8 +3,9 @@
  * An engine carries out requests on one drive for one home loop: by io_uring where there is one, else by a few threads.
  * All functions are called, and all callbacks come, on the home loop (before it runs: on the main thread).
  *
- * Requests are gathered by block_engine_add() and handed over together by block_engine_submit(); completions come
- * in batches too: a done() for each, then one batch_done(). Host errors end in done(), never anything else.
+ * Requests are gathered by block_engine_add() and handed over together by block_engine_submit(). Either may call done() of
+ * requests that are over at once. Later completions come in batches: a done() for each, then one batch_done(). Host errors
+ * end in done(), never anything else.
  */
 #ifndef BLOCK_ENGINE_H
 #define BLOCK_ENGINE_H

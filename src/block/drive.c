@@ -60,6 +60,7 @@ const struct property block_drive_props[] = {
 /* cache= says in one word what direct= and the engine's flushes do. */
 static int apply_cache(struct block_drive *drive, const struct opts *opts, struct error **errp)
 {
+	drive->direct_asked = opts_get(opts, "direct") || opts_get(opts, "cache");
 	if (!opts_get(opts, "cache"))
 		return 0;
 	if (opts_get(opts, "direct"))
@@ -96,7 +97,6 @@ static int read_size(struct block_drive *drive, struct error **errp)
 	if (S_ISREG(st.st_mode)) {
 		size = st.st_size;
 	} else if (S_ISBLK(st.st_mode)) {
-		drive->block_device = true;
 		if (ioctl(drive->fd, BLKGETSIZE64, &size) < 0)
 			return error_set_errno(errp, -errno, "file '%s': its size", drive->file);
 	} else {
@@ -116,7 +116,8 @@ static void direct_off(struct block_drive *drive, const char *why)
 {
 	int flags = fcntl(drive->fd, F_GETFL);
 
-	log_warn("drive '%s': '%s' goes through the page cache: %s", drive->id, drive->file, why);
+	log_at(drive->direct_asked ? LOG_WARN : LOG_INFO, "drive '%s': '%s' goes through the page cache: %s",
+	       drive->id, drive->file, why);
 	if (flags >= 0)
 		(void)fcntl(drive->fd, F_SETFL, flags & ~O_DIRECT);
 	drive->direct = false;
@@ -159,6 +160,23 @@ static void read_alignment(struct block_drive *drive)
 	drive->dio_mem_align = drive->dio_offset_align;
 }
 
+/*
+ * The locks have a descriptor of their own. io_uring gives up its references to the drive's only some time after the process
+ * has ended, and a restart must not find the image locked by the dead.
+ */
+static int lock_image(struct block_drive *drive, struct error **errp)
+{
+	struct stat image, lock;
+
+	drive->lock_fd = open(drive->file, (drive->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+	if (drive->lock_fd < 0 || fstat(drive->lock_fd, &lock) < 0 || fstat(drive->fd, &image) < 0)
+		return error_set_errno(errp, -errno, "file '%s' cannot be locked", drive->file);
+	if (image.st_dev != lock.st_dev || image.st_ino != lock.st_ino)
+		return error_set(errp, -EAGAIN, "file '%s' was replaced while it was being opened",
+				 drive->file);
+	return block_lock(drive->lock_fd, drive->file, drive->readonly, errp);
+}
+
 static int open_image(struct block_drive *drive, struct error **errp)
 {
 	int flags = (drive->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC;
@@ -175,7 +193,7 @@ static int open_image(struct block_drive *drive, struct error **errp)
 				       drive->readonly ? "" : " for writing");
 	ret = read_size(drive, errp);
 	if (!ret)
-		ret = block_lock(drive->fd, drive->file, drive->readonly, errp);
+		ret = lock_image(drive, errp);
 	if (ret)
 		return ret;
 	if (no_direct)
@@ -195,6 +213,7 @@ int block_drive_new(const struct opts *opts, struct link_scope *scope, struct bl
 	int err;
 
 	drive->fd = -1;
+	drive->lock_fd = -1;
 	err = property_apply(block_drive_props, drive, opts, skip, NULL, errp);
 	if (err) {
 		free(drive);
@@ -226,6 +245,7 @@ void block_drive_free(struct block_drive *drive)
 	if (!drive)
 		return;
 	fd_close(&drive->fd);
+	fd_close(&drive->lock_fd);
 	property_release(block_drive_props, drive);
 	free(drive->id);
 	free(drive);

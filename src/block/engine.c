@@ -280,6 +280,14 @@ void block_engine_add(struct block_engine *engine, struct block_request *request
 void block_engine_submit(struct block_engine *engine)
 {
 	engine->backend->submit(engine->self);
+	if (!engine->backend->completes_in_submit)
+		return;
+	/* What the page cache could answer is done already: no need to hear of it by way of the loop. */
+	engine->backend->reap(engine->self, false);
+	if (!list_empty(&engine->waiting)) {
+		issue_waiting(engine);
+		engine->backend->submit(engine->self);
+	}
 }
 
 void block_engine_reap(struct block_engine *engine)

@@ -139,6 +139,7 @@ static void uring_free(void *self)
 
 static const struct block_backend uring_backend = {
 	.name = "io_uring",
+	.completes_in_submit = true,
 	.add = uring_add,
 	.submit = uring_submit,
 	.reap = uring_reap,

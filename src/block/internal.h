@@ -14,14 +14,15 @@ struct block_drive {
 
 	char *id;
 	int fd; /* read by I/O threads; the flags change only while there is no engine */
-	bool block_device;
+	int lock_fd;
 	uint64_t size;
 	uint32_t dio_mem_align, dio_offset_align; /* of O_DIRECT; 0 when not in use */
+	bool direct_asked; /* not the default's wish but the user's */
 	bool writethrough, ignore_flush;
 	bool attached;
 };
 
-/* Takes the locks of the image (drive.c's fd). -EBUSY names the file. */
+/* Takes the locks of the image. -EBUSY names the file. */
 int __must_check block_lock(int fd, const char *file, bool readonly, struct error **errp);
 
 /* What a request's current step asks of the host: one system call. */
@@ -47,6 +48,7 @@ void block_request_call(const struct block_request *request, struct block_call *
 /* A back half: carries out steps. Called by engine.c on the home loop. */
 struct block_backend {
 	const char *name;
+	bool completes_in_submit; /* sometimes; worth a look at once */
 	/* Queues the request's step; false when it is full, then one is outstanding at least. */
 	bool (*add)(void *self, struct block_request *request);
 	void (*submit)(void *self);
