@@ -16,9 +16,10 @@ def kvm():
         os.close(os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC))
     except OSError as e:
         pytest.skip(f"/dev/kvm cannot be opened: {e.strerror}")
-    if not vmm.QEMU:
-        assert os.access(vmm.STRATOVIRT, os.X_OK), f"{vmm.STRATOVIRT} is missing: run make first"
-    assert os.path.exists(vmm.GUEST_ELF), f"{vmm.GUEST_ELF} is missing: run make guests first"
+    if not vmm.QEMU and not os.access(vmm.STRATOVIRT, os.X_OK):
+        pytest.exit(f"{vmm.STRATOVIRT} is missing: run make first", returncode=1)
+    if not os.path.exists(vmm.GUEST_ELF):
+        pytest.exit(f"{vmm.GUEST_ELF} is missing: run make guests first", returncode=1)
 
 
 @pytest.fixture
