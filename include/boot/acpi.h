@@ -22,16 +22,22 @@ struct acpi_microvm {
 	uint32_t ged_gsi;
 	bool has_serial;     /* COM1: ports 0x3f8-0x3ff, GSI 4 */
 	bool has_rtc;        /* CMOS RTC: ports 0x70-0x71 */
-	bool has_i8042;      /* reset controller at 0x60, 0x64 */
 	const struct acpi_virtio_mmio *virtio; /* LNRO0005 devices */
 	unsigned int virtio_count;
 };
 
-/* Builds RSDP, XSDT, FADT, MADT, DSDT at [BOOT_X86_ACPI, BOOT_X86_ACPI_END). @rsdp: address of the RSDP. */
+/*
+ * Builds RSDP, XSDT, FADT, MADT, DSDT from BOOT_X86_ACPI on. @rsdp: address of the RSDP. A keyboard controller is not
+ * announced: the machine has only its reset line, and kernels that see no 8042 do not spend time on a probe.
+ */
 int __must_check acpi_microvm_install(struct mem_space *space, const struct acpi_microvm *info, gpa_t *rsdp,
 				      struct error **errp);
 
-/* MP floating pointer and configuration table at BOOT_X86_EBDA. ISA interrupts 0-15 to IOAPIC pins 0-15 (0→2). */
+/*
+ * MP floating pointer at BOOT_X86_EBDA; the configuration table behind it, or, when that KiB is too small, in the last
+ * 8 KiB below BOOT_X86_ACPI_END. ISA interrupts 0-15 to IOAPIC pins 0-15 (0→2). CPUs whose APIC id does not fit eight
+ * bits are left out.
+ */
 int __must_check mptable_install(struct mem_space *space, const struct vcpu_topology *topology, gpa_t ioapic,
 				 gpa_t lapic, struct error **errp);
 

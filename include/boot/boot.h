@@ -30,7 +30,7 @@ int __must_check boot_source_open(const char *kernel, const char *initrd, struct
 void boot_source_free(struct boot_source *source); /* NULL allowed */
 enum boot_format boot_source_format(const struct boot_source *source);
 enum boot_acpi_hint boot_source_acpi_hint(const struct boot_source *source);
-/* True when @cmdline has acpi=off (or acpi=no…): the kernel will not look at tables. */
+/* True when @cmdline has acpi=off and no later acpi=force: the kernel will not look at tables. */
 bool boot_cmdline_disables_acpi(const char *cmdline);
 
 /* Low memory map of direct boot on x86_64 (StratoVirt's addresses where they matter to anybody). */
@@ -57,7 +57,11 @@ struct boot_x86_params {
 	unsigned int reserved_count;
 };
 
-/* Loads kernel, initrd, command line and parameters into the space's RAM and tells how to enter. */
+/*
+ * Loads kernel, initrd, command line and parameters into the space's RAM and tells how to enter. Private anonymous RAM
+ * gets pages of the images mapped (mmap MAP_FIXED, madvise: at a reset, too); other RAM gets copies. One source
+ * for one space.
+ */
 int __must_check boot_load_x86(struct boot_source *source, struct mem_space *space,
 			       const struct boot_x86_params *params, struct vcpu_entry *entry,
 			       struct error **errp);

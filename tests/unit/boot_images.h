@@ -163,24 +163,28 @@ struct guest {
 	struct mem_space *space;
 };
 
-static inline struct guest guest_new_kind(unsigned int mib, enum ram_kind kind)
+static inline struct guest guest_new_config(const struct ram_config *config)
 {
-	struct ram_config config = { .kind = kind, .size = mib * MIB, .dump = true };
-	uint64_t low = MIN(config.size, 3 * GIB);
+	uint64_t low = MIN(config->size, 3 * GIB);
 	struct error *err = NULL;
 	struct guest guest;
 	int ret;
 
-	ret = ram_backend_new(&config, &guest.ram, &err);
+	ret = ram_backend_new(config, &guest.ram, &err);
 	ck_assert_no_error(err);
 	ck_assert_int_eq(ret, 0);
 	guest.space = mem_space_new();
 	ret = mem_space_add_ram(guest.space, 0, guest.ram, 0, low, &err);
-	if (!ret && config.size > low)
-		ret = mem_space_add_ram(guest.space, 4 * GIB, guest.ram, low, config.size - low, &err);
+	if (!ret && config->size > low)
+		ret = mem_space_add_ram(guest.space, 4 * GIB, guest.ram, low, config->size - low, &err);
 	ck_assert_no_error(err);
 	ck_assert_int_eq(ret, 0);
 	return guest;
+}
+
+static inline struct guest guest_new_kind(unsigned int mib, enum ram_kind kind)
+{
+	return guest_new_config(&(struct ram_config){ .kind = kind, .size = mib * MIB, .dump = true });
 }
 
 static inline struct guest guest_new(unsigned int mib)

@@ -321,6 +321,45 @@ START_TEST(pages_are_mapped)
 }
 END_TEST
 
+/* Is the page left out of core dumps ("dd" among its VmFlags)? */
+static bool not_dumped(const void *page)
+{
+	FILE *maps = fopen("/proc/self/smaps", "re");
+	unsigned long start, end;
+	bool inside = false, flag = false;
+	char line[512];
+
+	ck_assert_ptr_nonnull(maps);
+	while (fgets(line, sizeof(line), maps)) {
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			inside = (unsigned long)page >= start && (unsigned long)page < end;
+		else if (inside && !strncmp(line, "VmFlags:", 8))
+			flag = strstr(line, " dd");
+	}
+	fclose(maps);
+	return flag;
+}
+
+/* dump-guest-core=off holds for pages of the images as well: the guest keeps its secrets there. */
+START_TEST(mapped_pages_follow_the_dump_option)
+{
+	struct image image = image_bzimage();
+
+	for (int dump = 0; dump < 2; dump++) {
+		struct ram_config config = { .kind = RAM_ANONYMOUS, .size = 128 * MIB, .dump = dump };
+		struct loaded l;
+
+		loaded_open(&l, &image, NULL, guest_new_config(&config));
+		loaded_load(&l);
+		ck_assert_uint_eq(mapped_inode(guest_at(&l.guest, 0x100000, 1)), file_inode(&l.kernel));
+		ck_assert_int_eq(not_dumped(guest_at(&l.guest, 0x100000, 1)), !dump);
+		ck_assert_int_eq(not_dumped(guest_at(&l.guest, 0x4000000, 1)), !dump);
+		loaded_close(&l);
+	}
+	free(image.data);
+}
+END_TEST
+
 /* A file offset that is not congruent to the address: copied. */
 START_TEST(odd_offsets_are_copied)
 {
@@ -596,7 +635,7 @@ END_TEST
 
 START_TEST(strangers)
 {
-	static const char *const magics[] = { "\x1f\x8b", "\xfd" "7zXZ", "\x28\xb5\x2f\xfd", "MZ", "BZh" };
+	static const char *const magics[] = { "\x1f\x8b", "\3757zXZ", "\x28\xb5\x2f\xfd", "MZ", "BZh" };
 	struct image image = image_new(4096);
 	struct boot_source *source = NULL;
 	struct error *err = NULL;
@@ -704,7 +743,8 @@ START_TEST(cmdline_acpi_off)
 END_TEST
 
 UNIT_SUITE(load_suite, "boot: load", bzimage, bzimage_header_length, e820, elf_by_64bit_entry,
-	   elf_by_pvh_note, raw_image, pages_are_mapped, odd_offsets_are_copied, reload_after_reset,
+	   elf_by_pvh_note, raw_image, pages_are_mapped,
+	   mapped_pages_follow_the_dump_option, odd_offsets_are_copied, reload_after_reset,
 	   initrd_placement, no_room, cmdline_length, truncated_before_reset)
 UNIT_SUITE(image_suite, "boot: images", damaged_bzimage, elf_loop_damaged_elf, strangers, initrd_errors,
 	   acpi_hint, cmdline_acpi_off)

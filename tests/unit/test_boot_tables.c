@@ -170,7 +170,6 @@ static gpa_t install(struct guest *guest, const struct machine_case *m)
 		.ged_gsi = 16,
 		.has_serial = m->legacy,
 		.has_rtc = m->legacy,
-		.has_i8042 = true,
 		.virtio = virtio,
 		.virtio_count = m->virtio,
 	};

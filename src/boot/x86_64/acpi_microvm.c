@@ -38,9 +38,9 @@
 
 /*
  * Fixed ACPI Description Table, §5.2.9. With HW_REDUCED_ACPI set the fields for fixed hardware are zero.
- * The 8042 bit of IAPC_BOOT_ARCH stays clear and no PNP0303 is announced even when has_i8042: there is only
- * the reset line behind port 0x64, which "reboot=k" uses unasked, and a kernel that looked for a
- * keyboard would waste its time.
+ * The 8042 bit of IAPC_BOOT_ARCH stays clear and no PNP0303 is announced: there is only the reset line
+ * behind port 0x64, which "reboot=k" uses unasked, and a kernel that looked for a keyboard would
+ * waste its time.
  */
 static size_t add_fadt(struct blob *tables, const struct acpi_microvm *info, gpa_t dsdt)
 {

@@ -20,7 +20,7 @@ static const struct {
 	const char *what;
 } strangers[] = {
 	{ 0, "\x1f\x8b", 2, "compressed with gzip: unpack it first" },
-	{ 0, "\xfd" "7zXZ", 5, "compressed with xz: unpack it first" },
+	{ 0, "\3757zXZ", 5, "compressed with xz: unpack it first" },
 	{ 0, "\x28\xb5\x2f\xfd", 4, "compressed with zstd: unpack it first" },
 	{ 0, "\x04\x22\x4d\x18", 4, "compressed with lz4: unpack it first" },
 	{ 0, "BZh", 3, "compressed with bzip2: unpack it first" },

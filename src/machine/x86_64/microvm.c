@@ -235,7 +235,6 @@ static int install_acpi(struct microvm *vm, gpa_t *rsdp, struct error **errp)
 		.ged_gsi = GSI_GED,
 		.has_serial = vm->serial_count > 0,
 		.has_rtc = vm->rtc,
-		.has_i8042 = true,
 		.virtio = virtio,
 	};
 
