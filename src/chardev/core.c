@@ -31,7 +31,7 @@ static const char *const core_keys[] = { "backend", "id", NULL };
 
 static void chardev_refresh(struct chardev *chr);
 
-/* --- input ---------------------------------------------------------------------------------- */
+/* --- input --- */
 
 /*
  * Notes a pause before it asks: a user that makes room after the answer sees the note and wakes us
@@ -167,7 +167,7 @@ static void read_ready_call(struct loop_call *call)
 	chardev_refresh(chr);
 }
 
-/* --- what to wait for --------------------------------------------------------------------------- */
+/* --- what to wait for --- */
 
 /* After anything that may have changed what the back end waits for. */
 static void chardev_refresh(struct chardev *chr)
@@ -190,7 +190,7 @@ static void chardev_refresh(struct chardev *chr)
 		if (room || chr->read_ahead)
 			in_events = EPOLLIN | (chr->in_socket ? EPOLLRDHUP : 0);
 		else if (chr->in_socket && !chr->in_hung)
-			in_events = EPOLLRDHUP; /* learn that the peer went even while input waits */
+			in_events = EPOLLRDHUP; /* to learn that the peer went, all the same */
 		if (!chr->in_polled && in_events)
 			loop_call_schedule(&chr->read_ready);
 	}
@@ -219,7 +219,7 @@ void chardev_accept_input(struct chardev *chr)
 		loop_call_schedule(&chr->update);
 }
 
-/* --- descriptors --------------------------------------------------------------------------------- */
+/* --- descriptors --- */
 
 static bool is_socket(int fd)
 {
@@ -246,7 +246,7 @@ int chardev_set_fds(struct chardev *chr, int in_fd, int out_fd, struct error **e
 	chardev_clear_fds(chr);
 	chr->in.fd = in_fd;
 	chr->in.handler = in_ready;
-	chr->in.events = EPOLLIN; /* epoll refuses regular files, and only when there is something to wait for */
+	chr->in.events = EPOLLIN; /* without an event to wait for epoll does not refuse files */
 	chr->in_polled = true;
 	chr->in_socket = is_socket(in_fd);
 	if (in_fd >= 0) {
@@ -271,7 +271,7 @@ int chardev_set_fds(struct chardev *chr, int in_fd, int out_fd, struct error **e
 	return 0;
 }
 
-/* --- the user -------------------------------------------------------------------------------------- */
+/* --- the user --- */
 
 void chardev_send_event(struct chardev *chr, enum chardev_event event)
 {
@@ -320,7 +320,7 @@ const char *chardev_filename(const struct chardev *chr)
 	return chr->filename;
 }
 
-/* --- making and freeing ------------------------------------------------------------------------------ */
+/* --- making and freeing --- */
 
 static const struct chardev_kind *kind_find(const char *name)
 {
@@ -355,7 +355,8 @@ static int translate_nowait(struct opts *opts, struct error **errp)
 	if (!value)
 		return 0;
 	if (parse_bool(value, &on) || !on)
-		ret = error_set(errp, -EINVAL, "nowait=%s: write \"nowait\" or \"wait=off\"", value);
+		ret = error_set(errp, -EINVAL, "nowait=%s: write \"nowait\" or \"wait=off\"",
+				value);
 	else if (opts_get(opts, "wait"))
 		ret = error_set(errp, -EINVAL, "wait= and nowait exclude each other");
 	else
@@ -445,7 +446,8 @@ int chardev_new(const struct opts *given, struct loop *loop, struct link_scope *
 	signal(SIGPIPE, SIG_IGN); /* a reader that goes away is an error of write(), not our end */
 	opts = opts_clone(given);
 	if (!name)
-		ret = error_set(errp, -EINVAL, "the kind of back end is missing; -chardev help lists them");
+		ret = error_set(errp, -EINVAL,
+				"the kind of back end is missing; -chardev help lists them");
 	else if (!kind)
 		ret = kind_unknown(name, errp);
 	else

@@ -21,7 +21,8 @@ static int file_open(struct chardev *chr, struct error **errp)
 	struct chardev_file *f = container_of(chr, struct chardev_file, chr);
 	int ret;
 
-	/* O_NONBLOCK: a named pipe without a reader is an error now instead of a wait without end. */
+	/* O_NONBLOCK: a named pipe without a reader is an error now instead of a wait without end.
+	 */
 	f->fd = fd_open(f->path,
 			O_WRONLY | O_CREAT | O_NOCTTY | O_NONBLOCK |
 				(f->append ? O_APPEND : O_TRUNC),

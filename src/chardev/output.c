@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Output of a back end. A write goes to the descriptor directly when nothing waits before it, from whichever thread;
- * what the descriptor does not take is buffered in a ring of fixed size and written by the main loop. A full
- * ring cuts the write short, and writable() follows when half of it is free.
+ * Output of a back end. A write goes to the descriptor directly when nothing waits before it, from
+ * whichever thread; what the descriptor does not take is buffered in a ring of fixed size and
+ * written by the main loop. A full ring cuts the write short, and writable() follows when half of
+ * it is free.
  */
 #define LOG_MODULE "chardev"
 
@@ -16,7 +17,7 @@
 
 #include "util/log.h"
 
-#define STALL_NS NSEC_PER_SEC          /* without progress: nobody reads */
+#define STALL_NS NSEC_PER_SEC /* without progress: nobody reads */
 #define FINISH_NS (200 * NSEC_PER_MSEC)
 
 static struct log_limit write_limit;
@@ -32,8 +33,8 @@ static void fail_locked(struct chardev *chr)
 }
 
 /*
- * Returns how much is done with: taken by the host, or lost because of an error. A disk that is full loses what
- * it had no room for and is tried again; a peer that is gone is gone.
+ * Returns how much is done with: taken by the host, or lost because of an error. A disk that is
+ * full loses what it had no room for and is tried again; a peer that is gone is gone.
  */
 static size_t put_locked(struct chardev *chr, const uint8_t *data, size_t len)
 {
@@ -113,7 +114,7 @@ size_t chardev_write(struct chardev *chr, const void *buf, size_t len)
 	return taken;
 }
 
-/* --- main loop ----------------------------------------------------------------------------------- */
+/* --- main loop --- */
 
 static void tell_user(struct chardev *chr)
 {

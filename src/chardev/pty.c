@@ -2,9 +2,10 @@
 /*
  * "pty": a pseudo terminal of its own, for screen, minicom or "virsh console".
  *
- * Our own descriptor of the slave stays open: without any, reads and writes of the master fail, and the raw
- * mode would be lost with the last user. Its price is that nobody tells whether somebody reads. When the kernel's
- * buffer and ours are full and nothing moved for a second, the core takes it that nobody does.
+ * Our own descriptor of the slave stays open: without any, reads and writes of the master fail, and
+ * the raw mode would be lost with the last user. Its price is that nobody tells whether somebody
+ * reads. When the kernel's buffer and ours are full and nothing moved for a second, the core takes
+ * it that nobody does.
  */
 #define LOG_MODULE "chardev"
 

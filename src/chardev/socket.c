@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * "socket": a unix or TCP stream. A server serves one client at a time, the others wait in its backlog; a client
- * connects again after "reconnect" seconds. A descriptor that was inherited takes the part it is fit for.
+ * "socket": a unix or TCP stream. A server serves one client at a time, the others wait in its
+ * backlog; a client connects again after "reconnect" seconds. A descriptor that was inherited takes
+ * the part it is fit for.
  *
  *   server:  listening → connected → listening …
  *   client:  connecting → connected → (reconnect) waiting → connecting …
@@ -39,7 +40,7 @@ struct chardev_socket {
 	struct loop_fd listener;   /* server; registered while a client may come */
 	struct loop_fd connecting; /* client: the connection under way */
 	struct loop_timer again;   /* the next attempt, to connect or to accept */
-	int fd;                    /* the connection, -1 */
+	int fd;			   /* the connection, -1 */
 };
 
 static struct chardev_socket *to_socket(struct chardev *chr)
@@ -47,7 +48,7 @@ static struct chardev_socket *to_socket(struct chardev *chr)
 	return container_of(chr, struct chardev_socket, chr);
 }
 
-/* --- the connection ---------------------------------------------------------------------------- */
+/* --- the connection --- */
 
 static void set_nodelay(const struct chardev_socket *s, int fd)
 {
@@ -105,7 +106,8 @@ static void socket_hangup(struct chardev *chr)
 		schedule_attempt(s);
 }
 
-/* The client went while the guest has not read its last words: they stay until the next client comes. */
+/* The client went while the guest has not read its last words: they stay until the next client
+ * comes. */
 static void socket_hung(struct chardev *chr)
 {
 	struct chardev_socket *s = to_socket(chr);
@@ -114,7 +116,7 @@ static void socket_hung(struct chardev *chr)
 		loop_fd_set_events(&s->listener, EPOLLIN);
 }
 
-/* --- server -------------------------------------------------------------------------------------- */
+/* --- server --- */
 
 static void listener_ready(struct loop_fd *lfd, uint32_t events)
 {
@@ -124,7 +126,8 @@ static void listener_ready(struct loop_fd *lfd, uint32_t events)
 	(void)events;
 	fd = accept4(lfd->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd < 0) {
-		/* It gave up while it waited; or we are short of something, and the client still waits. */
+		/* It gave up while it waited; or we are short of something, and the client still
+		 * waits. */
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
 			loop_fd_set_events(lfd, 0);
 			loop_timer_set(&s->again, clock_now_ns() + NSEC_PER_SEC);
@@ -135,7 +138,8 @@ static void listener_ready(struct loop_fd *lfd, uint32_t events)
 	connected(s, fd);
 }
 
-/* Signals that mean the end may be blocked and meant for a descriptor of the main loop, which does not run yet. */
+/* Signals that mean the end may be blocked and meant for a descriptor of the main loop, which does
+ * not run yet. */
 static bool end_requested(void)
 {
 	sigset_t pending;
@@ -156,7 +160,8 @@ static int wait_for_client(struct chardev_socket *s, struct error **errp)
 		int n = poll(&pfd, 1, 200);
 
 		if ((n < 0 && errno == EINTR) || end_requested())
-			return error_set(errp, -EINTR, "interrupted while waiting for a connection");
+			return error_set(errp, -EINTR,
+					 "interrupted while waiting for a connection");
 		if (n < 0)
 			return error_set_errno(errp, -errno, "waiting for a connection");
 		if (n > 0)
@@ -178,7 +183,7 @@ static int start_server(struct chardev_socket *s, int fd, struct error **errp)
 	return s->wait ? wait_for_client(s, errp) : 0;
 }
 
-/* --- client ---------------------------------------------------------------------------------------- */
+/* --- client --- */
 
 static void attempt_ended(struct chardev_socket *s, int fd, int error)
 {
@@ -256,7 +261,7 @@ static int connect_once(struct chardev_socket *s, struct error **errp)
 	return 0;
 }
 
-/* --- opening ------------------------------------------------------------------------------------------ */
+/* --- opening --- */
 
 static int check_options(const struct chardev_socket *s, struct error **errp)
 {
@@ -299,7 +304,8 @@ static int take_inherited(struct chardev_socket *s, struct error **errp)
 	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len))
 		return error_set_errno(errp, -errno, "fd=%d is not an open socket", fd);
 	if (s->server && !listening)
-		return error_set(errp, -EINVAL, "fd=%d does not listen, but server=on is given", fd);
+		return error_set(errp, -EINVAL, "fd=%d does not listen, but server=on is given",
+				 fd);
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
 	s->server = listening;
 	set_filename(s, fd);
@@ -317,8 +323,8 @@ static int open_named(struct chardev_socket *s, struct error **errp)
 {
 	int fd, ret;
 
-	ret = s->path ? address_unix(s->path, &s->address, errp) :
-			address_tcp(s->host, s->port, s->server, &s->address, errp);
+	ret = s->path ? address_unix(s->path, &s->address, errp)
+		      : address_tcp(s->host, s->port, s->server, &s->address, errp);
 	if (ret)
 		return ret;
 	if (s->server) {
@@ -369,7 +375,8 @@ static const struct property socket_props[] = {
 	PROP_STRING("path", struct chardev_socket, path, 1, 107, NULL, "unix socket"),
 	PROP_STRING("host", struct chardev_socket, host, 0, 64, NULL,
 		    "IPv4 or IPv6 address or localhost; empty: all (server), localhost (client)"),
-	PROP_UINT(16, "port", struct chardev_socket, port, 0, 65535, 0, "TCP port; 0: any (server)"),
+	PROP_UINT(16, "port", struct chardev_socket, port, 0, 65535, 0,
+		  "TCP port; 0: any (server)"),
 	PROP_STRING("fd", struct chardev_socket, fd_text, 1, 10, NULL,
 		    "inherited descriptor, listening or connected"),
 	PROP_BOOL("server", struct chardev_socket, server, 0, "listen; off: connect"),

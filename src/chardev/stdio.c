@@ -2,9 +2,9 @@
 /*
  * "stdio": standard input and output, whatever they are: a terminal, pipes, files, /dev/null.
  *
- * A terminal is read all the time, even when the guest takes nothing, so that Ctrl-A X always works. What the guest
- * has no room for waits in a type-ahead buffer; beyond that keystrokes are lost, as on a real line. Pipes and files
- * are read only as far as the guest takes their bytes.
+ * A terminal is read all the time, even when the guest takes nothing, so that Ctrl-A X always
+ * works. What the guest has no room for waits in a type-ahead buffer; beyond that keystrokes are
+ * lost, as on a real line. Pipes and files are read only as far as the guest takes their bytes.
  */
 #define LOG_MODULE "chardev"
 
@@ -169,7 +169,8 @@ static void stdio_close(struct chardev *chr)
 
 static const struct property stdio_props[] = {
 	PROP_BOOL("signal", struct chardev_stdio, signal, 0,
-		  "on: Ctrl-C and Ctrl-Z of a terminal act on this process, off: they go to the guest"),
+		  "on: Ctrl-C and Ctrl-Z of a terminal act on this process, off: they go to the "
+		  "guest"),
 	PROP_END,
 };
 

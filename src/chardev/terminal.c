@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The terminal is shared with the shell that started us: what we change goes back whenever we do not run: at exit, on
- * a signal that ends us, and while we are stopped.
+ * The terminal is shared with the shell that started us: what we change goes back whenever we do
+ * not run: at exit, on a signal that ends us, and while we are stopped.
  *
- * Signal handlers are ours only where nobody else has set one; main's own, for an orderly end, come later and
- * replace those of SIGINT, SIGTERM and SIGHUP. All that handlers use is in the one struct below.
+ * Signal handlers are ours only where nobody else has set one; main's own, for an orderly end, come
+ * later and replace those of SIGINT, SIGTERM and SIGHUP. All that handlers use is in the one struct
+ * below.
  */
 #include "terminal.h"
 
@@ -26,14 +27,15 @@ static struct {
 	struct termios cooked, raw;
 	volatile sig_atomic_t wanted; /* raw mode is to be on while we run in the foreground */
 	volatile sig_atomic_t active; /* it is on */
-	int flags[2];                 /* of stdin and stdout, as they were */
+	int flags[2];		      /* of stdin and stdout, as they were */
 	volatile sig_atomic_t flags_changed[2];
 } term;
 
-static const int ending_signals[] = { SIGHUP, SIGINT,  SIGQUIT, SIGTERM, SIGSEGV,
-				      SIGBUS, SIGFPE,  SIGILL,  SIGABRT, SIGSYS };
+static const int ending_signals[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGSEGV,
+				      SIGBUS, SIGFPE, SIGILL,  SIGABRT, SIGSYS };
 
-/* Changing the terminal from the background would stop us (SIGTTOU), and disturb whoever has it now. */
+/* Changing the terminal from the background would stop us (SIGTTOU), and disturb whoever has it
+ * now. */
 static bool in_foreground(void)
 {
 	pid_t group = tcgetpgrp(term.fd);
@@ -97,7 +99,8 @@ static void on_stop(int sig)
 	sigprocmask(SIG_UNBLOCK, &set, &before); /* stops here */
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	set_handler(sig, on_stop, SA_RESTART);
-	/* Going on, or never stopped: a process group without a shell to wake it ignores the signal. */
+	/* Going on, or never stopped: a process group without a shell to wake it ignores the
+	 * signal. */
 	enter();
 	errno = saved_errno;
 }
@@ -137,7 +140,7 @@ int terminal_enter_raw(int fd, bool keys_signal)
 		return -errno;
 	raw = term.cooked;
 	raw.c_iflag &= ~(IGNBRK | BRKINT | PARMRK | ISTRIP | INLCR | IGNCR | ICRNL | IXON);
-	/* Output processing stays on, for lines of our own; guests send \r\n, which it leaves alone. */
+	/* Output processing stays on, for lines of our own; the guest's \r\n looks the same. */
 	raw.c_lflag &= ~(ECHO | ECHONL | ICANON | IEXTEN);
 	if (!keys_signal)
 		raw.c_lflag &= ~ISIG;
@@ -173,7 +176,8 @@ int terminal_open_nonblocking(int fd)
 		return copy < 0 ? -errno : copy;
 	}
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	copy = open(path, (fd == STDIN_FILENO ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	copy = open(path,
+		    (fd == STDIN_FILENO ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (copy >= 0)
 		return copy;
 	flags = fcntl(fd, F_GETFL);

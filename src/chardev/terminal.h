@@ -6,15 +6,16 @@
 #include <stdbool.h>
 
 /*
- * Puts the terminal @fd into raw mode (@keys_signal: Ctrl-C and the like still raise signals). In the background it
- * waits for SIGCONT. 0 or -errno. @fd stays valid until terminal_leave_raw().
+ * Puts the terminal @fd into raw mode (@keys_signal: Ctrl-C and the like still raise signals). In
+ * the background it waits for SIGCONT. 0 or -errno. @fd stays valid until terminal_leave_raw().
  */
 int terminal_enter_raw(int fd, bool keys_signal);
 void terminal_leave_raw(void);
 
 /*
- * A descriptor for the same thing as @fd (0 or 1) that does not block and whose flags are nobody else's business. For
- * what cannot be opened again, @fd itself: its flags go back on the way out. -errno on failure.
+ * A descriptor for the same thing as @fd (0 or 1) that does not block and whose flags are nobody
+ * else's business. For what cannot be opened again, @fd itself: its flags go back on the way out.
+ * -errno on failure.
  */
 int terminal_open_nonblocking(int fd);
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Boot-time port, as of StratoVirt's boot_time feature: the guest writes 1 when its kernel starts and 2 when it
- * has booted, and the log tells how long after the start of this process that was. Other values are logged as they are.
+ * Boot-time port, as of StratoVirt's boot_time feature: the guest writes 1 when its kernel starts
+ * and 2 when it has booted, and the log tells how long after the start of this process that was.
+ * Other values are logged as they are.
  *
- * The port, 0x3ff, is also the scratch register of COM1. This device keeps the last byte, so the serial port leaves
- * the register to it and drivers that probe for a scratch register find one.
+ * The port, 0x3ff, is also the scratch register of COM1. This device keeps the last byte, so the
+ * serial port leaves the register to it and drivers that probe for a scratch register find one.
  */
 #define LOG_MODULE "boot-timer"
 
@@ -40,7 +41,8 @@ static int64_t boottime_now_ns(void)
 	return now.tv_sec * NSEC_PER_SEC + now.tv_nsec;
 }
 
-/* When this process was started, by field 22 of proc_pid_stat(5); it counts ticks, mostly of 10 ms. */
+/* When this process was started, by field 22 of proc_pid_stat(5); it counts ticks, mostly of 10 ms.
+ */
 static int64_t process_start_ns(void)
 {
 	unsigned long long ticks;

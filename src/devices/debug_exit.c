@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * "isa-debug-exit", as in QEMU: a write of v ends the process with status (v << 1) | 1, so a guest can never end it
- * with 0. For test guests.
+ * "isa-debug-exit", as in QEMU: a write of v ends the process with status (v << 1) | 1, so a guest
+ * can never end it with 0. For test guests.
  */
 #define LOG_MODULE "debug-exit"
 

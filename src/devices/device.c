@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The device core: from an option to a realized device and back, and what is done to all devices together. */
+/* The device core: from an option to a realized device and back, and what is done to all devices
+ * together. */
 #define LOG_MODULE "devices"
 
 #include "devices/device.h"
@@ -123,13 +124,14 @@ int device_create(struct platform *platform, const struct opts *opts, bool by_us
 
 	class = driver ? device_class_find(platform, driver) : NULL;
 	if (!driver)
-		ret = error_set(errp, -EINVAL, "the name of the device is missing; "
-					       "-device help lists them");
+		ret = error_set(errp, -EINVAL,
+				"the name of the device is missing; "
+				"-device help lists them");
 	else if (!class)
 		ret = class_unknown(platform->classes, driver, by_user, errp);
 	else if (by_user && class->internal)
-		ret = error_set(errp, -EPERM, "device '%s' is part of a machine and cannot be added",
-				driver);
+		ret = error_set(errp, -EPERM,
+				"device '%s' is part of a machine and cannot be added", driver);
 	else
 		ret = 0;
 	if (ret) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The Generic Event Device with the registers of hardware-reduced ACPI beside it; the layout is in devices/ged.h,
- * the AML that uses it is the boot room's.
+ * The Generic Event Device with the registers of hardware-reduced ACPI beside it; the layout is in
+ * devices/ged.h, the AML that uses it is the boot room's.
  */
 #define LOG_MODULE "ged"
 
@@ -48,7 +48,8 @@ static void ged_write(void *opaque, uint64_t offset, uint64_t value, unsigned in
 		if (SLP_TYP(value) == GED_SLEEP_TYPE_S5)
 			platform->request(platform, GUEST_POWEROFF, 0, "guest-shutdown");
 		else
-			log_warn_limited(&ged->limit, "the guest asks for sleep type %u, there is only %u",
+			log_warn_limited(&ged->limit,
+					 "the guest asks for sleep type %u, there is only %u",
 					 (unsigned int)SLP_TYP(value), GED_SLEEP_TYPE_S5);
 	} else if (offset == GED_REG_RESET && value == GED_RESET_VALUE) {
 		platform->request(platform, GUEST_RESET, 0, "guest-reset");

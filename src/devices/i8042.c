@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The keyboard controller, for the one thing microvm guests want of it: its reset line. There is no keyboard and no
- * mouse behind it, and drivers should find that out at once.
+ * The keyboard controller, for the one thing microvm guests want of it: its reset line. There is no
+ * keyboard and no mouse behind it, and drivers should find that out at once.
  *
- * Linux first empties the output buffer, gives up when 16 bytes do not do that ("No controller found"), and that takes
- * a millisecond; anything that looks more alive costs it time-outs of half a second. So after reset the buffer
- * yields more bytes than that. It does end, for those who empty it without counting. The input buffer is always
- * free: Linux waits for that before it asks for a reset.
+ * Linux first empties the output buffer, gives up when 16 bytes do not do that ("No controller
+ * found"), and that takes a millisecond; anything that looks more alive costs it time-outs of half
+ * a second. So after reset the buffer yields more bytes than that. It does end, for those who empty
+ * it without counting. The input buffer is always free: Linux waits for that before it asks for a
+ * reset.
  */
 #define LOG_MODULE "i8042"
 
@@ -18,7 +19,7 @@
 #define PORT_DATA 0x60
 #define PORT_COMMAND 0x64
 
-#define STATUS_OBF 0x01     /* a byte to read */
+#define STATUS_OBF 0x01	    /* a byte to read */
 #define STATUS_SYSTEM 0x04  /* the self test has passed */
 #define STATUS_COMMAND 0x08 /* the last write was a command */
 #define STATUS_UNLOCKED 0x10

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * "pvpanic", the ISA form (QEMU's docs/specs/pvpanic): a port that reads as the events the device understands, and to
- * which the guest writes what happened: bit 0 it panicked, bit 1 it panicked and a crash kernel takes over.
+ * "pvpanic", the ISA form (QEMU's docs/specs/pvpanic): a port that reads as the events the device
+ * understands, and to which the guest writes what happened: bit 0 it panicked, bit 1 it panicked
+ * and a crash kernel takes over.
  */
 #define LOG_MODULE "pvpanic"
 

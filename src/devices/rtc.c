@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * MC146818 real-time clock with 128 bytes of CMOS memory, after Motorola's data sheet and the PC's use of it.
+ * MC146818 real-time clock with 128 bytes of CMOS memory, after Motorola's data sheet and the PC's
+ * use of it.
  *
- * The clock shows UTC: the host's clock plus what the guest set it off by. While the guest sets it (register B, SET, or
- * the divider held in reset) the time stands still in the registers. Flags of register C are worked out when somebody
- * looks; a timer runs only while an enabled interrupt has not happened yet, so its cost is bounded by how often the
- * guest acknowledges.
+ * The clock shows UTC: the host's clock plus what the guest set it off by. While the guest sets it
+ * (register B, SET, or the divider held in reset) the time stands still in the registers. Flags of
+ * register C are worked out when somebody looks; a timer runs only while an enabled interrupt has
+ * not happened yet, so its cost is bounded by how often the guest acknowledges.
  */
 #define LOG_MODULE "rtc"
 
@@ -62,7 +63,7 @@ enum {
 #define ALARM_ANY 0xc0 /* an alarm register with both bits matches always */
 #define HOUR_PM 0x80
 
-#define UIP_NS 244000            /* UIP comes this long before the update */
+#define UIP_NS 244000		   /* UIP comes this long before the update */
 #define DIVIDER_START_NS 500000000 /* from the divider's start to the first update */
 #define TICKS_PER_SEC 32768
 #define SECONDS_PER_DAY 86400
@@ -80,12 +81,12 @@ struct rtc {
 	pthread_mutex_t lock; /* guards the rest */
 	uint8_t index;
 	uint8_t cmos[CMOS_SIZE]; /* time registers are valid only while frozen */
-	int64_t offset_ns;       /* guest's clock minus the host's */
-	int64_t seen_ns;         /* the guest's clock when the flags were worked out last */
+	int64_t offset_ns;	 /* guest's clock minus the host's */
+	int64_t seen_ns;	 /* the guest's clock when the flags were worked out last */
 	bool level;
 };
 
-/* --- the clock ---------------------------------------------------------------------------------- */
+/* --- the clock --- */
 
 static int64_t host_now(void)
 {
@@ -112,9 +113,8 @@ static bool frozen_locked(const struct rtc *rtc)
 
 static bool is_time(unsigned int reg)
 {
-	return reg == REG_CENTURY ||
-	       (reg <= REG_YEAR && reg != REG_SECONDS_ALARM && reg != REG_MINUTES_ALARM &&
-		reg != REG_HOURS_ALARM);
+	return reg == REG_CENTURY || (reg <= REG_YEAR && reg != REG_SECONDS_ALARM &&
+				      reg != REG_MINUTES_ALARM && reg != REG_HOURS_ALARM);
 }
 
 static uint8_t encode(const struct rtc *rtc, int value)
@@ -182,14 +182,15 @@ static void store_time_locked(struct rtc *rtc, int64_t fraction_ns)
 	};
 	int64_t target;
 
-	/* Nanoseconds in 64 bits end in 2262, and months and days of up to 165 lead on from the year. */
+	/* Nanoseconds in 64 bits end in 2262, and months and days of up to 165 lead on from the
+	 * year. */
 	tm.tm_year = MAX(MIN(tm.tm_year, 2240 - 1900), 1901 - 1900);
 	target = timegm(&tm) * NSEC_PER_SEC + fraction_ns;
 	rtc->offset_ns = target - host_now();
 	rtc->seen_ns = target;
 }
 
-/* --- flags and interrupts -------------------------------------------------------------------------- */
+/* --- flags and interrupts --- */
 
 /* The period that the rate bits select, in ticks of 32768 Hz; 0 none. */
 static int64_t period_ticks(const struct rtc *rtc)
@@ -205,7 +206,8 @@ static int64_t ns_to_ticks(int64_t ns)
 {
 	int64_t seconds = floor_div(ns, NSEC_PER_SEC);
 
-	return seconds * TICKS_PER_SEC + (ns - seconds * NSEC_PER_SEC) * TICKS_PER_SEC / NSEC_PER_SEC;
+	return seconds * TICKS_PER_SEC +
+	       (ns - seconds * NSEC_PER_SEC) * TICKS_PER_SEC / NSEC_PER_SEC;
 }
 
 /* The first second after @after, within a day, at which the alarm matches; -1 none. */
@@ -322,7 +324,7 @@ static void rtc_timer(struct loop_timer *timer)
 	rtc_rearm(&rtc->rearm);
 }
 
-/* --- registers --------------------------------------------------------------------------------------- */
+/* --- registers --- */
 
 static uint8_t read_a_locked(struct rtc *rtc)
 {
@@ -457,7 +459,7 @@ static const struct io_ops rtc_ops = {
 	.max_size = 1,
 };
 
-/* --- device --------------------------------------------------------------------------------------------- */
+/* --- device --- */
 
 static void put_number(struct rtc *rtc, unsigned int reg, unsigned int bytes, uint64_t value)
 {

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * 16550A serial port ("isa-serial"), after the PC16550D data sheet; section names below are its own.
+ * 16550A serial port ("isa-serial"), after the PC16550D data sheet; section names below are its
+ * own.
  *
- * Registers are used by vCPU threads; input, room for output and the character timeout come from the main loop.
- * Everything between "lock:" and the end of the struct belongs to the lock, which is held across the calls into
- * the chardev and the interrupt line (neither calls back under it).
+ * Registers are used by vCPU threads; input, room for output and the character timeout come from
+ * the main loop. Everything between "lock:" and the end of the struct belongs to the lock, which is
+ * held across the calls into the chardev and the interrupt line (neither calls back under it).
  *
- * Nothing here grows: the receive FIFO takes what it has room for and the rest stays in the chardev; when the chardev
- * is full, bytes wait in the 16-byte transmit FIFO and LSR.THRE stays clear.
+ * Nothing here grows: the receive FIFO takes what it has room for and the rest stays in the
+ * chardev; when the chardev is full, bytes wait in the 16-byte transmit FIFO and LSR.THRE stays
+ * clear.
  */
 #define LOG_MODULE "serial"
 
@@ -80,7 +82,7 @@ struct serial {
 	struct chardev *chardev; /* NULL: output goes nowhere */
 	uint8_t index;
 	uint16_t iobase; /* 0: by index */
-	uint8_t irq;     /* 0: by index */
+	uint8_t irq;	 /* 0: by index */
 
 	struct io_region region;
 	struct irq_line line;
@@ -104,7 +106,7 @@ struct serial {
 	bool rx_timeout;   /* data below the trigger level lay around for four characters */
 	bool timer_armed;  /* or about to be */
 	int64_t rx_deadline_ns;
-	bool level;        /* of the interrupt line */
+	bool level; /* of the interrupt line */
 };
 
 static bool fifo_on(const struct serial *s)
@@ -124,7 +126,7 @@ static unsigned int rx_trigger(const struct serial *s)
 	return fifo_on(s) ? levels[s->fcr >> 6] : 1;
 }
 
-/* --- interrupts ("Interrupt Identification Register", table of priorities) ------------------- */
+/* --- interrupts ("Interrupt Identification Register", table of priorities) --- */
 
 static uint8_t interrupt_id_locked(const struct serial *s)
 {
@@ -153,7 +155,7 @@ static void update_irq_locked(struct serial *s)
 	irq_set(&s->line, level);
 }
 
-/* --- receiver ---------------------------------------------------------------------------------- */
+/* --- receiver --- */
 
 /* Four characters of the frame that LCR describes, at the guest's baud rate. */
 static int64_t timeout_ns_locked(const struct serial *s)
@@ -165,8 +167,9 @@ static int64_t timeout_ns_locked(const struct serial *s)
 }
 
 /*
- * Starts the character timeout anew when there is data below the trigger level ("FIFO Interrupt Mode Operation").
- * The timer itself belongs to the main loop; while it is armed only the deadline moves.
+ * Starts the character timeout anew when there is data below the trigger level ("FIFO Interrupt
+ * Mode Operation"). The timer itself belongs to the main loop; while it is armed only the deadline
+ * moves.
  */
 static void restart_timeout_locked(struct serial *s)
 {
@@ -225,7 +228,7 @@ static void receive_byte_locked(struct serial *s, uint8_t byte, bool is_break)
 	if (s->rx_count == rx_capacity(s)) {
 		s->lsr_errors |= LSR_OE;
 		if (fifo_on(s))
-			return; /* the new character is lost */
+			return;	 /* the new character is lost */
 		s->rx_count = 0; /* the old one is overwritten */
 	}
 	slot = (s->rx_head + s->rx_count) % FIFO_SIZE;
@@ -251,7 +254,7 @@ static size_t serial_can_receive(struct chardev_user *user)
 	size_t room;
 
 	pthread_mutex_lock(&s->lock);
-	/* In loopback the input pin is cut off from the receiver ("Modem Control Register", bit 4). */
+	/* In loopback the input pin is cut off from the receiver. */
 	room = s->mcr & MCR_LOOP ? 0 : rx_capacity(s) - s->rx_count;
 	pthread_mutex_unlock(&s->lock);
 	return room;
@@ -273,7 +276,8 @@ static void serial_event(struct chardev_user *user, enum chardev_event event)
 {
 	struct serial *s = container_of(user, struct serial, user);
 
-	/* The modem lines stay up whoever is at the other end: a console must not hang up its login. */
+	/* The modem lines stay up whoever is at the other end: a console must not hang up its
+	 * login. */
 	if (event != CHARDEV_BREAK)
 		return;
 	pthread_mutex_lock(&s->lock);
@@ -303,7 +307,7 @@ static uint8_t read_data_locked(struct serial *s, bool *accept)
 	return byte;
 }
 
-/* --- transmitter --------------------------------------------------------------------------------- */
+/* --- transmitter --- */
 
 static void clear_tx_locked(struct serial *s)
 {
@@ -331,9 +335,9 @@ static void write_data_locked(struct serial *s, uint8_t byte)
 		return;
 	}
 	/*
-	 * Sent at once: the transmitter was full and is empty again, for the interrupt a falling and a rising edge.
-	 * Drivers fill the FIFO in one go, so with FIFOs on an interrupt that nobody has identified yet is left
-	 * standing: that saves two ioctls a byte.
+	 * Sent at once: the transmitter was full and is empty again, for the interrupt a falling
+	 * and a rising edge. Drivers fill the FIFO in one go, so with FIFOs on an interrupt that
+	 * nobody has identified yet is left standing: that saves two ioctls a byte.
 	 */
 	if (!fifo_on(s) && s->thre_pending) {
 		s->thre_pending = false;
@@ -361,7 +365,7 @@ static void serial_writable(struct chardev_user *user)
 	pthread_mutex_unlock(&s->lock);
 }
 
-/* --- modem lines ------------------------------------------------------------------------------------ */
+/* --- modem lines --- */
 
 static void write_mcr_locked(struct serial *s, uint8_t value, bool *accept)
 {
@@ -387,7 +391,7 @@ static void write_mcr_locked(struct serial *s, uint8_t value, bool *accept)
 	update_irq_locked(s);
 }
 
-/* --- registers ---------------------------------------------------------------------------------------- */
+/* --- registers --- */
 
 static uint8_t read_lsr_locked(struct serial *s)
 {
@@ -542,7 +546,7 @@ static const struct io_ops serial_ops = {
 	.max_size = 1,
 };
 
-/* --- device ---------------------------------------------------------------------------------------------- */
+/* --- device --- */
 
 static void serial_reset(struct device *dev)
 {
@@ -577,7 +581,7 @@ static int serial_realize(struct device *dev, struct error **errp)
 		.name = "serial",
 		.kind = IO_PORT,
 		.base = iobase,
-		/* COM1's scratch register doubles as the boot timer's port, which then keeps its value. */
+		/* COM1's scratch register may be the boot timer's port, which keeps the value. */
 		.size = boot_timer_claims(platform, iobase + REG_SCR) ? REG_SCR : REG_COUNT,
 		.ops = &serial_ops,
 		.opaque = s,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A machine for unit tests of devices: a guest address space, a main loop that runs when the test says so, and an
- * accelerator that writes down what happens to the interrupt lines. One thread; the test plays the guest.
+ * A machine for unit tests of devices: a guest address space, a main loop that runs when the test
+ * says so, and an accelerator that writes down what happens to the interrupt lines. One thread; the
+ * test plays the guest.
  */
 #ifndef TESTS_FAKE_MACHINE_H
 #define TESTS_FAKE_MACHINE_H
@@ -23,7 +24,7 @@ struct fake_machine {
 	struct accel accel;
 	bool level[FAKE_GSIS];
 	unsigned int rises[FAKE_GSIS]; /* of the level */
-	int irqfd[FAKE_GSIS];          /* fd + 1; 0 none */
+	int irqfd[FAKE_GSIS];	       /* fd + 1; 0 none */
 
 	unsigned int requests;
 	enum guest_request last_request;
@@ -41,7 +42,8 @@ static inline int fake_irq_line(struct accel *accel, uint32_t gsi, bool level)
 	return 0;
 }
 
-static inline int fake_irqfd(struct accel *accel, uint32_t gsi, int fd, int resample_fd, bool assign)
+static inline int fake_irqfd(struct accel *accel, uint32_t gsi, int fd, int resample_fd,
+			     bool assign)
 {
 	struct fake_machine *m = container_of(accel, struct fake_machine, accel);
 
@@ -63,7 +65,8 @@ static inline void fake_request(struct platform *platform, enum guest_request wh
 }
 
 /* @classes: NULL-terminated */
-static inline void fake_machine_init(struct fake_machine *m, const struct device_class *const *classes)
+static inline void fake_machine_init(struct fake_machine *m,
+				     const struct device_class *const *classes)
 {
 	static const struct accel_ops ops = {
 		.name = "fake",
@@ -125,7 +128,7 @@ static inline void outb(struct fake_machine *m, uint16_t port, uint8_t value)
 	mem_space_io_write(m->platform.space, IO_PORT, port, &value, 1);
 }
 
-/* --- running the loop ------------------------------------------------------------------------- */
+/* --- running the loop --- */
 
 struct fake_wait {
 	struct loop_timer timer;
@@ -176,7 +179,7 @@ static inline void run_rounds(struct loop *loop, unsigned int rounds)
 	ck_assert(run_until(loop, after_rounds, &rounds));
 }
 
-/* --- character back ends ------------------------------------------------------------------------ */
+/* --- character back ends --- */
 
 static inline struct chardev *make_chardev(struct fake_machine *m, const char *text)
 {

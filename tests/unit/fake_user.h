@@ -78,21 +78,22 @@ static inline struct error *refuse_chardev(struct fake_machine *m, const char *t
 	struct error *err = NULL;
 
 	ck_assert_int_eq(opts_parse("-chardev", text, "backend", &opts, &err), 0);
-	ck_assert_int_lt(chardev_new(opts, m->platform.main_loop, m->platform.links, &chr, &err), 0);
+	ck_assert_int_lt(chardev_new(opts, m->platform.main_loop, m->platform.links, &chr, &err),
+			 0);
 	ck_assert_ptr_null(chr);
 	ck_assert_ptr_nonnull(err);
 	opts_free(opts);
 	return err;
 }
 
-#define ck_assert_refused(m, text, message)                       \
-	do {                                                      \
-		struct error *_err = refuse_chardev((m), (text)); \
-		ck_assert_error(_err, message);                   \
+#define ck_assert_refused(m, text, message)                                                        \
+	do {                                                                                       \
+		struct error *_err = refuse_chardev((m), (text));                                  \
+		ck_assert_error(_err, message);                                                    \
 	} while (0)
 
-#define ck_until(m, condition) \
-	ck_assert_msg(run_until((m)->platform.main_loop, condition, NULL), \
+#define ck_until(m, condition)                                                                     \
+	ck_assert_msg(run_until((m)->platform.main_loop, condition, NULL),                         \
 		      "waited in vain for " #condition)
 
 #endif

@@ -45,7 +45,8 @@ START_TEST(options)
 	struct chardev *other = NULL;
 
 	setup();
-	ck_assert_refused(&m, "nul,id=a", "-chardev nul,id=a: unknown back end 'nul'; did you mean 'null'?");
+	ck_assert_refused(&m, "nul,id=a",
+			  "-chardev nul,id=a: unknown back end 'nul'; did you mean 'null'?");
 	ck_assert_refused(&m, "null", "-chardev null: id is missing");
 	err = refuse_chardev(&m, "null,id=a,path=/x");
 	ck_assert_ptr_nonnull(strstr(error_text(err), "path"));
@@ -141,7 +142,7 @@ START_TEST(file)
 }
 END_TEST
 
-/* --- pty --------------------------------------------------------------------------------------- */
+/* --- pty --- */
 
 static int open_slave(const struct chardev *chr)
 {
@@ -217,7 +218,8 @@ static bool is_writable(void *opaque)
 	return user.writable > 0;
 }
 
-/* Without a reader the guest waits a second at most, once; then the oldest output goes, and a reader gets the newest. */
+/* Without a reader the guest waits a second at most, once; then the oldest output goes, and a
+ * reader gets the newest. */
 START_TEST(pty_without_reader_does_not_block)
 {
 	struct chardev *chr;

@@ -65,7 +65,7 @@ static int listen_here(void)
 	return fd;
 }
 
-/* --- conditions to wait for: how often the peer came and went, how much was received ------------- */
+/* --- conditions to wait for: how often the peer came and went, how much was received --- */
 
 static unsigned int want;
 
@@ -93,10 +93,10 @@ static bool writable(void *opaque)
 	return user.writable == want;
 }
 
-#define ck_until_is(condition, n)            \
-	do {                                 \
-		want = (n);                  \
-		ck_until(&m, condition);     \
+#define ck_until_is(condition, n)                                                                  \
+	do {                                                                                       \
+		want = (n);                                                                        \
+		ck_until(&m, condition);                                                           \
 	} while (0)
 
 static int peer;
@@ -113,7 +113,7 @@ static bool peer_has(void *opaque)
 	return peer_len >= want;
 }
 
-/* --- tests --------------------------------------------------------------------------------------- */
+/* --- tests --- */
 
 START_TEST(unix_server_serves_one_after_the_other)
 {
@@ -198,17 +198,20 @@ START_TEST(options_that_exclude_each_other)
 			  "-chardev socket,id=s: give one of path=, host=/port= and fd=");
 	ck_assert_refused(&m, "socket,id=s,path=/x,port=1",
 			  "-chardev socket,id=s: give one of path=, host=/port= and fd=");
-	ck_assert_refused(&m, "socket,id=s,host=localhost", "-chardev socket,id=s: port= is missing");
+	ck_assert_refused(&m, "socket,id=s,host=localhost",
+			  "-chardev socket,id=s: port= is missing");
 	ck_assert_refused(&m, "socket,id=s,host=example.org,port=1",
-			  "-chardev socket,id=s: host=example.org is not an IPv4 or IPv6 address or localhost");
+			  "-chardev socket,id=s: host=example.org is not an IPv4 or IPv6 address "
+			  "or localhost");
 	ck_assert_refused(&m, "socket,id=s,port=1,server=on,reconnect=1",
 			  "-chardev socket,id=s: reconnect= is for clients, not for server=on");
 	ck_assert_refused(&m, "socket,id=s,port=1,server,nowait,wait=on",
 			  "-chardev socket,id=s: wait= and nowait exclude each other");
 	ck_assert_refused(&m, "socket,id=s,fd=x",
 			  "-chardev socket,id=s: fd=x is not a descriptor number");
-	ck_assert_refused(&m, "socket,id=s,fd=0",
-			  "-chardev socket,id=s: fd=0 is not an open socket: Socket operation on non-socket");
+	ck_assert_refused(
+		&m, "socket,id=s,fd=0",
+		"-chardev socket,id=s: fd=0 is not an open socket: Socket operation on non-socket");
 	teardown();
 }
 END_TEST
@@ -231,8 +234,8 @@ START_TEST(tcp_server_and_client)
 
 	setup();
 	for (int six = 0; six < 2; six++) {
-		server = make_chardev(&m, six ? "socket,id=s,host=::1,port=0,server,nowait" :
-						"socket,id=s,host=127.0.0.1,port=0,server,nowait");
+		server = make_chardev(&m, six ? "socket,id=s,host=::1,port=0,server,nowait"
+					      : "socket,id=s,host=127.0.0.1,port=0,server,nowait");
 		snprintf(text, sizeof(text), "socket,id=c,host=%s,port=%u",
 			 six ? "::1" : "localhost", port_of(server));
 		fake_attach(server, &user, 100);
@@ -298,7 +301,8 @@ START_TEST(a_server_waits_for_its_first_client)
 	int listener;
 
 	setup();
-	/* The thread can connect as soon as the socket is there, so it is handed over already listening. */
+	/* The thread can connect as soon as the socket is there, so it is handed over already
+	 * listening. */
 	listener = listen_here();
 	ck_assert_int_eq(pthread_create(&thread, NULL, dial_later, &peer), 0);
 	{
@@ -342,9 +346,10 @@ START_TEST(input_stops_when_the_user_has_no_room)
 	user.room = 5;
 	run_rounds(m.platform.main_loop, 3);
 	ck_assert_uint_eq(user.len, 10); /* room alone is not noticed … */
-	chardev_accept_input(chr);       /* … it has to be said */
+	chardev_accept_input(chr);	 /* … it has to be said */
 	ck_until_is(got_bytes, 15);
-	/* The client goes; what it sent is still there for a user that makes room, the end comes after it. */
+	/* The client goes; what it sent is still there for a user that makes room, the end comes
+	 * after it. */
 	close(peer);
 	run_rounds(m.platform.main_loop, 3);
 	ck_assert_uint_eq(user.closed, 0);
@@ -403,7 +408,7 @@ START_TEST(output_is_bounded_and_complete)
 }
 END_TEST
 
-/* --- writing from another thread while the peer reads slowly and clients come and go ----------------- */
+/* --- writing from another thread while the peer reads slowly and clients come and go --- */
 
 struct writer {
 	struct chardev *chr;

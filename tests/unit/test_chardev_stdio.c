@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* stdio in its disguises. Check runs each test in a process of its own, whose fds 0 and 1 are the test's to replace. */
+/* stdio in its disguises. Check runs each test in a process of its own, whose fds 0 and 1 are the
+ * test's to replace. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,7 +14,7 @@ static const struct device_class *const classes[] = { &serial_class, NULL };
 static struct fake_machine m;
 static struct fake_user user;
 static int master, slave; /* a terminal */
-static int saved_out;     /* the real stdout, for Check's own output */
+static int saved_out;	  /* the real stdout, for Check's own output */
 
 static void setup(void)
 {
@@ -64,10 +65,10 @@ static bool got_bytes(void *opaque)
 	return user.len >= want;
 }
 
-#define ck_until_got(n)                  \
-	do {                             \
-		want = (n);              \
-		ck_until(&m, got_bytes); \
+#define ck_until_got(n)                                                                            \
+	do {                                                                                       \
+		want = (n);                                                                        \
+		ck_until(&m, got_bytes);                                                           \
 	} while (0)
 
 static void type(const char *keys)
@@ -173,7 +174,8 @@ START_TEST(escapes)
 }
 END_TEST
 
-/* The guest hangs and reads nothing, the operator types and types: he can still leave, and nothing grows. */
+/* The guest hangs and reads nothing, the operator types and types: he can still leave, and nothing
+ * grows. */
 START_TEST(quit_works_when_the_guest_does_not_read)
 {
 	struct chardev *chr;
@@ -218,8 +220,9 @@ START_TEST(break_reaches_the_serial_port)
 	outb(&m, 0x3fa, 0x01);
 	outb(&m, 0x3f9, 0x04);
 	type("a\001bh");
+	/* Data, and further back an error. Check limits the time. */
 	while (inb(&m, 0x3fd) != 0xe1)
-		run_rounds(m.platform.main_loop, 1); /* data, and further back an error; Check has a time limit */
+		run_rounds(m.platform.main_loop, 1);
 	/* The break counts when it gets to the head: it reads as zero, with BI. */
 	ck_assert(!m.level[4]);
 	ck_assert_uint_eq(inb(&m, 0x3f8), 'a');
@@ -363,7 +366,7 @@ START_TEST(files_and_dev_null)
 }
 END_TEST
 
-/* --- ways out ---------------------------------------------------------------------------------------- */
+/* --- ways out --- */
 
 static bool never(void *opaque)
 {
@@ -468,8 +471,8 @@ START_TEST(signals_restore_the_terminal)
 		ck_assert_int_eq(kill(vm, signals[i]), 0);
 		ck_assert_int_eq(end_of(shell), signals[i]);
 		now = settings();
-		ck_assert_msg(!memcmp(&now, &before, sizeof(now)), "signal %d left the terminal raw",
-			      signals[i]);
+		ck_assert_msg(!memcmp(&now, &before, sizeof(now)),
+			      "signal %d left the terminal raw", signals[i]);
 		close(slave);
 		close(master);
 	}

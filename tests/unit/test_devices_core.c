@@ -75,7 +75,8 @@ static const struct device_class hidden_class = {
 
 static const struct device_class *const classes[] = { &toy_class, &hidden_class, NULL };
 
-static int create(struct fake_machine *m, const char *text, struct device **dev, struct error **errp)
+static int create(struct fake_machine *m, const char *text, struct device **dev,
+		  struct error **errp)
 {
 	struct opts *opts = NULL;
 	int ret;
@@ -106,7 +107,8 @@ START_TEST(properties_ids_and_defaults)
 	ck_assert_str_eq(third->id, "toy-1");
 	ck_assert_ptr_eq(device_find(&m.platform, "toy-0"), second);
 	ck_assert_ptr_null(device_find(&m.platform, "toy-7"));
-	/* An automatic id that somebody else took already is passed over, one that is free again is reused. */
+	/* An automatic id that somebody else took already is passed over, one that is free again is
+	 * reused. */
 	device_destroy(second);
 	ck_assert_ptr_null(device_find(&m.platform, "toy-0"));
 	ck_assert_int_eq(create(&m, "toy", &second, &err), 0);
@@ -129,7 +131,8 @@ START_TEST(errors_name_the_option)
 	ck_assert_int_eq(create(&m, "hiden", &dev, &err), -ENOENT);
 	ck_assert_error(err, "-device hiden: unknown device 'hiden'; -device help lists them");
 	ck_assert_int_eq(create(&m, "hidden", &dev, &err), -EPERM);
-	ck_assert_error(err, "-device hidden: device 'hidden' is part of a machine and cannot be added");
+	ck_assert_error(err,
+			"-device hidden: device 'hidden' is part of a machine and cannot be added");
 	ck_assert_int_eq(create(&m, "toy,id=a", &dev, &err), 0);
 	kept = dev;
 	ck_assert_int_eq(create(&m, "toy,id=a", &dev, &err), -EEXIST);
@@ -144,7 +147,8 @@ START_TEST(errors_name_the_option)
 	error_free(err);
 	err = NULL;
 	/* A class without properties takes none. */
-	ck_assert_int_ne(device_create_internal(&m.platform, "hidden", "h", "size=1", &dev, &err), 0);
+	ck_assert_int_ne(device_create_internal(&m.platform, "hidden", "h", "size=1", &dev, &err),
+			 0);
 	ck_assert_ptr_nonnull(err);
 	error_free(err);
 	ck_assert_ptr_eq(dev, kept);

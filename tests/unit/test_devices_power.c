@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The small devices by which a guest ends, resets or reports: i8042, GED, debug exit, pvpanic, boot timer. */
+/* The small devices by which a guest ends, resets or reports: i8042, GED, debug exit, pvpanic, boot
+ * timer. */
 #include <stdio.h>
 
 #include "devices/ged.h"
@@ -11,13 +12,13 @@ static const struct device_class *const classes[] = {
 };
 static struct fake_machine m;
 
-#define ck_assert_request(n, what)                            \
-	do {                                                  \
-		ck_assert_uint_eq(m.requests, (n));           \
-		ck_assert_int_eq((int)m.last_request, (what)); \
+#define ck_assert_request(n, what)                                                                 \
+	do {                                                                                       \
+		ck_assert_uint_eq(m.requests, (n));                                                \
+		ck_assert_int_eq((int)m.last_request, (what));                                     \
 	} while (0)
 
-/* --- i8042 -------------------------------------------------------------------------------------- */
+/* --- i8042 --- */
 
 static void setup_i8042(void)
 {
@@ -79,7 +80,9 @@ START_TEST(i8042_commands)
 {
 	static const struct {
 		uint8_t command, reply;
-	} answers[] = { { 0xaa, 0x55 }, { 0xab, 0x00 }, { 0xa9, 0x01 }, { 0xd0, 0x03 }, { 0x20, 0x34 } };
+	} answers[] = {
+		{ 0xaa, 0x55 }, { 0xab, 0x00 }, { 0xa9, 0x01 }, { 0xd0, 0x03 }, { 0x20, 0x34 }
+	};
 
 	setup_i8042();
 	for (int i = 0; i < 64; i++)
@@ -128,7 +131,7 @@ START_TEST(i8042_random)
 }
 END_TEST
 
-/* --- GED ------------------------------------------------------------------------------------------- */
+/* --- GED --- */
 
 #define GED_BASE 0xf0000000ULL
 #define GED_GSI 16
@@ -182,7 +185,7 @@ END_TEST
 START_TEST(sleep_and_reset_registers)
 {
 	setup_ged();
-	ged_set(GED_REG_SLEEP_CTL, 5 << 2, 1); /* a type without SLP_EN */
+	ged_set(GED_REG_SLEEP_CTL, 5 << 2, 1);	      /* a type without SLP_EN */
 	ged_set(GED_REG_SLEEP_CTL, 0x20 | 3 << 2, 1); /* S3 is not there */
 	ged_set(GED_REG_RESET, 0x41, 1);
 	ged_set(GED_REG_RESET, 0x42, 4); /* wider than the register */
@@ -208,15 +211,16 @@ START_TEST(ged_properties_are_required)
 	struct error *err = NULL;
 
 	fake_machine_init(&m, classes);
-	ck_assert_int_ne(device_create_internal(&m.platform, "acpi-ged", "g", "gsi=16", &dev, &err), 0);
+	ck_assert_int_ne(device_create_internal(&m.platform, "acpi-ged", "g", "gsi=16", &dev, &err),
+			 0);
 	ck_assert_ptr_nonnull(strstr(error_text(err), "base"));
 	error_free(err);
 	fake_machine_release(&m);
 	/* Nothing of a failed one stays: the line is given back when the registers overlap. */
 	setup_ged();
 	err = NULL;
-	ck_assert_int_eq(device_create_internal(&m.platform, "acpi-ged", "h", "base=0xf0000800,gsi=17",
-						&dev, &err),
+	ck_assert_int_eq(device_create_internal(&m.platform, "acpi-ged", "h",
+						"base=0xf0000800,gsi=17", &dev, &err),
 			 -EEXIST);
 	error_free(err);
 	ck_assert_int_eq(m.irqfd[17], 0);
@@ -224,7 +228,7 @@ START_TEST(ged_properties_are_required)
 }
 END_TEST
 
-/* --- debug exit, pvpanic, boot timer ------------------------------------------------------------------ */
+/* --- debug exit, pvpanic, boot timer --- */
 
 START_TEST(debug_exit)
 {

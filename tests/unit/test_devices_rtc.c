@@ -78,7 +78,8 @@ START_TEST(registers_after_reset)
 	ck_assert_uint_eq(get(0x0d), 0x80);
 	set(0x0b, 0x82);
 	set(0x0a, 0xa6);
-	ck_assert_uint_eq(get(0x0a), 0x26); /* and while the clock is being set there is no update */
+	ck_assert_uint_eq(get(0x0a),
+			  0x26); /* and while the clock is being set there is no update */
 	/* Bit 7 of the index masks NMIs and is no part of it. */
 	ck_assert_uint_eq(get(0x8b), 0x82);
 	/* The reset line ends interrupts and leaves the rest to the battery. */
@@ -205,7 +206,8 @@ START_TEST(goes_on_from_what_was_set)
 		devices_reset(&m.platform);
 		ck_assert_int_ge(read_clock(), times[i]);
 	}
-	/* As Linux sets it: with the divider in reset; the first update comes half a second after it starts. */
+	/* As Linux sets it: with the divider in reset; the first update comes half a second after
+	 * it starts. */
 	set(0x0b, 0x82);
 	set(0x0a, 0x76);
 	set_clock(1000000000);
@@ -291,8 +293,8 @@ START_TEST(random_accesses)
 		seed = seed * 1664525 + 1013904223;
 		value = seed >> 5;
 		if (seed & 0x80000000)
-			mem_space_io_write(m.platform.space, IO_PORT, 0x6f + (seed >> 8) % 4, &value,
-					   1u << (seed >> 16) % 3);
+			mem_space_io_write(m.platform.space, IO_PORT, 0x6f + (seed >> 8) % 4,
+					   &value, 1u << (seed >> 16) % 3);
 		else
 			mem_space_io_read(m.platform.space, IO_PORT, 0x6f + (seed >> 8) % 4, &value,
 					  1u << (seed >> 16) % 3);
@@ -311,6 +313,6 @@ START_TEST(random_accesses)
 END_TEST
 
 UNIT_SUITE(rtc_suite, "rtc", registers_after_reset, memory_size_bytes, shows_utc,
-	   bcd_binary_12_and_24_hours, goes_on_from_what_was_set, runs_and_flags_updates, interrupts,
-	   random_accesses)
+	   bcd_binary_12_and_24_hours, goes_on_from_what_was_set, runs_and_flags_updates,
+	   interrupts, random_accesses)
 UNIT_MAIN(rtc_suite)

@@ -31,7 +31,8 @@ static void setup(void)
 	int pair[2];
 
 	fake_machine_init(&m, classes);
-	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair),
+			 0);
 	host = pair[0];
 	snprintf(text, sizeof(text), "socket,id=line,fd=%d", pair[1]);
 	chr = make_chardev(&m, text);
@@ -64,8 +65,9 @@ static bool line_is_high(void *opaque)
 	return m.level[IRQ];
 }
 
-#define ck_wait(condition) ck_assert_msg(run_until(m.platform.main_loop, condition, NULL), \
-					 "waited in vain for " #condition)
+#define ck_wait(condition)                                                                         \
+	ck_assert_msg(run_until(m.platform.main_loop, condition, NULL),                            \
+		      "waited in vain for " #condition)
 
 START_TEST(registers_after_reset)
 {
@@ -149,7 +151,8 @@ START_TEST(output_arrives_and_the_transmitter_stays_empty)
 }
 END_TEST
 
-/* In both FIFO modes: enabling raises it, reading IIR or writing THR takes it back, an empty transmitter raises it. */
+/* In both FIFO modes: enabling raises it, reading IIR or writing THR takes it back, an empty
+ * transmitter raises it. */
 START_TEST(transmitter_empty_interrupt)
 {
 	setup();
@@ -174,7 +177,8 @@ START_TEST(transmitter_empty_interrupt)
 		outb(&m, IER, 0x00);
 		ck_assert(!m.level[IRQ]);
 	}
-	/* A driver without FIFOs may write from its handler without a look at IIR: each byte is an edge. */
+	/* A driver without FIFOs may write from its handler without a look at IIR: each byte is an
+	 * edge. */
 	outb(&m, FCR, 0);
 	outb(&m, IER, 0x02);
 	m.rises[IRQ] = 0;
@@ -369,7 +373,8 @@ static bool host_got_all(void *opaque)
 	return received_len == *(size_t *)opaque && (inb(&m, LSR) & 0x60) == 0x60;
 }
 
-/* A host that does not read: the guest sees a full transmitter, nothing is lost or grows, and it goes on later. */
+/* A host that does not read: the guest sees a full transmitter, nothing is lost or grows, and it
+ * goes on later. */
 START_TEST(output_back_pressure)
 {
 	size_t sent = 0, dropped = 0;
@@ -520,9 +525,9 @@ START_TEST(one_user_a_chardev)
 	ck_assert_error(err, "device isa-serial,id=s1: chardev 'line' is already in use");
 	/* It was undone: the ports are free again. */
 	fake_device(&m, "isa-serial", "s1", "index=1");
-	ck_assert_int_eq(device_create_internal(&m.platform, "isa-serial", "s2", "index=1", &dev,
-						&err),
-			 -EEXIST);
+	ck_assert_int_eq(
+		device_create_internal(&m.platform, "isa-serial", "s2", "index=1", &dev, &err),
+		-EEXIST);
 	ck_assert_ptr_nonnull(err);
 	error_free(err);
 	teardown();
