@@ -427,9 +427,25 @@ START_TEST(reload_after_reset)
 }
 END_TEST
 
+/* boot_load_x86() must fail, and its text must hold each of these words. */
+static void assert_refused(struct loaded *l, int code, const char *word1, const char *word2)
+{
+	struct vcpu_entry entry = { .pc = 42 };
+	struct error *err = NULL;
+	int ret = boot_load_x86(l->source, l->guest.space, &l->params, &entry, &err);
+
+	ck_assert_int_eq(ret, code);
+	ck_assert_ptr_nonnull(err);
+	ck_assert_msg(strstr(error_text(err), word1) && strstr(error_text(err), word2),
+		      "'%s' lacks '%s' or '%s'", error_text(err), word1, word2);
+	ck_assert_uint_eq(entry.pc, 42);
+	error_free(err);
+	loaded_close(l);
+}
+
 START_TEST(initrd_placement)
 {
-	struct image image = image_bzimage(), initrd = image_new(5 * MIB + 1);
+	struct image image = image_bzimage(), initrd = image_new(5 * MIB + 1), raw = image_new(0x10000);
 	struct loaded l;
 
 	/* initrd_addr_max is the address of the last byte. */
@@ -449,26 +465,19 @@ START_TEST(initrd_placement)
 	ck_assert_uint_eq(zero_page(&l)->hdr.ramdisk_image, 16 * MIB - 5 * MIB - 0x1000);
 	assert_image_at(&l.guest, &initrd, 0, 4 * GIB + 16 * MIB - 5 * MIB - 0x1000, initrd.size);
 	loaded_close(&l);
+
+	/* Behind a raw image may be a .bss of any size: the initrd keeps its distance. */
+	loaded_open(&l, &raw, &initrd, guest_new(32 + 6));
+	loaded_load(&l);
+	ck_assert_uint_ge(zero_page(&l)->hdr.ramdisk_image, 0x1000000 + raw.size + 16 * MIB);
+	loaded_close(&l);
+	loaded_open(&l, &raw, &initrd, guest_new(32 + 5));
+	assert_refused(&l, -ENOMEM, "does not fit", l.initrd.path);
+	free(raw.data);
 	free(image.data);
 	free(initrd.data);
 }
 END_TEST
-
-/* boot_load_x86() must fail, and its text must hold each of these words. */
-static void assert_refused(struct loaded *l, int code, const char *word1, const char *word2)
-{
-	struct vcpu_entry entry = { .pc = 42 };
-	struct error *err = NULL;
-	int ret = boot_load_x86(l->source, l->guest.space, &l->params, &entry, &err);
-
-	ck_assert_int_eq(ret, code);
-	ck_assert_ptr_nonnull(err);
-	ck_assert_msg(strstr(error_text(err), word1) && strstr(error_text(err), word2),
-		      "'%s' lacks '%s' or '%s'", error_text(err), word1, word2);
-	ck_assert_uint_eq(entry.pc, 42);
-	error_free(err);
-	loaded_close(l);
-}
 
 START_TEST(no_room)
 {
@@ -721,7 +730,12 @@ START_TEST(acpi_hint)
 	ck_assert_int_eq(hint_of(&image), BOOT_ACPI_YES);
 	memset(code + BZ_CODE_SIZE - 8, 0, 8);
 	bz_header(&image)->payload_length = 8;
+	memset(code + BZ_PAYLOAD_OFFSET + 0x5000, 0, 8);
+	ck_assert_int_eq(hint_of(&image), BOOT_ACPI_UNKNOWN);
 	memcpy(code + BZ_PAYLOAD_OFFSET + 8 + 64 * KIB - 4, "RSD PTR ", 8); /* across two reads */
+	ck_assert_int_eq(hint_of(&image), BOOT_ACPI_YES);
+	memset(code + BZ_PAYLOAD_OFFSET + 8 + 64 * KIB - 4, 0, 8);
+	memcpy(code + BZ_CODE_SIZE - 8, "RSD PTR ", 8); /* the end of the last of several reads */
 	ck_assert_int_eq(hint_of(&image), BOOT_ACPI_YES);
 	free(image.data);
 }

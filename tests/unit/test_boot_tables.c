@@ -146,6 +146,7 @@ static const struct machine_case machines[] = {
 	{ "8 CPUs", { 8, 8, 2, 1, 1, 2, 2 }, 5, true, VIRTIO_BASE },
 	{ "254 CPUs", { 254, 254, 254, 1, 1, 1, 1 }, VIRTIO_MAX, true, VIRTIO_BASE },
 	{ "254 CPUs, wide ids", { 254, 255, 17, 1, 1, 5, 3 }, VIRTIO_MAX, true, 0x100000000000 },
+	{ "256 CPUs", { 256, 256, 256, 1, 1, 1, 1 }, 0, true, VIRTIO_BASE }, /* id 255 is no 8-bit id */
 	{ "virtio across 4 GiB", { 2, 4, 4, 1, 1, 1, 1 }, 2, true, 0xfffffe00 },
 };
 
