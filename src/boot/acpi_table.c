@@ -7,7 +7,8 @@
 #define CREATOR_ID "STRA"
 #define CREATOR_REVISION 1
 
-size_t acpi_table_begin(struct blob *blob, const char *signature, uint8_t revision, const char *oem_table)
+size_t acpi_table_begin(struct blob *blob, const char *signature, uint8_t revision,
+			const char *oem_table)
 {
 	size_t start;
 
@@ -31,7 +32,8 @@ void acpi_table_end(struct blob *blob, size_t start)
 	blob_checksum(blob, start + 9, start, blob->len - start);
 }
 
-size_t acpi_add_xsdt(struct blob *blob, const char *oem_table, const uint64_t *addresses, unsigned int count)
+size_t acpi_add_xsdt(struct blob *blob, const char *oem_table, const uint64_t *addresses,
+		     unsigned int count)
 {
 	size_t start = acpi_table_begin(blob, "XSDT", 1, oem_table);
 

@@ -49,8 +49,8 @@ void aml_free(struct aml *aml)
 }
 
 /*
- * PkgLength, §20.2.4: up to 63 in one byte; else the low nibble, the count of further bytes in bits 6-7, and
- * these. Returns the count of bytes, 0 when the value is too large.
+ * PkgLength, §20.2.4: up to 63 in one byte; else the low nibble, the count of further bytes in bits
+ * 6-7, and these. Returns the count of bytes, 0 when the value is too large.
  */
 static size_t encode_length(size_t value, uint8_t out[4])
 {
@@ -85,7 +85,7 @@ static void finish_resources(struct aml *aml, size_t start)
 	struct aml size = { 0 };
 
 	blob_u8(&aml->code, 0x79); /* end tag, §6.4.2.9 */
-	blob_u8(&aml->code, 0);    /* a checksum of zero is taken as right */
+	blob_u8(&aml->code, 0);	   /* a checksum of zero is taken as right */
 	aml_integer(&size, aml->code.len - start);
 	blob_insert(&aml->code, start, size.code.data, size.code.len);
 	aml_free(&size);
@@ -164,7 +164,7 @@ static void extended(struct aml *aml, uint8_t op)
 	blob_u8(&aml->code, op);
 }
 
-/* --- Terms with a length -------------------------------------------------------------------------- */
+/* --- Terms with a length --------------------------------------------- */
 
 void aml_scope(struct aml *aml, const char *path)
 {
@@ -205,7 +205,7 @@ void aml_if(struct aml *aml)
 	open_package(aml, false);
 }
 
-/* --- Objects -------------------------------------------------------------------------------------- */
+/* --- Objects --------------------------------------------------------- */
 
 void aml_name(struct aml *aml, const char *path)
 {
@@ -300,7 +300,11 @@ void aml_memory_region(struct aml *aml, const char *name, uint64_t base, uint32_
 /* FieldFlags, §20.2.5.2: access type 1-4 for 8-64 bits, NoLock, Preserve. */
 void aml_field(struct aml *aml, const char *region, unsigned int access)
 {
-	unsigned int type = access == 8 ? 1 : access == 16 ? 2 : access == 32 ? 3 : access == 64 ? 4 : 0;
+	unsigned int type = access == 8	   ? 1
+			    : access == 16 ? 2
+			    : access == 32 ? 3
+			    : access == 64 ? 4
+					   : 0;
 
 	if (!type)
 		aml->bad = true;
@@ -318,7 +322,7 @@ void aml_field_unit(struct aml *aml, const char *name, unsigned int bits)
 	blob_bytes(&aml->code, length, encode_length(bits, length));
 }
 
-/* --- Statements and expressions ------------------------------------------------------------------- */
+/* --- Statements and expressions -------------------------------------- */
 
 void aml_store(struct aml *aml)
 {
@@ -345,7 +349,7 @@ void aml_return(struct aml *aml)
 	blob_u8(&aml->code, OP_RETURN);
 }
 
-/* --- Resources ------------------------------------------------------------------------------------ */
+/* --- Resources ------------------------------------------------------- */
 
 void aml_resources(struct aml *aml)
 {
@@ -380,9 +384,9 @@ void aml_memory(struct aml *aml, uint64_t base, uint64_t size)
 	}
 	blob_u8(&aml->code, 0x8a); /* QWord address space, §6.4.3.5.1 */
 	blob_u16(&aml->code, 43);
-	blob_u8(&aml->code, 0);    /* memory */
+	blob_u8(&aml->code, 0);	   /* memory */
 	blob_u8(&aml->code, 0x0c); /* minimum and maximum are fixed, positive decode */
-	blob_u8(&aml->code, 1);    /* read-write, not cacheable */
+	blob_u8(&aml->code, 1);	   /* read-write, not cacheable */
 	blob_u64(&aml->code, 0);   /* granularity */
 	blob_u64(&aml->code, base);
 	blob_u64(&aml->code, base + (size - 1));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Writing AML (ACPI 6.5 §20). Each call appends one term to @aml->code; the terms that are an operand of
- * another follow it in order, as in the byte code:
+ * Writing AML (ACPI 6.5 §20). Each call appends one term to @aml->code; the terms that are an
+ *operand of another follow it in order, as in the byte code:
  *
  *	aml_device(aml, "COM1");
  *		aml_name(aml, "_HID"); aml_eisaid(aml, "PNP0501");
@@ -10,7 +10,8 @@
  *		aml_end(aml);
  *	aml_end(aml);
  *
- * Mistakes of the caller (unbalanced aml_end(), bad names) are kept and reported by aml_finish(). Main thread.
+ * Mistakes of the caller (unbalanced aml_end(), bad names) are kept and reported by aml_finish().
+ *Main thread.
  */
 #ifndef BOOT_AML_H
 #define BOOT_AML_H
@@ -50,17 +51,21 @@ void aml_string(struct aml *aml, const char *text);
 void aml_eisaid(struct aml *aml, const char *id); /* "PNP0501" as an integer */
 void aml_path(struct aml *aml, const char *path); /* a reference to a named object */
 void aml_local(struct aml *aml, unsigned int n);  /* Local0 … Local7 */
-void aml_arg(struct aml *aml, unsigned int n);    /* Arg0 … Arg6 */
+void aml_arg(struct aml *aml, unsigned int n);	  /* Arg0 … Arg6 */
 
-/* OperationRegion in system memory; a field of it whose units are @access bits (8, 16, 32, 64) wide. */
+/*
+ * OperationRegion in system memory; a field of it whose units are @access bits (8, 16, 32, 64)
+ * wide.
+ */
 void aml_memory_region(struct aml *aml, const char *name, uint64_t base, uint32_t size);
-void aml_field(struct aml *aml, const char *region, unsigned int access); /* … aml_field_unit … aml_end */
+void aml_field(struct aml *aml, const char *region,
+	       unsigned int access); /* … aml_field_unit … aml_end */
 void aml_field_unit(struct aml *aml, const char *name, unsigned int bits);
 
 /* --- Statements and expressions: operands follow --- */
 
-void aml_store(struct aml *aml);  /* value, target */
-void aml_and(struct aml *aml);    /* operand, operand, target or aml_no_target() */
+void aml_store(struct aml *aml); /* value, target */
+void aml_and(struct aml *aml);	 /* operand, operand, target or aml_no_target() */
 void aml_no_target(struct aml *aml);
 void aml_notify(struct aml *aml); /* object, value */
 void aml_return(struct aml *aml); /* value */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A growing little-endian byte buffer, in which firmware tables are built. It never refuses: growth is
- * checked (util/alloc.h), and its owner looks at the size before the bytes go to the guest. Main thread.
+ * A growing little-endian byte buffer, in which firmware tables are built. It never refuses: growth
+ * is checked (util/alloc.h), and its owner looks at the size before the bytes go to the guest. Main
+ * thread.
  */
 #ifndef BOOT_BLOB_H
 #define BOOT_BLOB_H

@@ -3,7 +3,10 @@
 
 #include "boot/boot.h"
 
-/* The end of the parameter at @p: blanks inside double quotes belong to it (Linux lib/cmdline.c, next_arg()). */
+/*
+ * The end of the parameter at @p: blanks inside double quotes belong to it (Linux lib/cmdline.c,
+ * next_arg()).
+ */
 static const char *parameter_end(const char *p)
 {
 	bool quoted = false;

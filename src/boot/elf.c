@@ -24,21 +24,23 @@ static int parse_header(const struct boot_file *file, uint16_t machine, Elf64_Eh
 	if (memcmp(header->e_ident, ELFMAG, SELFMAG))
 		return elf_error(file, "no ELF magic", errp);
 	if (header->e_ident[EI_CLASS] != ELFCLASS64 || header->e_ident[EI_DATA] != ELFDATA2LSB)
-		return error_set(errp, -EINVAL, "ELF image '%s' is not 64-bit little-endian", file->path);
+		return error_set(errp, -EINVAL, "ELF image '%s' is not 64-bit little-endian",
+				 file->path);
 	if (header->e_machine != machine)
-		return error_set(errp, -EINVAL,
-				 "ELF image '%s' is for another machine: e_machine is %u, %u is needed",
-				 file->path, header->e_machine, machine);
+		return error_set(
+			errp, -EINVAL,
+			"ELF image '%s' is for another machine: e_machine is %u, %u is needed",
+			file->path, header->e_machine, machine);
 	if (header->e_type != ET_EXEC && header->e_type != ET_DYN)
-		return error_set(errp, -EINVAL,
-				 "ELF image '%s' is not an executable: e_type is %u", file->path,
-				 header->e_type);
+		return error_set(errp, -EINVAL, "ELF image '%s' is not an executable: e_type is %u",
+				 file->path, header->e_type);
 	if (header->e_phentsize != sizeof(Elf64_Phdr))
 		return elf_error(file, "program headers of a wrong size", errp);
 	if (!header->e_phnum || header->e_phnum > ELF_HEADERS_MAX)
-		return error_set(errp, -EINVAL,
-				 "ELF image '%s': number of program headers %u is out of range [1, %d]",
-				 file->path, header->e_phnum, ELF_HEADERS_MAX);
+		return error_set(
+			errp, -EINVAL,
+			"ELF image '%s': number of program headers %u is out of range [1, %d]",
+			file->path, header->e_phnum, ELF_HEADERS_MAX);
 	return 0;
 }
 
@@ -51,7 +53,8 @@ static int add_segment(const struct boot_file *file, const Elf64_Phdr *ph, struc
 	if (ph->p_filesz > ph->p_memsz)
 		return elf_error(file, "a segment is larger in the file than in memory", errp);
 	if (ph->p_filesz && (ph->p_offset > file->size || ph->p_filesz > file->size - ph->p_offset))
-		return error_set(errp, -EINVAL, "ELF image '%s' is truncated: a segment ends beyond the file",
+		return error_set(errp, -EINVAL,
+				 "ELF image '%s' is truncated: a segment ends beyond the file",
 				 file->path);
 	if (!ph->p_memsz)
 		return 0;
@@ -70,9 +73,12 @@ static int add_segment(const struct boot_file *file, const Elf64_Phdr *ph, struc
 	return 0;
 }
 
-/* Walks the notes of one segment. Names and descriptors are padded to @align (4, or 8 if the header says so). */
-static int scan_notes(const struct boot_file *file, const uint8_t *notes, uint64_t size, uint64_t align,
-		      struct elf_image *image, struct error **errp)
+/*
+ * Walks the notes of one segment. Names and descriptors are padded to @align (4, or 8 if the
+ * header says so).
+ */
+static int scan_notes(const struct boot_file *file, const uint8_t *notes, uint64_t size,
+		      uint64_t align, struct elf_image *image, struct error **errp)
 {
 	uint64_t at = 0;
 
@@ -123,7 +129,8 @@ static int read_notes(const struct boot_file *file, const Elf64_Phdr *ph, struct
 	return ret;
 }
 
-int elf_parse(const struct boot_file *file, uint16_t machine, struct elf_image *ret, struct error **errp)
+int elf_parse(const struct boot_file *file, uint16_t machine, struct elf_image *ret,
+	      struct error **errp)
 {
 	Elf64_Phdr headers[ELF_HEADERS_MAX];
 	struct elf_image image = { 0 };

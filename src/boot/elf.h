@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a loader needs of a 64-bit little-endian ELF file (System V gABI, chapters 4 and 5; the PVH note: Xen
- * docs/misc/pvh.pandoc). The parser's work is bounded by the limits below, whatever the file says. Main thread.
+ * What a loader needs of a 64-bit little-endian ELF file (System V gABI, chapters 4 and 5; the PVH
+ * note: Xen docs/misc/pvh.pandoc). The parser's work is bounded by the limits below, whatever the
+ * file says. Main thread.
  */
 #ifndef BOOT_ELF_H
 #define BOOT_ELF_H
 
 #include "file.h"
 
-#define ELF_SEGMENTS_MAX 32   /* PT_LOAD; Linux has 4 or 5 */
-#define ELF_HEADERS_MAX 128   /* program headers of any type */
-#define ELF_NOTES_MAX 8       /* PT_NOTE segments looked at */
+#define ELF_SEGMENTS_MAX 32 /* PT_LOAD; Linux has 4 or 5 */
+#define ELF_HEADERS_MAX 128 /* program headers of any type */
+#define ELF_NOTES_MAX 8	    /* PT_NOTE segments looked at */
 #define ELF_NOTE_SIZE_MAX (64 * KIB)
 
 struct elf_segment {
@@ -20,10 +21,10 @@ struct elf_segment {
 
 struct elf_image {
 	struct elf_segment segments[ELF_SEGMENTS_MAX]; /* ascending by paddr, no overlap */
-	unsigned int count;                            /* > 0 */
-	uint64_t entry;                                /* e_entry, not checked */
+	unsigned int count;			       /* > 0 */
+	uint64_t entry;				       /* e_entry, not checked */
 	bool has_pvh;
-	uint64_t pvh_entry;                            /* XEN_ELFNOTE_PHYS32_ENTRY, not checked */
+	uint64_t pvh_entry; /* XEN_ELFNOTE_PHYS32_ENTRY, not checked */
 };
 
 /* @machine: EM_X86_64, … Errors name the file and the field. */

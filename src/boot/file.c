@@ -16,7 +16,10 @@
 /* Below this a copy is cheaper than one more mapping. */
 #define MAP_MIN_PAGES 16
 
-/* Some file systems have no mmap(); with MAP_FIXED that would be found out only after the RAM is gone. */
+/*
+ * Some file systems have no mmap(); with MAP_FIXED that would be found out only after the RAM is
+ * gone.
+ */
 static bool file_can_map(int fd, size_t page)
 {
 	void *probe = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
@@ -64,8 +67,8 @@ void boot_file_close(struct boot_file *file)
 	file->path = NULL;
 }
 
-static int file_check_range(const struct boot_file *file, uint64_t size, uint64_t offset, uint64_t len,
-			    struct error **errp)
+static int file_check_range(const struct boot_file *file, uint64_t size, uint64_t offset,
+			    uint64_t len, struct error **errp)
 {
 	if (offset <= size && len <= size - offset)
 		return 0;
@@ -87,8 +90,8 @@ int boot_file_read(const struct boot_file *file, uint64_t offset, void *buf, uin
 }
 
 /* The RAM region that holds all of [gpa, gpa + len), len > 0. */
-static int find_region(const struct boot_file *file, struct mem_space *space, gpa_t gpa, uint64_t len,
-		       const struct ram_region **ret, struct error **errp)
+static int find_region(const struct boot_file *file, struct mem_space *space, gpa_t gpa,
+		       uint64_t len, const struct ram_region **ret, struct error **errp)
 {
 	for (unsigned int i = 0; i < mem_space_ram_count(space); i++) {
 		const struct ram_region *region = mem_space_ram(space, i);
@@ -102,7 +105,8 @@ static int find_region(const struct boot_file *file, struct mem_space *space, gp
 	return error_set(errp, -ENOMEM,
 			 "'%s' needs guest memory at 0x%" PRIx64 "-0x%" PRIx64
 			 ", where there is none (the guest has %" PRIu64 " MiB)",
-			 file->path, gpa, gpa + (len - 1), (uint64_t)(mem_space_ram_total(space) / MIB));
+			 file->path, gpa, gpa + (len - 1),
+			 (uint64_t)(mem_space_ram_total(space) / MIB));
 }
 
 static bool region_is_private(const struct ram_region *region)
@@ -130,8 +134,8 @@ static int map_in(const struct boot_file *file, uint64_t offset, uint64_t len, u
 	return 0;
 }
 
-int boot_file_load(const struct boot_file *file, uint64_t offset, uint64_t len, struct mem_space *space,
-		   gpa_t gpa, struct error **errp)
+int boot_file_load(const struct boot_file *file, uint64_t offset, uint64_t len,
+		   struct mem_space *space, gpa_t gpa, struct error **errp)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	const struct ram_region *region = NULL;
@@ -184,7 +188,10 @@ int boot_file_zero(const struct boot_file *file, uint64_t len, struct mem_space 
 	host = region->host + (gpa - region->base);
 	head = MIN(len, -(uint64_t)(uintptr_t)host & (page - 1));
 	middle = ALIGN_DOWN(len - head, page);
-	/* Private anonymous pages read as zero after they are given back, and cost nothing until used. */
+	/*
+	 * Private anonymous pages read as zero after they are given back, and cost nothing until
+	 * used.
+	 */
 	if (!middle || !region_is_private(region) || madvise(host + head, middle, MADV_DONTNEED)) {
 		memset(host, 0, len);
 		return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Small made-up kernels for the boot tests: each has every part that the loaders look at, and bytes that
- * tell where they came from. Files are memfds, named by /proc/self/fd.
+ * Small made-up kernels for the boot tests: each has every part that the loaders look at, and bytes
+ * that tell where they came from. Files are memfds, named by /proc/self/fd.
  */
 #ifndef TESTS_BOOT_IMAGES_H
 #define TESTS_BOOT_IMAGES_H
@@ -96,8 +96,8 @@ static inline struct image image_bzimage(void)
 }
 
 /*
- * An ELF kernel: text mapped at 16 MiB (page-congruent), data at an odd address with .bss behind it, and a
- * note segment, whose first note is a stranger.
+ * An ELF kernel: text mapped at 16 MiB (page-congruent), data at an odd address with .bss behind
+ * it, and a note segment, whose first note is a stranger.
  */
 #define ELF_TEXT_OFFSET 0x1000
 #define ELF_TEXT_SIZE 0x20123
@@ -132,12 +132,17 @@ static inline struct image image_elf(bool pvh)
 		char name2[4];
 		uint64_t desc2;
 	} __packed notes = {
-		.head1 = { 4, 3, 1 }, .name1 = "GNU", .desc1 = "abc",
-		.head2 = { 4, 8, pvh ? 18 : 17 }, .name2 = "Xen", .desc2 = ELF_PVH_ENTRY,
+		.head1 = { 4, 3, 1 },
+		.name1 = "GNU",
+		.desc1 = "abc",
+		.head2 = { 4, 8, pvh ? 18 : 17 },
+		.name2 = "Xen",
+		.desc2 = ELF_PVH_ENTRY,
 	};
 
 	*elf_header(&image) = (Elf64_Ehdr){
-		.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT },
+		.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB,
+			     EV_CURRENT },
 		.e_type = ET_EXEC,
 		.e_machine = EM_X86_64,
 		.e_version = EV_CURRENT,
@@ -147,12 +152,14 @@ static inline struct image image_elf(bool pvh)
 		.e_phentsize = sizeof(Elf64_Phdr),
 		.e_phnum = 3,
 	};
-	*elf_phdr(&image, 0) = (Elf64_Phdr){ PT_LOAD, PF_R | PF_X, ELF_TEXT_OFFSET, 0xffffffff81000000,
-					     ELF_TEXT_PADDR, ELF_TEXT_SIZE, ELF_TEXT_SIZE, 0x1000 };
-	*elf_phdr(&image, 1) = (Elf64_Phdr){ PT_LOAD, PF_R | PF_W, ELF_DATA_OFFSET, 0xffffffff81200000,
-					     ELF_DATA_PADDR, ELF_DATA_SIZE, ELF_DATA_MEM, 0x1000 };
-	*elf_phdr(&image, 2) = (Elf64_Phdr){ PT_NOTE, PF_R, ELF_NOTE_OFFSET, 0, 0, sizeof(notes),
-					     sizeof(notes), 4 };
+	*elf_phdr(&image, 0) =
+		(Elf64_Phdr){ PT_LOAD,	      PF_R | PF_X,   ELF_TEXT_OFFSET, 0xffffffff81000000,
+			      ELF_TEXT_PADDR, ELF_TEXT_SIZE, ELF_TEXT_SIZE,   0x1000 };
+	*elf_phdr(&image, 1) =
+		(Elf64_Phdr){ PT_LOAD,	      PF_R | PF_W,   ELF_DATA_OFFSET, 0xffffffff81200000,
+			      ELF_DATA_PADDR, ELF_DATA_SIZE, ELF_DATA_MEM,    0x1000 };
+	*elf_phdr(&image, 2) = (Elf64_Phdr){ PT_NOTE, PF_R,	     ELF_NOTE_OFFSET, 0,
+					     0,	      sizeof(notes), sizeof(notes),   4 };
 	memcpy(image.data + ELF_NOTE_OFFSET, &notes, sizeof(notes));
 	return image;
 }
@@ -176,7 +183,8 @@ static inline struct guest guest_new_config(const struct ram_config *config)
 	guest.space = mem_space_new();
 	ret = mem_space_add_ram(guest.space, 0, guest.ram, 0, low, &err);
 	if (!ret && config->size > low)
-		ret = mem_space_add_ram(guest.space, 4 * GIB, guest.ram, low, config->size - low, &err);
+		ret = mem_space_add_ram(guest.space, 4 * GIB, guest.ram, low, config->size - low,
+					&err);
 	ck_assert_no_error(err);
 	ck_assert_int_eq(ret, 0);
 	return guest;
@@ -184,7 +192,8 @@ static inline struct guest guest_new_config(const struct ram_config *config)
 
 static inline struct guest guest_new_kind(unsigned int mib, enum ram_kind kind)
 {
-	return guest_new_config(&(struct ram_config){ .kind = kind, .size = mib * MIB, .dump = true });
+	return guest_new_config(
+		&(struct ram_config){ .kind = kind, .size = mib * MIB, .dump = true });
 }
 
 static inline struct guest guest_new(unsigned int mib)

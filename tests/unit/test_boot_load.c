@@ -52,8 +52,8 @@ static void loaded_close(struct loaded *l)
 }
 
 /* [gpa, gpa + len) holds the image's bytes from @offset. */
-static void assert_image_at(const struct guest *guest, const struct image *image, size_t offset, gpa_t gpa,
-			    size_t len)
+static void assert_image_at(const struct guest *guest, const struct image *image, size_t offset,
+			    gpa_t gpa, size_t len)
 {
 	ck_assert_msg(!memcmp(guest_at(guest, gpa, len), image->data + offset, len),
 		      "guest memory at 0x%" PRIx64 " is not the image at 0x%zx", gpa, offset);
@@ -121,7 +121,8 @@ static void assert_long64(const struct loaded *l, uint64_t pc, gpa_t mapped_end)
 	ck_assert_uint_eq(gdt[3] >> 40 & 0xff, 0x93);
 	for (gpa_t at = 0; at < mapped_end; at += 0x1ff000)
 		ck_assert_uint_eq(translate(&l->guest, l->entry.page_table, at), at);
-	ck_assert_uint_eq(translate(&l->guest, l->entry.page_table, mapped_end - 1), mapped_end - 1);
+	ck_assert_uint_eq(translate(&l->guest, l->entry.page_table, mapped_end - 1),
+			  mapped_end - 1);
 }
 
 static const struct boot_params *zero_page(const struct loaded *l)
@@ -156,7 +157,10 @@ START_TEST(bzimage)
 }
 END_TEST
 
-/* Only what the header calls its own is handed on (boot.rst: it ends at 0x202 plus the byte at 0x201). */
+/*
+ * Only what the header calls its own is handed on (boot.rst: it ends at 0x202 plus the byte at
+ * 0x201).
+ */
 START_TEST(bzimage_header_length)
 {
 	struct image image = image_bzimage();
@@ -182,16 +186,13 @@ END_TEST
 START_TEST(e820)
 {
 	static const struct boot_e820_entry expected[] = {
-		{ 0, 0x9fc00, 1 },
-		{ 0x9fc00, 0x400, 2 },
-		{ 0xe0000, 0x20000, 2 },
-		{ 0x100000, 0xbff00000, 1 },
-		{ 0xfef0c000, 0x4000, 2 },
-		{ 0x100000000, 0x3ff00000, 1 },
-		{ 0x13ff00000, 0x10000, 2 },
-		{ 0x13ff10000, 0xf0000, 1 },
+		{ 0, 0x9fc00, 1 },	     { 0x9fc00, 0x400, 2 },
+		{ 0xe0000, 0x20000, 2 },     { 0x100000, 0xbff00000, 1 },
+		{ 0xfef0c000, 0x4000, 2 },   { 0x100000000, 0x3ff00000, 1 },
+		{ 0x13ff00000, 0x10000, 2 }, { 0x13ff10000, 0xf0000, 1 },
 	};
-	static const struct boot_x86_range more[] = { { 0xfef0c000, 0x4000 }, { 0x13ff00000, 0x10000 } };
+	static const struct boot_x86_range more[] = { { 0xfef0c000, 0x4000 },
+						      { 0x13ff00000, 0x10000 } };
 	struct image image = image_bzimage();
 	const struct boot_params *page;
 	struct loaded l;
@@ -286,7 +287,10 @@ START_TEST(raw_image)
 }
 END_TEST
 
-/* Whole pages come from the page cache; the rest is copied; other kinds of memory get copies only. */
+/*
+ * Whole pages come from the page cache; the rest is copied; other kinds of memory get copies
+ * only.
+ */
 START_TEST(pages_are_mapped)
 {
 	struct image bz = image_bzimage(), elf = image_elf(false), initrd = image_new(0x20800);
@@ -305,7 +309,8 @@ START_TEST(pages_are_mapped)
 
 	loaded_open(&l, &elf, NULL, guest_new(128));
 	loaded_load(&l);
-	ck_assert_uint_eq(mapped_inode(guest_at(&l.guest, ELF_TEXT_PADDR, 1)), file_inode(&l.kernel));
+	ck_assert_uint_eq(mapped_inode(guest_at(&l.guest, ELF_TEXT_PADDR, 1)),
+			  file_inode(&l.kernel));
 	ck_assert_uint_eq(mapped_inode(guest_at(&l.guest, ELF_TEXT_PADDR + 0x20000, 1)), 0);
 	ck_assert_uint_eq(mapped_inode(guest_at(&l.guest, ELF_DATA_PADDR, 1)), 0);
 	loaded_close(&l);
@@ -313,7 +318,8 @@ START_TEST(pages_are_mapped)
 	loaded_open(&l, &elf, NULL, guest_new_kind(128, RAM_MEMFD));
 	loaded_load(&l);
 	assert_image_at(&l.guest, &elf, ELF_TEXT_OFFSET, ELF_TEXT_PADDR, ELF_TEXT_SIZE);
-	ck_assert_uint_ne(mapped_inode(guest_at(&l.guest, ELF_TEXT_PADDR, 1)), file_inode(&l.kernel));
+	ck_assert_uint_ne(mapped_inode(guest_at(&l.guest, ELF_TEXT_PADDR, 1)),
+			  file_inode(&l.kernel));
 	loaded_close(&l);
 	free(bz.data);
 	free(elf.data);
@@ -346,12 +352,15 @@ START_TEST(mapped_pages_follow_the_dump_option)
 	struct image image = image_bzimage();
 
 	for (int dump = 0; dump < 2; dump++) {
-		struct ram_config config = { .kind = RAM_ANONYMOUS, .size = 128 * MIB, .dump = dump };
+		struct ram_config config = { .kind = RAM_ANONYMOUS,
+					     .size = 128 * MIB,
+					     .dump = dump };
 		struct loaded l;
 
 		loaded_open(&l, &image, NULL, guest_new_config(&config));
 		loaded_load(&l);
-		ck_assert_uint_eq(mapped_inode(guest_at(&l.guest, 0x100000, 1)), file_inode(&l.kernel));
+		ck_assert_uint_eq(mapped_inode(guest_at(&l.guest, 0x100000, 1)),
+				  file_inode(&l.kernel));
 		ck_assert_int_eq(not_dumped(guest_at(&l.guest, 0x100000, 1)), !dump);
 		ck_assert_int_eq(not_dumped(guest_at(&l.guest, 0x4000000, 1)), !dump);
 		loaded_close(&l);
@@ -387,8 +396,10 @@ static void check_reload(struct image *image, enum ram_kind kind, bool elf)
 	for (int round = 0; round < 3; round++) {
 		loaded_load(&l);
 		if (elf) {
-			assert_image_at(&l.guest, image, ELF_TEXT_OFFSET, ELF_TEXT_PADDR, ELF_TEXT_SIZE);
-			assert_image_at(&l.guest, image, ELF_DATA_OFFSET, ELF_DATA_PADDR, ELF_DATA_SIZE);
+			assert_image_at(&l.guest, image, ELF_TEXT_OFFSET, ELF_TEXT_PADDR,
+					ELF_TEXT_SIZE);
+			assert_image_at(&l.guest, image, ELF_DATA_OFFSET, ELF_DATA_PADDR,
+					ELF_DATA_SIZE);
 			assert_zero_at(&l.guest, ELF_DATA_PADDR + ELF_DATA_SIZE,
 				       ELF_DATA_MEM - ELF_DATA_SIZE);
 		} else {
@@ -396,7 +407,8 @@ static void check_reload(struct image *image, enum ram_kind kind, bool elf)
 		}
 		at = zero_page(&l)->hdr.ramdisk_image;
 		assert_image_at(&l.guest, &initrd, 0, at, initrd.size);
-		ck_assert_str_eq((char *)guest_at(&l.guest, BOOT_X86_CMDLINE, 20), "console=ttyS0 quiet");
+		ck_assert_str_eq((char *)guest_at(&l.guest, BOOT_X86_CMDLINE, 20),
+				 "console=ttyS0 quiet");
 		/* What a guest does to its memory. */
 		memset(guest_at(&l.guest, 0, 0x9f000), 0xcc, 0x9f000);
 		memset(guest_at(&l.guest, start, end - start), 0xcc, end - start);
@@ -445,7 +457,8 @@ static void assert_refused(struct loaded *l, int code, const char *word1, const 
 
 START_TEST(initrd_placement)
 {
-	struct image image = image_bzimage(), initrd = image_new(5 * MIB + 1), raw = image_new(0x10000);
+	struct image image = image_bzimage(), initrd = image_new(5 * MIB + 1),
+		     raw = image_new(0x10000);
 	struct loaded l;
 
 	/* initrd_addr_max is the address of the last byte. */
@@ -558,14 +571,14 @@ static void assert_not_a_kernel(const struct image *image, const char *word)
 	close(file.fd);
 }
 
-#define REFUSE_BZ(change, word)                             \
-	do {                                                \
-		struct image im = image_bzimage();          \
-		struct setup_header *h = bz_header(&im);    \
-		(void)h;                                    \
-		change;                                     \
-		assert_not_a_kernel(&im, word);             \
-		free(im.data);                              \
+#define REFUSE_BZ(change, word)                                                                    \
+	do {                                                                                       \
+		struct image im = image_bzimage();                                                 \
+		struct setup_header *h = bz_header(&im);                                           \
+		(void)h;                                                                           \
+		change;                                                                            \
+		assert_not_a_kernel(&im, word);                                                    \
+		free(im.data);                                                                     \
 	} while (0)
 
 START_TEST(damaged_bzimage)
@@ -591,18 +604,18 @@ START_TEST(damaged_bzimage)
 }
 END_TEST
 
-#define REFUSE_ELF(change, word)                            \
-	do {                                                \
-		struct image im = image_elf(true);          \
-		Elf64_Ehdr *h = elf_header(&im);            \
-		Elf64_Phdr *text = elf_phdr(&im, 0);        \
-		Elf64_Phdr *data = elf_phdr(&im, 1);        \
-		Elf64_Phdr *note = elf_phdr(&im, 2);        \
-		uint32_t *notes = (void *)(im.data + ELF_NOTE_OFFSET); \
-		(void)h, (void)text, (void)data, (void)note, (void)notes; \
-		change;                                     \
-		assert_not_a_kernel(&im, word);             \
-		free(im.data);                              \
+#define REFUSE_ELF(change, word)                                                                   \
+	do {                                                                                       \
+		struct image im = image_elf(true);                                                 \
+		Elf64_Ehdr *h = elf_header(&im);                                                   \
+		Elf64_Phdr *text = elf_phdr(&im, 0);                                               \
+		Elf64_Phdr *data = elf_phdr(&im, 1);                                               \
+		Elf64_Phdr *note = elf_phdr(&im, 2);                                               \
+		uint32_t *notes = (void *)(im.data + ELF_NOTE_OFFSET);                             \
+		(void)h, (void)text, (void)data, (void)note, (void)notes;                          \
+		change;                                                                            \
+		assert_not_a_kernel(&im, word);                                                    \
+		free(im.data);                                                                     \
 	} while (0)
 
 /* hostile-guests: elf-loop. */
@@ -644,7 +657,8 @@ END_TEST
 
 START_TEST(strangers)
 {
-	static const char *const magics[] = { "\x1f\x8b", "\3757zXZ", "\x28\xb5\x2f\xfd", "MZ", "BZh" };
+	static const char *const magics[] = { "\x1f\x8b", "\3757zXZ", "\x28\xb5\x2f\xfd", "MZ",
+					      "BZh" };
 	struct image image = image_new(4096);
 	struct boot_source *source = NULL;
 	struct error *err = NULL;
@@ -654,7 +668,8 @@ START_TEST(strangers)
 		assert_not_a_kernel(&image, " is ");
 	}
 	ck_assert_int_eq(boot_source_open("/nonexistent/vmlinuz", NULL, &source, &err), -ENOENT);
-	ck_assert_error(err, "cannot open kernel '/nonexistent/vmlinuz': No such file or directory");
+	ck_assert_error(err,
+			"cannot open kernel '/nonexistent/vmlinuz': No such file or directory");
 	ck_assert_int_eq(boot_source_open("/dev/null", NULL, &source, &err), -EINVAL);
 	ck_assert_error(err, "kernel '/dev/null' is not a regular file");
 	image.size = 0;
@@ -671,7 +686,8 @@ START_TEST(initrd_errors)
 	struct image_file file;
 
 	image_open(&image, &file);
-	ck_assert_int_eq(boot_source_open(file.path, "/nonexistent/initrd", &source, &err), -ENOENT);
+	ck_assert_int_eq(boot_source_open(file.path, "/nonexistent/initrd", &source, &err),
+			 -ENOENT);
 	ck_assert_error(err, "cannot open initrd '/nonexistent/initrd': No such file or directory");
 	ck_assert_ptr_null(source);
 	close(file.fd);
@@ -715,7 +731,8 @@ START_TEST(acpi_hint)
 	char *version = (char *)image.data + BZ_VERSION_TEXT;
 
 	ck_assert_int_eq(hint_of(&image), BOOT_ACPI_NO);
-	memcpy(code + BZ_PAYLOAD_OFFSET + 0x5000, "RSD PTR ", 8); /* compressed bytes mean nothing */
+	memcpy(code + BZ_PAYLOAD_OFFSET + 0x5000, "RSD PTR ",
+	       8); /* compressed bytes mean nothing */
 	ck_assert_int_eq(hint_of(&image), BOOT_ACPI_NO);
 	strcpy(version, "5.3.18 old");
 	ck_assert_int_eq(hint_of(&image), BOOT_ACPI_UNKNOWN);
@@ -757,9 +774,9 @@ START_TEST(cmdline_acpi_off)
 END_TEST
 
 UNIT_SUITE(load_suite, "boot: load", bzimage, bzimage_header_length, e820, elf_by_64bit_entry,
-	   elf_by_pvh_note, raw_image, pages_are_mapped,
-	   mapped_pages_follow_the_dump_option, odd_offsets_are_copied, reload_after_reset,
-	   initrd_placement, no_room, cmdline_length, truncated_before_reset)
-UNIT_SUITE(image_suite, "boot: images", damaged_bzimage, elf_loop_damaged_elf, strangers, initrd_errors,
-	   acpi_hint, cmdline_acpi_off)
+	   elf_by_pvh_note, raw_image, pages_are_mapped, mapped_pages_follow_the_dump_option,
+	   odd_offsets_are_copied, reload_after_reset, initrd_placement, no_room, cmdline_length,
+	   truncated_before_reset)
+UNIT_SUITE(image_suite, "boot: images", damaged_bzimage, elf_loop_damaged_elf, strangers,
+	   initrd_errors, acpi_hint, cmdline_acpi_off)
 UNIT_MAIN(load_suite, image_suite)

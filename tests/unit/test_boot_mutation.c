@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * hostile-guests: elf-loop. Thousands of damaged images: each is refused with an error that names the file, or
- * loads within the guest's RAM; none crashes or takes long. Meant to run under ASan and UBSan.
- * STRATOVIRT_TEST_SEED and STRATOVIRT_TEST_ROUNDS in the environment change seed and number.
+ * hostile-guests: elf-loop. Thousands of damaged images: each is refused with an error that names
+ * the file, or loads within the guest's RAM; none crashes or takes long. Meant to run under ASan
+ * and UBSan. STRATOVIRT_TEST_SEED and STRATOVIRT_TEST_ROUNDS in the environment change seed and
+ * number.
  */
 #include <inttypes.h>
 
@@ -46,9 +47,33 @@ static size_t pick_place(const struct image *image, const size_t *hot, size_t ho
 static void mutate(struct image *image, const size_t *hot, size_t hot_count)
 {
 	static const uint64_t interesting[] = {
-		0, 1, 2, 3, 0x7f, 0x80, 0xff, 0x100, 0xfff, 0x1000, 0x7fff, 0xffff, 0x9fc00, 0xfffff,
-		0x100000, 0x1000000, 0x2000000, 0x3000000, 0x7fffffff, 0x80000000, 0xfffff000, 0xffffffff,
-		0x100000000, 0x7fffffffffffffff, 0x8000000000000000, 0xfffffffffffff000, 0xffffffffffffffff,
+		0,
+		1,
+		2,
+		3,
+		0x7f,
+		0x80,
+		0xff,
+		0x100,
+		0xfff,
+		0x1000,
+		0x7fff,
+		0xffff,
+		0x9fc00,
+		0xfffff,
+		0x100000,
+		0x1000000,
+		0x2000000,
+		0x3000000,
+		0x7fffffff,
+		0x80000000,
+		0xfffff000,
+		0xffffffff,
+		0x100000000,
+		0x7fffffffffffffff,
+		0x8000000000000000,
+		0xfffffffffffff000,
+		0xffffffffffffffff,
 	};
 	unsigned int changes = 1 + random32() % 4;
 
@@ -110,7 +135,8 @@ static void try_image(const struct image *image, struct guest *guest, struct tal
 	}
 	/* The area of the tables, which others fill, belongs to no kernel. */
 	ck_assert_uint_eq(*(uint64_t *)guest_at(guest, BOOT_X86_ACPI, 8), 0x5a5a5a5a5a5a5a5a);
-	ck_assert_uint_eq(*(uint64_t *)guest_at(guest, BOOT_X86_ACPI_END - 8, 8), 0x5a5a5a5a5a5a5a5a);
+	ck_assert_uint_eq(*(uint64_t *)guest_at(guest, BOOT_X86_ACPI_END - 8, 8),
+			  0x5a5a5a5a5a5a5a5a);
 	boot_source_free(source);
 	close(file.fd);
 }
@@ -134,11 +160,11 @@ static void run(const char *name, struct image whole, const size_t *hot, size_t 
 		if (i)
 			mutate(&image, hot, hot_count);
 		try_image(&image, &guest, &tally);
-		ck_assert_msg(clock_now_ns() - start < ROUND_LIMIT_NS, "%s, seed %u: image %u took too long",
-			      name, seed, i);
+		ck_assert_msg(clock_now_ns() - start < ROUND_LIMIT_NS,
+			      "%s, seed %u: image %u took too long", name, seed, i);
 	}
-	printf("%s: seed %u, %u images: %u refused, %u did not fit, %u loaded\n", name, seed, rounds,
-	       tally.refused, tally.too_big, tally.loaded);
+	printf("%s: seed %u, %u images: %u refused, %u did not fit, %u loaded\n", name, seed,
+	       rounds, tally.refused, tally.too_big, tally.loaded);
 	fflush(stdout);
 	/* Neither all nor none: the mutations reach past the first check. */
 	ck_assert_uint_gt(tally.refused, rounds / 10);

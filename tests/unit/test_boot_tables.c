@@ -10,7 +10,7 @@
 #include "boot_images.h"
 #include "devices/ged.h"
 
-/* --- AML ------------------------------------------------------------------------------------------ */
+/* --- AML ------------------------------------------------------------- */
 
 static void assert_aml(struct aml *aml, const void *expected, size_t len)
 {
@@ -19,7 +19,7 @@ static void assert_aml(struct aml *aml, const void *expected, size_t len)
 	ck_assert_mem_eq(aml->code.data, expected, len);
 	aml_free(aml);
 }
-#define ASSERT_AML(aml, ...) \
+#define ASSERT_AML(aml, ...)                                                                       \
 	assert_aml(aml, (const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ }))
 
 START_TEST(aml_integers)
@@ -32,8 +32,8 @@ START_TEST(aml_integers)
 	aml_integer(&aml, 256);
 	aml_integer(&aml, 0x10000);
 	aml_integer(&aml, 0x100000000);
-	ASSERT_AML(&aml, 0x00, 0x01, 0x0a, 0xff, 0x0b, 0x00, 0x01, 0x0c, 0, 0, 1, 0, 0x0e, 0, 0, 0, 0, 1, 0, 0,
-		   0);
+	ASSERT_AML(&aml, 0x00, 0x01, 0x0a, 0xff, 0x0b, 0x00, 0x01, 0x0c, 0, 0, 1, 0, 0x0e, 0, 0, 0,
+		   0, 1, 0, 0, 0);
 	aml_eisaid(&aml, "PNP0501");
 	ASSERT_AML(&aml, 0x0c, 0x41, 0xd0, 0x05, 0x01);
 }
@@ -47,8 +47,9 @@ START_TEST(aml_names)
 	aml_path(&aml, "^^A");
 	aml_path(&aml, "\\");
 	aml_path(&aml, "AB.CD");
-	ASSERT_AML(&aml, '\\', 0x2f, 3, '_', 'S', 'B', '_', 'C', 'O', 'M', '1', '_', 'C', 'R', 'S', '^', '^', 'A',
-		   '_', '_', '_', '\\', 0, 0x2e, 'A', 'B', '_', '_', 'C', 'D', '_', '_');
+	ASSERT_AML(&aml, '\\', 0x2f, 3, '_', 'S', 'B', '_', 'C', 'O', 'M', '1', '_', 'C', 'R', 'S',
+		   '^', '^', 'A', '_', '_', '_', '\\', 0, 0x2e, 'A', 'B', '_', '_', 'C', 'D', '_',
+		   '_');
 }
 END_TEST
 
@@ -57,8 +58,8 @@ START_TEST(aml_package_lengths)
 {
 	static const struct {
 		size_t body, bytes;
-	} cases[] = { { 0, 1 },     { 58, 1 },      { 59, 2 },      { 4089, 2 },
-		      { 4090, 3 },  { 1048568, 3 }, { 1048569, 4 } };
+	} cases[] = { { 0, 1 },	   { 58, 1 },	   { 59, 2 },	  { 4089, 2 },
+		      { 4090, 3 }, { 1048568, 3 }, { 1048569, 4 } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct aml aml = { 0 };
@@ -114,7 +115,7 @@ START_TEST(aml_mistakes_are_reported)
 }
 END_TEST
 
-/* --- ACPI ----------------------------------------------------------------------------------------- */
+/* --- ACPI ------------------------------------------------------------ */
 
 #define VIRTIO_BASE 0xf0100000
 #define VIRTIO_MAX 19
@@ -146,7 +147,11 @@ static const struct machine_case machines[] = {
 	{ "8 CPUs", { 8, 8, 2, 1, 1, 2, 2 }, 5, true, VIRTIO_BASE },
 	{ "254 CPUs", { 254, 254, 254, 1, 1, 1, 1 }, VIRTIO_MAX, true, VIRTIO_BASE },
 	{ "254 CPUs, wide ids", { 254, 255, 17, 1, 1, 5, 3 }, VIRTIO_MAX, true, 0x100000000000 },
-	{ "256 CPUs", { 256, 256, 256, 1, 1, 1, 1 }, 0, true, VIRTIO_BASE }, /* id 255 is no 8-bit id */
+	{ "256 CPUs",
+	  { 256, 256, 256, 1, 1, 1, 1 },
+	  0,
+	  true,
+	  VIRTIO_BASE }, /* id 255 is no 8-bit id */
 	{ "virtio across 4 GiB", { 2, 4, 4, 1, 1, 1, 1 }, 2, true, 0xfffffe00 },
 };
 
@@ -347,7 +352,7 @@ START_TEST(acpi_wide_ids_are_tested)
 }
 END_TEST
 
-/* --- ACPICA's compiler ---------------------------------------------------------------------------- */
+/* --- ACPICA's compiler ----------------------------------------------- */
 
 /* Runs iasl in @dir; its output goes to @output. Returns its status. */
 static int iasl(const char *dir, const char *args, char *output, size_t size)
@@ -410,7 +415,10 @@ static void check_with_iasl(const char *dir, const char *name, const struct head
 	snprintf(args, sizeof(args), "%s.dsl", name);
 	status = iasl(dir, args, output, sizeof(output));
 	ck_assert_msg(status == 0, "%s, %s: compilation: %s", m->name, name, output);
-	/* Data tables end with "Compilation successful" too, but count only errors when there are some. */
+	/*
+	 * Data tables end with "Compilation successful" too, but count only errors when there are
+	 * some.
+	 */
 	ck_assert_msg(strstr(output, "0 Errors, 0 Warnings, 0 Remarks") ||
 			      (strstr(output, "Compilation successful. 0 Errors") &&
 			       !strstr(output, "Warning ") && !strstr(output, "Remark ")),
@@ -425,7 +433,8 @@ START_TEST(acpi_iasl)
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	if (iasl(dir, "-v", output, sizeof(output)) != 0) {
 		rmdir(dir);
-		printf("SKIP: ACPI tables against iasl: it is not installed (package acpica-tools)\n");
+		printf("SKIP: ACPI tables against iasl: it is not installed (package "
+		       "acpica-tools)\n");
 		fflush(stdout);
 		return;
 	}
@@ -444,7 +453,7 @@ START_TEST(acpi_iasl)
 }
 END_TEST
 
-/* --- MP table ------------------------------------------------------------------------------------- */
+/* --- MP table -------------------------------------------------------- */
 
 static void check_mptable(const struct machine_case *m)
 {
@@ -543,7 +552,9 @@ START_TEST(no_memory_for_tables)
 }
 END_TEST
 
-UNIT_SUITE(aml_suite, "boot: AML", aml_integers, aml_names, aml_package_lengths, aml_mistakes_are_reported)
-UNIT_SUITE(acpi_suite, "boot: ACPI", acpi_tables, acpi_wide_ids_are_tested, acpi_iasl, no_memory_for_tables)
+UNIT_SUITE(aml_suite, "boot: AML", aml_integers, aml_names, aml_package_lengths,
+	   aml_mistakes_are_reported)
+UNIT_SUITE(acpi_suite, "boot: ACPI", acpi_tables, acpi_wide_ids_are_tested, acpi_iasl,
+	   no_memory_for_tables)
 UNIT_SUITE(mp_suite, "boot: MP table", mp_tables, mp_and_acpi_share_the_area)
 UNIT_MAIN(aml_suite, acpi_suite, mp_suite)

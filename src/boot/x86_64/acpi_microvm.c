@@ -34,13 +34,13 @@
 #define RTC_PORT 0x70
 
 #define DEVICES_MAX 256 /* two hexadecimal digits in the name */
-#define CPUS_MAX 4096   /* three */
+#define CPUS_MAX 4096	/* three */
 
 /*
- * Fixed ACPI Description Table, §5.2.9. With HW_REDUCED_ACPI set the fields for fixed hardware are zero.
- * The 8042 bit of IAPC_BOOT_ARCH stays clear and no PNP0303 is announced: there is only the reset line
- * behind port 0x64, which "reboot=k" uses unasked, and a kernel that looked for a keyboard would
- * waste its time.
+ * Fixed ACPI Description Table, §5.2.9. With HW_REDUCED_ACPI set the fields for fixed hardware are
+ * zero. The 8042 bit of IAPC_BOOT_ARCH stays clear and no PNP0303 is announced: there is only the
+ * reset line behind port 0x64, which "reboot=k" uses unasked, and a kernel that looked for a
+ * keyboard would waste its time.
  */
 static size_t add_fadt(struct blob *tables, const struct acpi_microvm *info, gpa_t dsdt)
 {
@@ -52,20 +52,20 @@ static size_t add_fadt(struct blob *tables, const struct acpi_microvm *info, gpa
 	if (!info->has_rtc)
 		boot |= BOOT_NO_RTC;
 
-	blob_u32(tables, 0);              /* FIRMWARE_CTRL: no FACS */
+	blob_u32(tables, 0); /* FIRMWARE_CTRL: no FACS */
 	blob_u32(tables, (uint32_t)dsdt);
-	blob_zero(tables, 109 - 44);      /* profile, SCI, PM blocks, C-state latencies, CMOS indices */
+	blob_zero(tables, 109 - 44); /* profile, SCI, PM blocks, C-state latencies, CMOS indices */
 	blob_u16(tables, boot);
 	blob_u8(tables, 0);
-	blob_u32(tables, FADT_WBINVD | FADT_PROC_C1 | FADT_PWR_BUTTON | FADT_SLP_BUTTON | FADT_RESET_REG |
-				 FADT_HW_REDUCED);
+	blob_u32(tables, FADT_WBINVD | FADT_PROC_C1 | FADT_PWR_BUTTON | FADT_SLP_BUTTON |
+				 FADT_RESET_REG | FADT_HW_REDUCED);
 	acpi_add_register8(tables, info->ged_base + GED_REG_RESET);
 	blob_u8(tables, GED_RESET_VALUE);
-	blob_u16(tables, 0);              /* ARM_BOOT_ARCH */
-	blob_u8(tables, 5);               /* minor version */
-	blob_u64(tables, 0);              /* X_FIRMWARE_CTRL */
+	blob_u16(tables, 0); /* ARM_BOOT_ARCH */
+	blob_u8(tables, 5);  /* minor version */
+	blob_u64(tables, 0); /* X_FIRMWARE_CTRL */
 	blob_u64(tables, dsdt);
-	blob_zero(tables, 244 - 148);     /* X_ PM blocks */
+	blob_zero(tables, 244 - 148); /* X_ PM blocks */
 	acpi_add_register8(tables, info->ged_base + GED_REG_SLEEP_CTL);
 	acpi_add_register8(tables, info->ged_base + GED_REG_SLEEP_STS);
 	blob_text(tables, ACPI_OEM_ID, 8, '\0'); /* hypervisor vendor */
@@ -158,8 +158,8 @@ static void add_cpus(struct aml *aml, const struct vcpu_topology *topology)
 }
 
 /*
- * The RTC has no interrupt here: IRQ 8 may be a virtio device's, and the clock's driver polls without
- * one. Nothing on this machine needs alarms.
+ * The RTC has no interrupt here: IRQ 8 may be a virtio device's, and the clock's driver polls
+ * without one. Nothing on this machine needs alarms.
  */
 static void add_legacy_devices(struct aml *aml, const struct acpi_microvm *info)
 {
@@ -188,7 +188,9 @@ static void add_legacy_devices(struct aml *aml, const struct acpi_microvm *info)
 	}
 }
 
-/* virtio-mmio: id, registers and interrupt are all the Linux driver asks for (virtio 1.2 §4.2.1). */
+/*
+ * virtio-mmio: id, registers and interrupt are all the Linux driver asks for (virtio 1.2 §4.2.1).
+ */
 static void add_virtio(struct aml *aml, const struct acpi_microvm *info)
 {
 	for (unsigned int i = 0; i < info->virtio_count; i++) {
@@ -210,8 +212,8 @@ static void add_virtio(struct aml *aml, const struct acpi_microvm *info)
 }
 
 /*
- * Generic event device, §5.6.9: reading its register tells which events are pending and clears them. One
- * event is defined, the control method power button (§4.8.3.2.2.1).
+ * Generic event device, §5.6.9: reading its register tells which events are pending and clears
+ * them. One event is defined, the control method power button (§4.8.3.2.2.1).
  */
 static void add_events(struct aml *aml, const struct acpi_microvm *info)
 {
@@ -266,7 +268,8 @@ static void add_sleep(struct aml *aml)
 	aml_end(aml);
 }
 
-static int add_dsdt(struct blob *tables, const struct acpi_microvm *info, size_t *ret, struct error **errp)
+static int add_dsdt(struct blob *tables, const struct acpi_microvm *info, size_t *ret,
+		    struct error **errp)
 {
 	size_t start = acpi_table_begin(tables, "DSDT", 2, "VIRTDSDT");
 	struct aml aml = { 0 };
@@ -310,7 +313,8 @@ static int build_tables(struct blob *tables, const struct acpi_microvm *info, st
 	memcpy(tables->data, rsdp.data, ACPI_RSDP_SIZE);
 	blob_free(&rsdp);
 	if (tables->len > MPTABLE_SPILL - BOOT_X86_ACPI)
-		return error_set(errp, -E2BIG, "the ACPI tables have %zu bytes, there is room for %d",
+		return error_set(errp, -E2BIG,
+				 "the ACPI tables have %zu bytes, there is room for %d",
 				 tables->len, MPTABLE_SPILL - BOOT_X86_ACPI);
 	return 0;
 }

@@ -11,7 +11,10 @@
 #define BOOT_FLAG 0xaa55
 #define MAGIC 0x53726448 /* "HdrS" */
 #define VERSION_MIN 0x020c
-/* Offset 0x201 holds the operand of the jump over the header: the header ends at 0x202 plus that byte. */
+/*
+ * Offset 0x201 holds the operand of the jump over the header: the header ends at 0x202 plus that
+ * byte.
+ */
 #define JUMP_END (offsetof(struct boot_params, hdr.header))
 #define ENTRY64 0x200 /* the 64-bit entry, relative to the load address */
 
@@ -23,8 +26,8 @@ bool bzimage_probe(const uint8_t *start, uint64_t size)
 {
 	const struct boot_params *page = (const void *)start;
 
-	return size >= offsetof(struct boot_params, hdr.realmode_swtch) && page->hdr.header == MAGIC &&
-	       page->hdr.boot_flag == BOOT_FLAG;
+	return size >= offsetof(struct boot_params, hdr.realmode_swtch) &&
+	       page->hdr.header == MAGIC && page->hdr.boot_flag == BOOT_FLAG;
 }
 
 static int damaged(const struct boot_file *file, const char *what, struct error **errp)
@@ -42,11 +45,14 @@ static int read_header(const struct boot_file *file, struct bzimage *image, stru
 		return ret;
 	if (image->header.version < VERSION_MIN)
 		return error_set(errp, -EINVAL,
-				 "bzImage '%s': boot protocol %u.%02u is too old, 2.12 (Linux 3.8) is needed",
-				 file->path, image->header.version >> 8, image->header.version & 0xff);
+				 "bzImage '%s': boot protocol %u.%02u is too old, 2.12 (Linux 3.8) "
+				 "is needed",
+				 file->path, image->header.version >> 8,
+				 image->header.version & 0xff);
 	end = JUMP_END + (image->header.jump >> 8) - BZIMAGE_HEADER;
 	if (end < offsetof(struct setup_header, kernel_info_offset))
-		return damaged(file, "the setup header is shorter than its protocol version asks", errp);
+		return damaged(file, "the setup header is shorter than its protocol version asks",
+			       errp);
 	if (end > BZIMAGE_HEADER_MAX)
 		return damaged(file, "the setup header is too long", errp);
 	memset(image->raw, 0, sizeof(image->raw));
@@ -60,11 +66,13 @@ static int check_code(const struct boot_file *file, struct bzimage *image, struc
 	unsigned int sectors = header->setup_sects ? header->setup_sects : 4;
 
 	if (!(header->loadflags & LOADED_HIGH))
-		return error_set(errp, -EINVAL, "bzImage '%s' is a zImage, which loads low: not supported",
+		return error_set(errp, -EINVAL,
+				 "bzImage '%s' is a zImage, which loads low: not supported",
 				 file->path);
 	if (!(header->xloadflags & XLF_KERNEL_64))
 		return error_set(errp, -EINVAL,
-				 "bzImage '%s' has no 64-bit entry: a kernel for x86_64 is needed", file->path);
+				 "bzImage '%s' has no 64-bit entry: a kernel for x86_64 is needed",
+				 file->path);
 
 	image->code_offset = (sectors + 1) * SECTOR;
 	image->code_size = (uint64_t)header->syssize * 16;
@@ -89,7 +97,8 @@ static int check_runtime(const struct boot_file *file, struct bzimage *image, st
 
 	if (header->relocatable_kernel) {
 		if (!is_pow2(header->kernel_alignment) || header->kernel_alignment > GIB)
-			return damaged(file, "kernel_alignment is not a sensible power of two", errp);
+			return damaged(file, "kernel_alignment is not a sensible power of two",
+				       errp);
 		start = MAX(start, BZIMAGE_LOAD);
 		if (start <= 4 * GIB)
 			start = ALIGN_UP(start, header->kernel_alignment);
@@ -107,8 +116,8 @@ static int check_runtime(const struct boot_file *file, struct bzimage *image, st
 }
 
 /* Does @needle (NUL-terminated) occur in [offset, offset + len) of the file? */
-static int scan(const struct boot_file *file, uint64_t offset, uint64_t len, const char *needle, bool *found,
-		struct error **errp)
+static int scan(const struct boot_file *file, uint64_t offset, uint64_t len, const char *needle,
+		bool *found, struct error **errp)
 {
 	size_t overlap = strlen(needle) - 1;
 	uint8_t *buf = malloc(SCAN_CHUNK);
@@ -144,9 +153,9 @@ static unsigned int kernel_version(const struct boot_file *file, const struct bz
 }
 
 /*
- * Since Linux 5.0 the uncompressed boot code of a kernel with CONFIG_ACPI looks for the tables itself
- * (arch/x86/boot/compressed/acpi.c), so it holds the RSDP's signature. Before and behind the compressed
- * payload is code; in the payload the bytes would mean nothing.
+ * Since Linux 5.0 the uncompressed boot code of a kernel with CONFIG_ACPI looks for the tables
+ * itself (arch/x86/boot/compressed/acpi.c), so it holds the RSDP's signature. Before and behind the
+ * compressed payload is code; in the payload the bytes would mean nothing.
  */
 static int guess_acpi(const struct boot_file *file, struct bzimage *image, struct error **errp)
 {
@@ -159,10 +168,11 @@ static int guess_acpi(const struct boot_file *file, struct bzimage *image, struc
 	if (!header->payload_length ||
 	    header->payload_offset + (image->code_size - payload_end) > SCAN_MAX)
 		return 0;
-	ret = scan(file, image->code_offset + payload_end, image->code_size - payload_end, "RSD PTR ",
-		   &found, errp);
+	ret = scan(file, image->code_offset + payload_end, image->code_size - payload_end,
+		   "RSD PTR ", &found, errp);
 	if (!ret && !found)
-		ret = scan(file, image->code_offset, header->payload_offset, "RSD PTR ", &found, errp);
+		ret = scan(file, image->code_offset, header->payload_offset, "RSD PTR ", &found,
+			   errp);
 	if (ret)
 		return ret;
 	if (found)

@@ -3,10 +3,14 @@
 
 #include <errno.h>
 
-/* The video memory and option ROM addresses of a PC: backed by RAM here, but no guest looks for RAM there. */
+/*
+ * The video memory and option ROM addresses of a PC: backed by RAM here, but no guest looks for
+ * RAM there.
+ */
 #define LEGACY_HOLE 0xa0000
 
-static int add(struct e820_map *map, gpa_t base, uint64_t size, enum e820_type type, struct error **errp)
+static int add(struct e820_map *map, gpa_t base, uint64_t size, enum e820_type type,
+	       struct error **errp)
 {
 	unsigned int at = map->count;
 
@@ -32,7 +36,10 @@ static int cut(struct e820_map *map, gpa_t base, uint64_t size, struct error **e
 
 		if (entry->type != E820_RAM || entry_end <= base || entry->base >= end)
 			continue;
-		/* What is left in front stays in place (it may be nothing); what is left behind is added. */
+		/*
+		 * What is left in front stays in place (it may be nothing); what is left behind
+		 * is added.
+		 */
 		entry->size = base > entry->base ? base - entry->base : 0;
 		if (entry_end > end) {
 			int ret = add(map, end, entry_end - end, E820_RAM, errp);
@@ -51,8 +58,8 @@ static int reserve(struct e820_map *map, gpa_t base, uint64_t size, struct error
 	return ret ? ret : add(map, base, size, E820_RESERVED, errp);
 }
 
-int e820_build(const struct mem_space *space, const struct boot_x86_params *params, struct e820_map *map,
-	       struct error **errp)
+int e820_build(const struct mem_space *space, const struct boot_x86_params *params,
+	       struct e820_map *map, struct error **errp)
 {
 	unsigned int kept = 0;
 	int ret = 0;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The memory map for the guest, in the form that the zero page and PVH both can carry. Main thread. */
+/*
+ * The memory map for the guest, in the form that the zero page and PVH both can carry. Main
+ * thread.
+ */
 #ifndef BOOT_E820_H
 #define BOOT_E820_H
 
@@ -20,7 +23,9 @@ struct e820_map {
 	unsigned int count;
 };
 
-/* RAM of the space less the legacy areas below 1 MiB (boot.h) and the reserved ranges of @params. */
+/*
+ * RAM of the space less the legacy areas below 1 MiB (boot.h) and the reserved ranges of @params.
+ */
 int __must_check e820_build(const struct mem_space *space, const struct boot_x86_params *params,
 			    struct e820_map *map, struct error **errp);
 

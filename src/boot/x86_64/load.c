@@ -9,25 +9,32 @@
 #define PAGE 4096
 
 /*
- * Behind a raw image lie its .bss and .brk, whose size nothing tells. Linux' are below 16 MiB in every
- * distribution's configuration; the initrd, which is the only neighbour, stays that far away.
+ * Behind a raw image lie its .bss and .brk, whose size nothing tells. Linux' are below 16 MiB in
+ * every distribution's configuration; the initrd, which is the only neighbour, stays that far away.
  */
 #define RAW_BSS (16 * MIB)
 
-/* Highest address for an initrd when the kernel does not tell: what Linux' bzImages have said since 2.6. */
+/*
+ * Highest address for an initrd when the kernel does not tell: what Linux' bzImages have said
+ * since 2.6.
+ */
 #define INITRD_MAX 0x7fffffffULL
 
-int boot_write_low(struct mem_space *space, gpa_t gpa, const void *data, uint64_t len, struct error **errp)
+int boot_write_low(struct mem_space *space, gpa_t gpa, const void *data, uint64_t len,
+		   struct error **errp)
 {
 	int ret = guest_write(space, gpa, data, len);
 
-	return ret ? error_set(errp, ret, "no guest memory at 0x%" PRIx64 " for the boot parameters", gpa) : 0;
+	return ret ? error_set(errp, ret,
+			       "no guest memory at 0x%" PRIx64 " for the boot parameters", gpa)
+		   : 0;
 }
 
 static int too_small(const struct boot_source *source, const struct mem_space *space, uint64_t need,
 		     struct error **errp)
 {
-	return error_set(errp, -ENOMEM, "kernel '%s' needs %" PRIu64 " MiB, the guest has %" PRIu64 " MiB",
+	return error_set(errp, -ENOMEM,
+			 "kernel '%s' needs %" PRIu64 " MiB, the guest has %" PRIu64 " MiB",
 			 source->kernel.path, (uint64_t)(ALIGN_UP(need, MIB) / MIB),
 			 (uint64_t)(mem_space_ram_total(space) / MIB));
 }
@@ -38,7 +45,8 @@ static bool is_usable(const struct e820_map *map, gpa_t start, gpa_t end)
 	for (unsigned int i = 0; i < map->count; i++) {
 		const struct e820_entry *entry = &map->entries[i];
 
-		if (entry->type == E820_RAM && start >= entry->base && end <= entry->base + entry->size)
+		if (entry->type == E820_RAM && start >= entry->base &&
+		    end <= entry->base + entry->size)
 			return true;
 	}
 	return false;
@@ -67,14 +75,15 @@ static void plan_kernel(const struct boot_source *source, struct boot_layout *la
 	}
 }
 
-static int load_kernel(const struct boot_source *source, struct mem_space *space, struct error **errp)
+static int load_kernel(const struct boot_source *source, struct mem_space *space,
+		       struct error **errp)
 {
 	const struct boot_file *kernel = &source->kernel;
 
 	switch (source->format) {
 	case BOOT_BZIMAGE:
-		return boot_file_load(kernel, source->bzimage.code_offset, source->bzimage.code_size, space,
-				      BZIMAGE_LOAD, errp);
+		return boot_file_load(kernel, source->bzimage.code_offset,
+				      source->bzimage.code_size, space, BZIMAGE_LOAD, errp);
 	case BOOT_ELF_PVH:
 	case BOOT_ELF64:
 		return elf_load(&source->elf, kernel, space, errp);
@@ -102,7 +111,9 @@ static gpa_t find_place(const struct e820_map *map, uint64_t size, gpa_t bottom,
 	return 0;
 }
 
-/* boot.rst, "initrd_addr_max"; above 4 GiB only for kernels that say they can (xloadflags bit 1). */
+/*
+ * boot.rst, "initrd_addr_max"; above 4 GiB only for kernels that say they can (xloadflags bit 1).
+ */
 static int place_initrd(const struct boot_source *source, struct mem_space *space,
 			struct boot_layout *layout, struct error **errp)
 {
@@ -122,16 +133,19 @@ static int place_initrd(const struct boot_source *source, struct mem_space *spac
 		layout->initrd = find_place(&layout->e820, size, 4 * GIB, UINT64_MAX);
 	if (!layout->initrd)
 		return error_set(errp, -ENOMEM,
-				 "initrd '%s' (%" PRIu64 " KiB) does not fit: kernel '%s' uses the memory up to %" PRIu64
-				 " MiB, an initrd must end below %" PRIu64 " MiB, the guest has %" PRIu64 " MiB",
-				 source->initrd.path, (uint64_t)(ALIGN_UP(size, KIB) / KIB), source->kernel.path,
-				 (uint64_t)(ALIGN_UP(bottom, MIB) / MIB), (uint64_t)(top / MIB),
+				 "initrd '%s' (%" PRIu64
+				 " KiB) does not fit: kernel '%s' uses the memory up to %" PRIu64
+				 " MiB, an initrd must end below %" PRIu64
+				 " MiB, the guest has %" PRIu64 " MiB",
+				 source->initrd.path, (uint64_t)(ALIGN_UP(size, KIB) / KIB),
+				 source->kernel.path, (uint64_t)(ALIGN_UP(bottom, MIB) / MIB),
+				 (uint64_t)(top / MIB),
 				 (uint64_t)(mem_space_ram_total(space) / MIB));
 	return boot_file_load(&source->initrd, 0, size, space, layout->initrd, errp);
 }
 
-static int write_cmdline(const struct boot_source *source, struct mem_space *space, const char *cmdline,
-			 struct error **errp)
+static int write_cmdline(const struct boot_source *source, struct mem_space *space,
+			 const char *cmdline, struct error **errp)
 {
 	size_t len = strlen(cmdline);
 	size_t max = BOOT_CMDLINE_DEFAULT_MAX;
@@ -139,14 +153,16 @@ static int write_cmdline(const struct boot_source *source, struct mem_space *spa
 	if (source->format == BOOT_BZIMAGE)
 		max = MIN(source->bzimage.header.cmdline_size, BOOT_X86_CMDLINE_MAX - 1u);
 	if (len > max)
-		return error_set(errp, -E2BIG,
-				 "the kernel command line has %zu bytes, kernel '%s' takes at most %zu", len,
-				 source->kernel.path, max);
+		return error_set(
+			errp, -E2BIG,
+			"the kernel command line has %zu bytes, kernel '%s' takes at most %zu", len,
+			source->kernel.path, max);
 	return boot_write_low(space, BOOT_X86_CMDLINE, cmdline, len + 1, errp);
 }
 
-int boot_load_x86(struct boot_source *source, struct mem_space *space, const struct boot_x86_params *params,
-		  struct vcpu_entry *entry, struct error **errp)
+int boot_load_x86(struct boot_source *source, struct mem_space *space,
+		  const struct boot_x86_params *params, struct vcpu_entry *entry,
+		  struct error **errp)
 {
 	struct boot_layout layout = { .params = params };
 	int ret;
@@ -166,7 +182,8 @@ int boot_load_x86(struct boot_source *source, struct mem_space *space, const str
 		return ret;
 
 	switch (source->format) {
-	case BOOT_BZIMAGE: /* the 64-bit entry: load address + 0x200 (boot.rst, "64-bit Boot Protocol") */
+	case BOOT_BZIMAGE: /* the 64-bit entry: load address + 0x200 (boot.rst, "64-bit Boot
+			      Protocol") */
 		return boot_enter_long64(source, space, &layout, BZIMAGE_LOAD + 0x200, entry, errp);
 	case BOOT_ELF_PVH:
 		return boot_enter_pvh(source, space, &layout, entry, errp);

@@ -6,7 +6,10 @@
 
 #include "source.h"
 
-/* Code 64-bit, data flat, a busy 64-bit TSS: VM entry asks for one (Intel SDM 3A §3.4.5, 3C §26.3.1.2). */
+/*
+ * Code 64-bit, data flat, a busy 64-bit TSS: VM entry asks for one (Intel SDM 3A §3.4.5, 3C
+ * §26.3.1.2).
+ */
 static const uint64_t gdt[] = {
 	0, 0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0x00008b0000000067, 0,
 };
@@ -22,8 +25,9 @@ static const uint64_t gdt[] = {
 #define PD_MAX 4
 
 /*
- * The protocol asks for an identity map of the kernel's init_size, the zero page and the command line.
- * Whole GiBs by 2 MiB pages; one page directory does unless the kernel runs at unusual heights.
+ * The protocol asks for an identity map of the kernel's init_size, the zero page and the command
+ * line. Whole GiBs by 2 MiB pages; one page directory does unless the kernel runs at unusual
+ * heights.
  */
 static int write_page_tables(struct mem_space *space, gpa_t end, struct error **errp)
 {
@@ -32,7 +36,8 @@ static int write_page_tables(struct mem_space *space, gpa_t end, struct error **
 	int ret;
 
 	if (count > PD_MAX)
-		return error_set(errp, -EINVAL, "the kernel ends at 0x%" PRIx64 ", it must end below 4 GiB", end);
+		return error_set(errp, -EINVAL,
+				 "the kernel ends at 0x%" PRIx64 ", it must end below 4 GiB", end);
 	ret = boot_write_low(space, BOOT_X86_PML4, table, sizeof(table), errp);
 	for (unsigned int i = 0; i < count; i++)
 		table[i] = (PD + i * PAGE) | PTE_PRESENT_WRITE;
@@ -88,7 +93,8 @@ static int write_zero_page(const struct boot_source *source, struct mem_space *s
 	for (unsigned int i = 0; i < layout->e820.count; i++) {
 		const struct e820_entry *entry = &layout->e820.entries[i];
 
-		page.e820_table[i] = (struct boot_e820_entry){ entry->base, entry->size, entry->type };
+		page.e820_table[i] =
+			(struct boot_e820_entry){ entry->base, entry->size, entry->type };
 	}
 	return boot_write_low(space, BOOT_X86_ZERO_PAGE, &page, sizeof(page), errp);
 }

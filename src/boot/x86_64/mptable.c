@@ -30,7 +30,8 @@ enum interrupt_type { INTERRUPT_INT = 0, INTERRUPT_NMI = 1, INTERRUPT_EXTINT = 3
 #define CPU_FEATURES 0x201  /* FPU and local APIC */
 
 /* Processors with ids that fit (§4.3.1). Returns their number. */
-static unsigned int add_cpus(struct blob *table, const struct vcpu_topology *topology, bool used[256])
+static unsigned int add_cpus(struct blob *table, const struct vcpu_topology *topology,
+			     bool used[256])
 {
 	unsigned int count = 0;
 
@@ -53,8 +54,8 @@ static unsigned int add_cpus(struct blob *table, const struct vcpu_topology *top
 }
 
 /* §4.3.4, §4.3.5; polarity and trigger conform to the bus: edge, active high. */
-static void add_interrupt(struct blob *table, enum entry_type entry, enum interrupt_type type, uint8_t irq,
-			  uint8_t apic, uint8_t pin)
+static void add_interrupt(struct blob *table, enum entry_type entry, enum interrupt_type type,
+			  uint8_t irq, uint8_t apic, uint8_t pin)
 {
 	blob_u8(table, (uint8_t)entry);
 	blob_u8(table, (uint8_t)type);
@@ -65,7 +66,8 @@ static void add_interrupt(struct blob *table, enum entry_type entry, enum interr
 	blob_u8(table, pin);
 }
 
-static void build_table(struct blob *table, const struct vcpu_topology *topology, gpa_t ioapic, gpa_t lapic)
+static void build_table(struct blob *table, const struct vcpu_topology *topology, gpa_t ioapic,
+			gpa_t lapic)
 {
 	bool used[256] = { false };
 	unsigned int entries;
@@ -99,9 +101,11 @@ static void build_table(struct blob *table, const struct vcpu_topology *topology
 	entries += 2;
 
 	for (uint8_t irq = 0; irq < ISA_IRQS; irq++) {
-		if (irq == 2) /* the cascade of the PICs: no interrupt of its own, the timer has pin 2 */
+		if (irq ==
+		    2) /* the cascade of the PICs: no interrupt of its own, the timer has pin 2 */
 			continue;
-		add_interrupt(table, ENTRY_IO_INTERRUPT, INTERRUPT_INT, irq, ioapic_id, irq ? irq : 2);
+		add_interrupt(table, ENTRY_IO_INTERRUPT, INTERRUPT_INT, irq, ioapic_id,
+			      irq ? irq : 2);
 		entries++;
 	}
 	/* LINT0: the PIC, at the boot CPU only; LINT1: NMI, everywhere. */
@@ -124,13 +128,13 @@ static void build_pointer(struct blob *pointer, gpa_t table)
 	blob_u32(pointer, (uint32_t)table);
 	blob_u8(pointer, POINTER_SIZE / 16);
 	blob_u8(pointer, SPEC_REVISION);
-	blob_u8(pointer, 0); /* checksum */
+	blob_u8(pointer, 0);   /* checksum */
 	blob_zero(pointer, 5); /* a table is present; virtual wire mode */
 	blob_checksum(pointer, 10, 0, POINTER_SIZE);
 }
 
-int mptable_install(struct mem_space *space, const struct vcpu_topology *topology, gpa_t ioapic, gpa_t lapic,
-		    struct error **errp)
+int mptable_install(struct mem_space *space, const struct vcpu_topology *topology, gpa_t ioapic,
+		    gpa_t lapic, struct error **errp)
 {
 	struct blob pointer = { 0 }, table = { 0 };
 	gpa_t at = BOOT_X86_EBDA + POINTER_SIZE;
@@ -141,7 +145,9 @@ int mptable_install(struct mem_space *space, const struct vcpu_topology *topolog
 		at = MPTABLE_SPILL;
 	build_pointer(&pointer, at);
 	if (table.len > MPTABLE_SPILL_SIZE)
-		ret = error_set(errp, -E2BIG, "the MP table for %" PRIu32 " CPUs has %zu bytes, there is room for %d",
+		ret = error_set(errp, -E2BIG,
+				"the MP table for %" PRIu32
+				" CPUs has %zu bytes, there is room for %d",
 				topology->cpus, table.len, MPTABLE_SPILL_SIZE);
 	else if (guest_write(space, BOOT_X86_EBDA, pointer.data, pointer.len) ||
 		 guest_write(space, at, table.data, table.len))

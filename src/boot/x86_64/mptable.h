@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where the MP configuration table goes when it has no room behind its floating pointer at BOOT_X86_EBDA: to
- * the end of the area reserved for tables, of which ACPI uses the rest. 254 CPUs need 5.3 KiB.
+ * Where the MP configuration table goes when it has no room behind its floating pointer at
+ * BOOT_X86_EBDA: to the end of the area reserved for tables, of which ACPI uses the rest. 254 CPUs
+ * need 5.3 KiB.
  */
 #ifndef BOOT_MPTABLE_H
 #define BOOT_MPTABLE_H

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Entry by the PVH note: Xen docs/misc/pvh.pandoc and public/arch-x86/hvm/start_info.h, version 1. */
+/*
+ * Entry by the PVH note: Xen docs/misc/pvh.pandoc and public/arch-x86/hvm/start_info.h, version
+ * 1.
+ */
 #include <errno.h>
 #include <string.h>
 

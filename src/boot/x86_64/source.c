@@ -12,7 +12,10 @@
 
 #define PROBE_SIZE 1024
 
-/* A raw image has no magic, so anything might be one: what is surely something else is refused by name. */
+/*
+ * A raw image has no magic, so anything might be one: what is surely something else is refused by
+ * name.
+ */
 static const struct {
 	unsigned int offset;
 	const char *magic;
@@ -59,8 +62,8 @@ static int check_elf(struct boot_source *source, struct error **errp)
 				 path, elf->has_pvh ? "PVH" : "64-bit", entry);
 	if (elf_end(elf) > 4 * GIB)
 		return error_set(errp, -EINVAL,
-				 "ELF image '%s' ends at 0x%" PRIx64 ", it must end below 4 GiB", path,
-				 elf_end(elf));
+				 "ELF image '%s' ends at 0x%" PRIx64 ", it must end below 4 GiB",
+				 path, elf_end(elf));
 	return 0;
 }
 
@@ -84,13 +87,15 @@ static int identify(struct boot_source *source, struct error **errp)
 		return bzimage_parse(kernel, &source->bzimage, errp);
 	}
 	if (kernel->size < sizeof(start))
-		return error_set(errp, -EINVAL, "kernel '%s' has only %" PRIu64 " bytes, it is truncated",
+		return error_set(errp, -EINVAL,
+				 "kernel '%s' has only %" PRIu64 " bytes, it is truncated",
 				 kernel->path, kernel->size);
 	source->format = BOOT_RAW;
 	return refuse_stranger(kernel, start, size, errp);
 }
 
-int boot_source_open(const char *kernel, const char *initrd, struct boot_source **ret, struct error **errp)
+int boot_source_open(const char *kernel, const char *initrd, struct boot_source **ret,
+		     struct error **errp)
 {
 	struct boot_source *source = xcalloc(1, sizeof(*source));
 	int code;

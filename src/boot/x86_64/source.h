@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What boot_source_open() learnt about the images, and the steps of boot_load_x86(). Main thread. */
+/*
+ * What boot_source_open() learnt about the images, and the steps of boot_load_x86(). Main thread.
+ */
 #ifndef BOOT_SOURCE_H
 #define BOOT_SOURCE_H
 
@@ -11,7 +13,10 @@
 
 #define BOOT_RAW_LOAD 0x1000000ULL /* CONFIG_PHYSICAL_START's default */
 
-/* Linux' COMMAND_LINE_SIZE on x86 without the NUL, for kernels whose image does not tell their limit. */
+/*
+ * Linux' COMMAND_LINE_SIZE on x86 without the NUL, for kernels whose image does not tell their
+ * limit.
+ */
 #define BOOT_CMDLINE_DEFAULT_MAX 2047
 
 struct boot_source {
@@ -19,21 +24,22 @@ struct boot_source {
 	bool has_initrd;
 	enum boot_format format;
 	struct bzimage bzimage; /* BOOT_BZIMAGE */
-	struct elf_image elf;   /* BOOT_ELF_PVH, BOOT_ELF64 */
+	struct elf_image elf;	/* BOOT_ELF_PVH, BOOT_ELF64 */
 };
 
 /* Where everything went, for the parameter blocks. */
 struct boot_layout {
 	const struct boot_x86_params *params;
 	struct e820_map e820;
-	gpa_t kernel_start, kernel_end; /* all that the kernel may use before it reads the memory map */
-	gpa_t initrd;                   /* 0 without one */
+	gpa_t kernel_start,
+		kernel_end; /* all that the kernel may use before it reads the memory map */
+	gpa_t initrd;	    /* 0 without one */
 };
 
 /* Zero page, page tables and GDT for the 64-bit entry at @pc. */
 int __must_check boot_enter_long64(const struct boot_source *source, struct mem_space *space,
-				   const struct boot_layout *layout, uint64_t pc, struct vcpu_entry *entry,
-				   struct error **errp);
+				   const struct boot_layout *layout, uint64_t pc,
+				   struct vcpu_entry *entry, struct error **errp);
 
 /* hvm_start_info and GDT for the 32-bit entry of the PVH note. */
 int __must_check boot_enter_pvh(const struct boot_source *source, struct mem_space *space,
