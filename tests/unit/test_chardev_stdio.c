@@ -368,11 +368,7 @@ END_TEST
 
 /* --- ways out --- */
 
-static bool never(void *opaque)
-{
-	(void)opaque;
-	return false;
-}
+#define GOT_A_KEY 55 /* exit status */
 
 /* A shell with @slave as its terminal starts us in a foreground job of our own. Returns our pid. */
 static void be_the_vm(int report)
@@ -390,13 +386,18 @@ static void be_the_vm(int report)
 	use(slave, slave);
 	chr = make_chardev(&m, "stdio,id=c");
 	fake_attach(chr, &user, 100);
-	if (write(report, &self, sizeof(self)) == sizeof(self))
-		run_until(m.platform.main_loop, never, NULL); /* ten seconds */
+	want = 1;
+	if (write(report, &self, sizeof(self)) == sizeof(self) &&
+	    run_until(m.platform.main_loop, got_bytes, NULL)) /* ten seconds */
+		_exit(GOT_A_KEY);
 	_exit(77);
 }
 
-/* Returns the pid of the VM; *@shell waits for it and exits with the signal that ended it. */
-static pid_t start_job(pid_t *shell)
+/*
+ * Returns the pid of the VM; *@shell waits for it and exits with the signal that ended it. An
+ * @orphan has no shell: it is *@shell itself.
+ */
+static pid_t start_job(pid_t *shell, bool orphan)
 {
 	pid_t vm = 0, child;
 	int report[2], status;
@@ -407,6 +408,8 @@ static pid_t start_job(pid_t *shell)
 	if (!*shell) {
 		setsid();
 		ioctl(slave, TIOCSCTTY, 0);
+		if (orphan)
+			be_the_vm(report[1]);
 		child = fork();
 		if (!child)
 			be_the_vm(report[1]);
@@ -466,7 +469,7 @@ START_TEST(signals_restore_the_terminal)
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
 		open_terminal();
 		before = settings();
-		vm = start_job(&shell);
+		vm = start_job(&shell, false);
 		ck_assert_uint_eq(settings().c_lflag & ICANON, 0);
 		ck_assert_int_eq(kill(vm, signals[i]), 0);
 		ck_assert_int_eq(end_of(shell), signals[i]);
@@ -486,7 +489,7 @@ START_TEST(stop_and_continue)
 
 	setup();
 	open_terminal();
-	vm = start_job(&shell);
+	vm = start_job(&shell, false);
 	for (int i = 0; i < 2; i++) {
 		wait_for_state(vm, false);
 		ck_assert_int_eq(kill(vm, SIGTSTP), 0);
@@ -501,8 +504,23 @@ START_TEST(stop_and_continue)
 }
 END_TEST
 
+/* The kernel does not stop whom no shell could wake; the terminal must not stay as if it had. */
+START_TEST(stop_without_a_shell)
+{
+	pid_t shell, vm;
+
+	setup();
+	open_terminal();
+	vm = start_job(&shell, true);
+	ck_assert_int_eq(kill(vm, SIGTSTP), 0);
+	type("k"); /* without a line end: a cooked terminal would keep it */
+	ck_assert_int_eq(end_of(shell), GOT_A_KEY);
+	teardown();
+}
+END_TEST
+
 UNIT_SUITE(stdio_suite, "chardev stdio", terminal_is_raw_and_goes_back, escapes,
 	   quit_works_when_the_guest_does_not_read, break_reaches_the_serial_port, pipes,
 	   end_flushes_to_a_slow_reader, files_and_dev_null, signals_restore_the_terminal,
-	   stop_and_continue)
+	   stop_and_continue, stop_without_a_shell)
 UNIT_MAIN(stdio_suite)
