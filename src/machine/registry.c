@@ -15,6 +15,7 @@ const struct device_class *const machine_device_classes[] = {
 #ifdef __x86_64__
 	&serial_class,
 	&debug_exit_class,
+	&pvpanic_class,
 	&rtc_class,
 	&i8042_class,
 	&boot_timer_class,
