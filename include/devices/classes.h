@@ -6,12 +6,13 @@
 struct device_class;
 
 /* x86 port I/O devices */
-extern const struct device_class serial_class;     /* "isa-serial": 16550A */
+extern const struct device_class serial_class;	   /* "isa-serial": 16550A */
 extern const struct device_class debug_exit_class; /* "isa-debug-exit" */
-extern const struct device_class pvpanic_class;    /* "pvpanic" on the ISA port */
-extern const struct device_class rtc_class;        /* "mc146818rtc" */
-extern const struct device_class i8042_class;      /* "i8042" */
-extern const struct device_class boot_timer_class; /* "boot-timer"; create it before the serial ports */
+extern const struct device_class pvpanic_class;	   /* "pvpanic" on the ISA port */
+extern const struct device_class rtc_class;	   /* "mc146818rtc" */
+extern const struct device_class i8042_class;	   /* "i8042" */
+extern const struct device_class
+	boot_timer_class; /* "boot-timer"; create it before the serial ports */
 
 /* any architecture */
 extern const struct device_class ged_class; /* "acpi-ged" */
