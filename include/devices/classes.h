@@ -11,8 +11,7 @@ extern const struct device_class debug_exit_class; /* "isa-debug-exit" */
 extern const struct device_class pvpanic_class;	   /* "pvpanic" on the ISA port */
 extern const struct device_class rtc_class;	   /* "mc146818rtc" */
 extern const struct device_class i8042_class;	   /* "i8042" */
-extern const struct device_class
-	boot_timer_class; /* "boot-timer"; create it before the serial ports */
+extern const struct device_class boot_timer_class; /* "boot-timer"; to be made before COM1 */
 
 /* any architecture */
 extern const struct device_class ged_class; /* "acpi-ged" */
