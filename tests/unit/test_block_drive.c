@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+/* -drive: options and their errors, image locks, the format that is never guessed (format-probe). */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "block/drive.h"
+#include "unit.h"
+
+static char dir[64], image[96];
+static struct link_scope *scope;
+static struct block_drive *drive;
+static struct error *err;
+
+static void make_image(const char *path, off_t size)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(ftruncate(fd, size), 0);
+	close(fd);
+}
+
+static void setup(void)
+{
+	snprintf(dir, sizeof(dir), "/var/tmp/unit-drive-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(image, sizeof(image), "%s/disk", dir);
+	make_image(image, 64 * 1024);
+	scope = link_scope_new();
+	drive = NULL;
+	err = NULL;
+}
+
+static void teardown(void)
+{
+	link_scope_free(scope);
+	unlink(image);
+	rmdir(dir);
+}
+
+/* "%s" in @text is the image. */
+static int create(const char *text, struct block_drive **ret)
+{
+	char full[512];
+	struct opts *opts;
+	int result;
+
+	snprintf(full, sizeof(full), text, image);
+	ck_assert_int_eq(opts_parse("-drive", full, NULL, &opts, &err), 0);
+	result = block_drive_new(opts, scope, ret, &err);
+	opts_free(opts);
+	return result;
+}
+
+static void expect_error(const char *text, const char *part)
+{
+	struct block_drive *none = NULL;
+
+	ck_assert_int_lt(create(text, &none), 0);
+	ck_assert_ptr_null(none);
+	ck_assert_ptr_nonnull(err);
+	ck_assert_msg(strstr(error_text(err), part), "'%s' lacks '%s'", error_text(err), part);
+	ck_assert_msg(!strncmp(error_text(err), "-drive", 6), "'%s'", error_text(err));
+	error_free(err);
+	err = NULL;
+}
+
+START_TEST(defaults)
+{
+	ck_assert_int_eq(create("id=d0,file=%s", &drive), 0);
+	ck_assert_str_eq(block_drive_id(drive), "d0");
+	ck_assert_str_eq(block_drive_file(drive), image);
+	ck_assert_uint_eq(block_drive_size(drive), 64 * 1024);
+	ck_assert(!block_drive_readonly(drive));
+	ck_assert(!block_drive_discard(drive));
+	ck_assert_uint_eq(block_drive_iops(drive), 0);
+	ck_assert_ptr_eq(link_scope_find(scope, LINK_DRIVE, "d0"), drive);
+	block_drive_free(drive);
+}
+END_TEST
+
+START_TEST(words_of_others)
+{
+	static const char *const good[] = {
+		"id=d0,file=%s,if=none,format=raw,media=disk,aio=native", "id=d0,file=%s,aio=threads,direct=off",
+		"id=d0,file=%s,aio=off,direct=off", "id=d0,file=%s,cache=none", "id=d0,file=%s,cache=writeback",
+		"id=d0,file=%s,cache=writethrough", "id=d0,file=%s,cache=unsafe,discard=unmap,detect-zeroes=unmap",
+		"id=d0,file=%s,readonly=on,throttling.iops-total=1000000",
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(good); i++) {
+		int ret = create(good[i], &drive);
+
+		ck_assert_msg(!ret, "%s: %s", good[i], err ? error_text(err) : "");
+		block_drive_free(drive);
+		link_scope_del(scope, LINK_DRIVE, "d0");
+	}
+}
+END_TEST
+
+START_TEST(refusals)
+{
+	expect_error("file=%s", "an id of 1 to 255 characters is required");
+	expect_error("id=d0", "file");
+	expect_error("id=d0,file=%s,format=qcow2", "format=qcow2 is not supported");
+	expect_error("id=d0,file=%s,format=vmdk", "format=vmdk");
+	expect_error("id=d0,file=%s,if=ide", "if=ide");
+	expect_error("id=d0,file=%s,cache=none,direct=on", "exclude each other");
+	expect_error("id=d0,file=%s,throttling.iops-total=1000001", "[0, 1000000]");
+	expect_error("id=d0,file=%s,read-only=on", "readonly");
+	expect_error("id=d0,file=%s.absent", "cannot be opened");
+	expect_error("id=d0,file=/dev/null", "neither a regular file nor a block device");
+	expect_error("id=d0,file=/var/tmp", "/var/tmp");
+	make_image(image, 511);
+	expect_error("id=d0,file=%s", "smaller than one sector");
+	make_image(image, 4096);
+	ck_assert_int_eq(create("id=d0,file=%s,readonly=on", &drive), 0);
+	expect_error("id=d0,file=%s,readonly=on", "'d0'");
+	block_drive_free(drive);
+}
+END_TEST
+
+START_TEST(size_is_whole_sectors)
+{
+	make_image(image, 3 * 512 + 100);
+	ck_assert_int_eq(create("id=d0,file=%s", &drive), 0);
+	ck_assert_uint_eq(block_drive_size(drive), 3 * 512);
+	block_drive_free(drive);
+}
+END_TEST
+
+START_TEST(two_writers)
+{
+	struct block_drive *reader, *other;
+
+	ck_assert_int_eq(create("id=d0,file=%s", &drive), 0);
+	expect_error("id=d1,file=%s", image);
+	expect_error("id=d2,file=%s,readonly=on", "is in use by another drive or program that writes to it");
+	block_drive_free(drive);
+	/* Readers share, and keep a writer away. */
+	ck_assert_int_eq(create("id=d3,file=%s,readonly=on", &reader), 0);
+	ck_assert_int_eq(create("id=d4,file=%s,readonly=on", &other), 0);
+	expect_error("id=d5,file=%s", "only readers can share an image");
+	block_drive_free(reader);
+	expect_error("id=d5,file=%s", "only readers can share an image");
+	block_drive_free(other);
+	ck_assert_int_eq(create("id=d6,file=%s", &drive), 0);
+	block_drive_free(drive);
+}
+END_TEST
+
+/* What QEMU holds on an image that it writes to, or reads without sharing with writers. */
+START_TEST(locks_of_qemu)
+{
+	struct flock lock = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 101, .l_len = 1 };
+	int fd = open(image, O_RDWR);
+
+	ck_assert_int_eq(fcntl(fd, F_OFD_SETLK, &lock), 0);
+	expect_error("id=d0,file=%s", image);
+	expect_error("id=d1,file=%s,readonly=on", image);
+	lock.l_type = F_UNLCK;
+	ck_assert_int_eq(fcntl(fd, F_OFD_SETLK, &lock), 0);
+	lock.l_type = F_RDLCK;
+	lock.l_start = 201;
+	ck_assert_int_eq(fcntl(fd, F_OFD_SETLK, &lock), 0);
+	expect_error("id=d2,file=%s", image);
+	ck_assert_int_eq(create("id=d3,file=%s,readonly=on", &drive), 0);
+	block_drive_free(drive);
+	close(fd);
+}
+END_TEST
+
+START_TEST(format_probe)
+{
+	/* A guest may write what it likes into its first sector: it stays a raw disk of the same size. */
+	int fd = open(image, O_WRONLY);
+
+	ck_assert_int_eq(pwrite(fd, "QFI\xfb\0\0\0\3\0\0\0\0\0\0\0\x10", 16, 0), 16);
+	close(fd);
+	ck_assert_int_eq(create("id=d0,file=%s", &drive), 0);
+	ck_assert_uint_eq(block_drive_size(drive), 64 * 1024);
+	block_drive_free(drive);
+}
+END_TEST
+
+START_TEST(one_user)
+{
+	ck_assert_int_eq(create("id=d0,file=%s", &drive), 0);
+	ck_assert_int_eq(block_drive_attach(drive, 512, &err), 0);
+	ck_assert_int_eq(block_drive_attach(drive, 512, &err), -EBUSY);
+	ck_assert_error(err, "drive 'd0' is in use by another device");
+	block_drive_detach(drive);
+	ck_assert_int_eq(block_drive_attach(drive, 512, &err), 0);
+	block_drive_free(drive);
+}
+END_TEST
+
+START_TEST(no_direct_io_on_tmpfs)
+{
+	struct stat st;
+
+	if (stat("/dev/shm", &st))
+		return;
+	snprintf(image, sizeof(image), "/dev/shm/unit-drive-%d", getpid());
+	make_image(image, 8192);
+	ck_assert_int_eq(create("id=d0,file=%s,direct=on", &drive), 0);
+	ck_assert_uint_eq(block_drive_size(drive), 8192);
+	block_drive_free(drive);
+	unlink(image);
+}
+END_TEST
+
+static Suite *drive_suite(void)
+{
+	const TTest *tests[] = { defaults, words_of_others, refusals, size_is_whole_sectors, two_writers,
+				 locks_of_qemu, format_probe, one_user, no_direct_io_on_tmpfs };
+	Suite *suite = suite_create("block_drive");
+	TCase *tcase = tcase_create("drive");
+
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
+		tcase_add_test(tcase, tests[i]);
+	suite_add_tcase(suite, tcase);
+	return suite;
+}
+
+UNIT_MAIN(drive_suite)
