@@ -66,8 +66,9 @@ void loop_call_schedule(struct loop_call *call); /* any thread */
 void loop_call_cancel(struct loop_call *call);   /* loop's thread */
 
 /*
- * Runs fn(opaque) on the loop's thread and waits for it; directly when the caller is that thread or the
- * loop is not running. Any thread that holds no lock that the loop's handlers take.
+ * Runs fn(opaque) on the loop's thread and waits for it. While the loop does not run, the caller borrows it: fn runs on
+ * the calling thread as if it were the loop's, one caller at a time, and loop_run() waits for its end. Any
+ * thread that holds no lock that the loop's handlers take.
  */
 void loop_run_sync(struct loop *loop, void (*fn)(void *opaque), void *opaque);
 

@@ -368,14 +368,10 @@ void loop_run_sync(struct loop *loop, void (*fn)(void *opaque), void *opaque)
 	}
 	loop_call_init(&sync.call, loop, sync_handler);
 	pthread_mutex_lock(&loop->lock);
-	while (loop->lent && loop->borrowed)
+	/* A loop that does not run is for anybody to borrow, too. */
+	while ((loop->lent || !loop->running) && loop->borrowed)
 		pthread_cond_wait(&loop->sync_done, &loop->lock);
-	if (!loop->running) { /* looked at behind the wait: the loop may have ended in it */
-		pthread_mutex_unlock(&loop->lock);
-		fn(opaque);
-		return;
-	}
-	if (loop->lent) {
+	if (loop->lent || !loop->running) {
 		run_borrowed_locked(loop, fn, opaque);
 		pthread_mutex_unlock(&loop->lock);
 		return;
@@ -479,7 +475,10 @@ void loop_run(struct loop *loop)
 	struct loop *outer = current_loop;
 
 	pthread_mutex_lock(&loop->lock);
+	while (loop->borrowed)
+		pthread_cond_wait(&loop->sync_done, &loop->lock);
 	loop->running = true;
+	pthread_cond_broadcast(&loop->sync_done); /* for who waited for its turn to borrow */
 	pthread_mutex_unlock(&loop->lock);
 	current_loop = loop;
 

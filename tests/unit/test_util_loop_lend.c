@@ -73,6 +73,37 @@ START_TEST(lent_loop_serves_waiters)
 }
 END_TEST
 
+static void stop_handler(struct loop_call *call)
+{
+	atomic_fetch_add(&ran, 1000);
+	if (atomic_fetch_add(&inside, 1)) /* the loop's own thread runs while somebody has borrowed it */
+		atomic_fetch_add(&overlaps, 1);
+	usleep(1000);
+	atomic_fetch_sub(&inside, 1);
+	loop_stop(call->loop);
+}
+
+/* A guest may be faster than the main thread on its way into the loop: they take turns all the same. */
+START_TEST(loop_that_does_not_run_yet_is_borrowed)
+{
+	struct loop_call call;
+
+	loop = loop_new("test", NULL);
+	ck_assert_ptr_nonnull(loop);
+	loop_call_init(&call, loop, stop_handler);
+	for (unsigned int i = 0; i < 4; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, caller, NULL), 0);
+	usleep(5000);
+	loop_call_schedule(&call);
+	loop_run(loop);
+	for (unsigned int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	ck_assert_uint_eq(ran, 1080);
+	ck_assert_uint_eq(overlaps, 0);
+	loop_free(loop);
+}
+END_TEST
+
 START_TEST(lending_without_a_loop_does_nothing)
 {
 	loop_lend_begin();
@@ -80,5 +111,6 @@ START_TEST(lending_without_a_loop_does_nothing)
 }
 END_TEST
 
-UNIT_SUITE(lend_suite, "loop_lend", lent_loop_serves_waiters, lending_without_a_loop_does_nothing)
+UNIT_SUITE(lend_suite, "loop_lend", lent_loop_serves_waiters,
+	   loop_that_does_not_run_yet_is_borrowed, lending_without_a_loop_does_nothing)
 UNIT_MAIN(lend_suite)
