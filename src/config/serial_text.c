@@ -74,7 +74,11 @@ int serial_text_parse(const char *origin, const char *text, struct opts **ret,
 
 			if (strncmp(text, word, strlen(word)))
 				continue;
-			full = xasprintf(forms[i].form, text + strlen(word));
+			/* As QEMU has it, a key may stand where the path does: an inherited descriptor. */
+			if (!strncmp(text, "unix:fd=", 8))
+				full = xasprintf("socket,%s", text + strlen(word));
+			else
+				full = xasprintf(forms[i].form, text + strlen(word));
 			err = opts_parse(origin, full, "backend", ret, errp);
 			free(full);
 			return err;

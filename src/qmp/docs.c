@@ -34,7 +34,7 @@ static const char intro[] =
 	"| clients of a monitor | 32 |\n"
 	"| a message to the server | 1 MiB, nested 64 deep |\n"
 	"| JSON | RFC 8259 to the letter: no NUL in strings, no key twice in an object |\n"
-	"| descriptors sent with a message | 16; those it does not use are closed |\n"
+	"| descriptors sent with a message | 16; those that the next message does not use are closed |\n"
 	"| descriptors held (getfd, add-fd) | 256 |\n"
 	"| unread output, then no further command is worked on | 64 KiB |\n"
 	"| unread output, then events are lost | 1 MiB; after 256 lost events the client is disconnected |\n"

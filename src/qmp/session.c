@@ -145,11 +145,25 @@ size_t qmp_session_room(const struct qmp_session *session)
 	return sizeof(session->input);
 }
 
+/*
+ * Descriptors are for the last message of what they came with; some clients send them with a blank before it. Before the
+ * reply is sent: who has it sees that they are closed.
+ */
+static void drop_unused_fds(struct qmp_session *session)
+{
+	for (size_t i = session->input_pos; i < session->input_len; i++) {
+		if (!strchr(" \t\r\n", session->input[i]) || !session->input[i])
+			return;
+	}
+	qmp_client_close_fds(&session->client);
+}
+
 static void message(struct qmp_session *session)
 {
 	struct qmp_call call = { .qmp = session->qmp, .client = &session->client };
 	char *line = qmp_dispatch(&call, session->framer.text, session->framer.len);
 
+	drop_unused_fds(session);
 	send_line(session, line, line ? strlen(line) : 0);
 	free(line);
 	if (call.after)
@@ -160,6 +174,7 @@ static void bad_input(struct qmp_session *session, struct error *err)
 {
 	char *line = qmp_dispatch_error(err);
 
+	drop_unused_fds(session);
 	error_free(err);
 	send_line(session, line, line ? strlen(line) : 0);
 	free(line);
@@ -194,9 +209,6 @@ static void run(struct qmp_session *session)
 	if (!session->open)
 		return;
 	session->input_pos = session->input_len = 0;
-	/* Descriptors belong to the messages they came with. */
-	if (session->framer.state == QMP_FRAMER_IDLE)
-		qmp_client_close_fds(&session->client);
 	if (session->input_ended && !qmp_session_output_pending(session))
 		qmp_session_close(session);
 	else if (!session->input_ended)

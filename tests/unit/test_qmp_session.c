@@ -232,7 +232,8 @@ START_TEST(fd_flood_is_bounded_and_closed)
 		qmp_client_give_fd(&session.client, copy);
 	}
 	ck_assert_uint_eq(session.client.fd_count, QMP_CLIENT_FDS_MAX);
-	/* Half a message: they are still of use. */
+	/* A blank that only carries them, half a message: they are still of use. */
+	send(" ", 1);
 	send("{\"execute\":\"getfd\",", 1);
 	ck_assert_uint_eq(session.client.fd_count, QMP_CLIENT_FDS_MAX);
 	send("\"arguments\":{\"fdname\":\"a\"}}", 1);
