@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The KVM accelerator: the VM object, its memory slots, ioeventfds and interrupt inputs.
- * (Documentation/virt/kvm/api.rst names the sections: 4.1 VM, 4.35 memory, 4.59 ioeventfd, 4.75 irqfd.)
+ * (Documentation/virt/kvm/api.rst names the sections: 4.1 VM, 4.35 memory, 4.59 ioeventfd, 4.75
+ * irqfd.)
  */
 #include "kvm.h"
 
@@ -161,11 +162,12 @@ static int kvm_open(struct kvm_vm *vm, struct error **errp)
 		case ENOENT:
 		case ENODEV:
 		case ENXIO:
-			return error_set_errno(errp, -errno,
-					       "cannot open " KVM_DEVICE
-					       ": load the kvm module of this CPU (kvm_intel, kvm_amd), "
-					       "enable virtualization in the firmware, "
-					       "or nested virtualization when this is a guest");
+			return error_set_errno(
+				errp, -errno,
+				"cannot open " KVM_DEVICE
+				": load the kvm module of this CPU (kvm_intel, kvm_amd), "
+				"enable virtualization in the firmware, "
+				"or nested virtualization when this is a guest");
 		case EACCES:
 		case EPERM:
 			return error_set_errno(errp, -errno,
@@ -201,7 +203,8 @@ static int kvm_create(struct kvm_vm *vm, struct error **errp)
 {
 	int ret;
 
-	/* A signal during the creation (a timer, a debugger) shows as EINTR; it may be tried again. */
+	/* A signal during the creation (a timer, a debugger) shows as EINTR; it may be tried again.
+	 */
 	do {
 		vm->accel.vm_fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0);
 	} while (vm->accel.vm_fd < 0 && errno == EINTR);
@@ -243,8 +246,9 @@ int accel_kvm_new(struct mem_space *space, struct accel **ret, struct error **er
 	if (!code)
 		code = kvm_create(vm, errp);
 	/*
-	 * RAM before the interrupt controllers: those register on KVM's I/O bus, after which a change of
-	 * memory slots waits for a grace period (measured on Linux 6.18: 5 ms instead of 0.1).
+	 * RAM before the interrupt controllers: those register on KVM's I/O bus, after which a
+	 * change of memory slots waits for a grace period (measured on Linux 6.18: 5 ms instead of
+	 * 0.1).
 	 */
 	if (!code)
 		code = kvm_map_ram(&vm->accel, errp);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * GSI routes. The kernel starts with routes for the lines of its own interrupt controllers. The table can
- * only be replaced as a whole (KVM_SET_GSI_ROUTING), which makes every CPU wait for a grace period; so it
- * is left alone until the first MSI route is needed, and a VM without MSI never pays for it.
+ * GSI routes. The kernel starts with routes for the lines of its own interrupt controllers. The
+ * table can only be replaced as a whole (KVM_SET_GSI_ROUTING), which makes every CPU wait for a
+ * grace period; so it is left alone until the first MSI route is needed, and a VM without MSI never
+ * pays for it.
  */
 #include "kvm.h"
 
@@ -147,8 +148,8 @@ void kvm_msi_route_del(struct accel *accel, int gsi)
 	struct kvm_msi_slot *slot;
 
 	/*
-	 * The kernel's entry stays until the next change of the table: nobody sends to a GSI without an
-	 * irqfd, and taking a device with 64 vectors away costs no grace period at all.
+	 * The kernel's entry stays until the next change of the table: nobody sends to a GSI
+	 * without an irqfd, and taking a device with 64 vectors away costs no grace period at all.
 	 */
 	pthread_mutex_lock(&routes->lock);
 	slot = routes_slot_locked(routes, gsi);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The KVM VM, and what an architecture adds to it and to its vCPUs. Everything here runs on the main thread
- * while the vCPUs are parked, unless said otherwise.
+ * The KVM VM, and what an architecture adds to it and to its vCPUs. Everything here runs on the
+ * main thread while the vCPUs are parked, unless said otherwise.
  */
 #ifndef CPU_KVM_H
 #define CPU_KVM_H
@@ -66,7 +66,8 @@ int __must_check kvm_arch_vm_init(struct kvm_vm *vm, struct error **errp);
 void kvm_arch_vm_release(struct kvm_vm *vm); /* also after a failed init */
 /* Interrupt controllers back to their power-on state. */
 int __must_check kvm_arch_vm_reset(struct kvm_vm *vm, struct error **errp);
-/* The routes the kernel sets up by itself; KVM_SET_GSI_ROUTING replaces them, so they are repeated. */
+/* The routes the kernel sets up by itself; KVM_SET_GSI_ROUTING replaces them, so they are repeated.
+ */
 unsigned int kvm_arch_default_routes(struct kvm_irq_routing_entry entries[KVM_ARCH_ROUTES_MAX]);
 
 #endif

@@ -2,8 +2,9 @@
 /*
  * The run loop of a vCPU and its exits (api.rst 5, "The kvm_run structure"). vCPU threads only.
  *
- * A guest decides which exits happen and how often. Each that can be repeated without the vCPU stopping logs
- * through a limit; each that stops the vCPU logs once, since it does not run again before somebody resumes it.
+ * A guest decides which exits happen and how often. Each that can be repeated without the vCPU
+ * stopping logs through a limit; each that stops the vCPU logs once, since it does not run again
+ * before somebody resumes it.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -55,9 +56,10 @@ __printf(2, 3) static bool vcpu_stop_error(struct vcpu *vcpu, const char *fmt, .
 }
 
 /*
- * An end that guests bring about on purpose too (Linux reboots by triple fault when all else fails), and as
- * often as they like: told with the registers, but not more than once a second. On SVM the registers are
- * those of a reset CPU: the processor does not keep them, and KVM clears them.
+ * An end that guests bring about on purpose too (Linux reboots by triple fault when all else
+ * fails), and as often as they like: told with the registers, but not more than once a second. On
+ * SVM the registers are those of a reset CPU: the processor does not keep them, and KVM clears
+ * them.
  */
 static bool vcpu_stop_warn(struct vcpu *vcpu, enum vcpu_stop_reason reason, const char *text)
 {
@@ -171,14 +173,15 @@ static bool vcpu_exit(struct vcpu *vcpu)
 	case KVM_EXIT_INTERNAL_ERROR:
 		return vcpu_internal_error(vcpu);
 	case KVM_EXIT_FAIL_ENTRY:
-		return vcpu_stop_error(vcpu,
-				       "the CPU refused to enter the guest, hardware reason 0x%" PRIx64,
-				       (uint64_t)run->fail_entry.hardware_entry_failure_reason);
+		return vcpu_stop_error(
+			vcpu, "the CPU refused to enter the guest, hardware reason 0x%" PRIx64,
+			(uint64_t)run->fail_entry.hardware_entry_failure_reason);
 	case KVM_EXIT_UNKNOWN:
 		return vcpu_stop_error(vcpu, "exit unknown to KVM, hardware reason 0x%" PRIx64,
 				       (uint64_t)run->hw.hardware_exit_reason);
 	case KVM_EXIT_HLT:
-		/* The kernel's interrupt controller waits itself; without one nothing could wake the vCPU. */
+		/* The kernel's interrupt controller waits itself; without one nothing could wake
+		 * the vCPU. */
 		return vcpu_stop_error(vcpu, "halted although the interrupt controller is KVM's");
 	default:
 		return vcpu_stop_error(vcpu, "KVM exit %u, which is not known here",
@@ -191,11 +194,12 @@ bool vcpu_run(struct vcpu *vcpu)
 	struct vcpus *all = vcpu->all;
 
 	/*
-	 * KVM finishes an I/O instruction (stores what was read, steps over it) at the next KVM_RUN only. Until
-	 * then the registers are those of an instruction half done: they must not be looked at, saved, or
-	 * reset, or the old result would land in the new guest. So a vCPU that is asked to leave goes in once
-	 * more; immediate_exit, which is set by then, makes the kernel finish the instruction and come back
-	 * with EINTR before any other guest code runs. An access that KVM splits takes several turns.
+	 * KVM finishes an I/O instruction (stores what was read, steps over it) at the next KVM_RUN
+	 * only. Until then the registers are those of an instruction half done: they must not be
+	 * looked at, saved, or reset, or the old result would land in the new guest. So a vCPU that
+	 * is asked to leave goes in once more; immediate_exit, which is set by then, makes the
+	 * kernel finish the instruction and come back with EINTR before any other guest code runs.
+	 * An access that KVM splits takes several turns.
 	 */
 	while (!atomic_load(&all->leave) || vcpu->io_pending) {
 		if (!ioctl(vcpu->fd, KVM_RUN, 0)) {

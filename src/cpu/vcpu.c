@@ -2,15 +2,17 @@
 /*
  * The life of the vCPUs: creation, threads, pause and resume, reset.
  *
- * How a vCPU is taken out of the guest. vcpus_pause() sets the flag "leave", then kvm_run.immediate_exit,
- * then sends a signal whose handler does nothing. Wherever the vCPU's thread is, it notices:
+ * How a vCPU is taken out of the guest. vcpus_pause() sets the flag "leave", then
+ * kvm_run.immediate_exit, then sends a signal whose handler does nothing. Wherever the vCPU's
+ * thread is, it notices:
  *  - before it reads "leave": it sees the flag;
  *  - after that, before the kernel looks at immediate_exit: KVM_RUN returns EINTR at once;
- *  - after that, until the CPU is in guest mode: KVM checks for pending signals with interrupts off;
+ *  - after that, until the CPU is in guest mode: KVM checks for pending signals with interrupts
+ * off;
  *  - in the guest, or halted in the kernel: the signal's wake-up ends it.
- * immediate_exit stays set until the thread itself clears it, under the lock, on its way out of the parking
- * place; so one signal is enough and none can be lost. (KVM_SET_SIGNAL_MASK would do the same with two more
- * signal mask changes in each KVM_RUN.)
+ * immediate_exit stays set until the thread itself clears it, under the lock, on its way out of the
+ * parking place; so one signal is enough and none can be lost. (KVM_SET_SIGNAL_MASK would do the
+ * same with two more signal mask changes in each KVM_RUN.)
  */
 #include "vcpu_private.h"
 
@@ -230,7 +232,8 @@ void vcpus_resume(struct vcpus *vcpus)
 
 void vcpus_pause(struct vcpus *vcpus)
 {
-	/* A vCPU's register handler may be waiting for a function that this thread's loop shall run. */
+	/* A vCPU's register handler may be waiting for a function that this thread's loop shall
+	 * run. */
 	loop_lend_begin();
 	pthread_mutex_lock(&vcpus->lock);
 	vcpus->paused = true;

@@ -16,11 +16,12 @@ struct vcpu {
 	struct kvm_run *run; /* shared with the kernel */
 	pthread_t thread;
 	bool has_thread;
-	/* An I/O exit's result waits in @run for the next KVM_RUN. Its thread; others while it is parked. */
+	/* An I/O exit's result waits in @run for the next KVM_RUN. Its thread; others while it is
+	 * parked. */
 	bool io_pending;
 
 	/* under all->lock */
-	int tid; /* 0 until the thread has begun */
+	int tid;      /* 0 until the thread has begun */
 	bool stopped; /* has reported an event; waits for vcpus_resume() */
 	bool parked;
 };
@@ -34,8 +35,8 @@ struct vcpus {
 	struct vcpus_arch *arch;
 
 	/*
-	 * paused or quit, readable without the lock: what a vCPU looks at between two KVM_RUN. Written under
-	 * the lock together with them.
+	 * paused or quit, readable without the lock: what a vCPU looks at between two KVM_RUN.
+	 * Written under the lock together with them.
 	 */
 	_Atomic bool leave;
 
@@ -46,12 +47,13 @@ struct vcpus {
 };
 
 /*
- * Runs the guest until all->leave is set or the vCPU stops. Returns true when it stopped; the event has
- * been reported then. The vCPU's thread.
+ * Runs the guest until all->leave is set or the vCPU stops. Returns true when it stopped; the event
+ * has been reported then. The vCPU's thread.
  */
 bool vcpu_run(struct vcpu *vcpu);
 
-/* Before an event is reported: resume must find the flag even if it comes at once. The vCPU's thread. */
+/* Before an event is reported: resume must find the flag even if it comes at once. The vCPU's
+ * thread. */
 void vcpu_mark_stopped(struct vcpu *vcpu);
 
 /* --- what the architecture gives; main thread, vCPUs parked --- */

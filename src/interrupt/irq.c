@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Interrupt lines of devices. Edges go by an eventfd that the accelerator watches, so that any thread can
- * raise one with a write and, in KVM, nobody takes a lock; levels are set by a call.
+ * Interrupt lines of devices. Edges go by an eventfd that the accelerator watches, so that any
+ * thread can raise one with a write and, in KVM, nobody takes a lock; levels are set by a call.
  */
 #include "interrupt/irq.h"
 

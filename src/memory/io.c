@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * MMIO and port I/O: which device an access belongs to, and how an access of any width and alignment
- * becomes the naturally aligned ones that a device's handlers see (DESIGN §5.6).
+ * MMIO and port I/O: which device an access belongs to, and how an access of any width and
+ * alignment becomes the naturally aligned ones that a device's handlers see (DESIGN §5.6).
  *
- * The lock covers the look-up only. A handler may therefore add and remove regions itself (a BAR that
- * moves), and two vCPUs may be in one device's handlers at once.
+ * The lock covers the look-up only. A handler may therefore add and remove regions itself (a BAR
+ * that moves), and two vCPUs may be in one device's handlers at once.
  */
 #include "space_private.h"
 
@@ -135,7 +135,8 @@ const struct io_region *mem_space_io(const struct mem_space *space, enum io_kind
 
 /* --- dispatch --- */
 
-/* What one step of an access touches: at most one register of one device, or a stretch of nothing. */
+/* What one step of an access touches: at most one register of one device, or a stretch of nothing.
+ */
 struct io_step {
 	struct io_ops ops; /* copies: the lock is not held while the handler runs */
 	void *opaque;
@@ -144,7 +145,7 @@ struct io_step {
 	unsigned int size;  /* of the register access */
 	uint64_t offset;    /* of the register access in the region */
 	unsigned int skip;  /* first byte wanted within the register; > 0 only when narrowed */
-	bool narrow;        /* the access covers a part of the smallest unit only */
+	bool narrow;	    /* the access covers a part of the smallest unit only */
 };
 
 static unsigned int floor_pow2(unsigned int n)
@@ -153,11 +154,11 @@ static unsigned int floor_pow2(unsigned int n)
 }
 
 /*
- * Decides the step at @addr with @left bytes (1..8) to go. Steps are as wide as the device, the natural
- * alignment and the end of the region allow.
+ * Decides the step at @addr with @left bytes (1..8) to go. Steps are as wide as the device, the
+ * natural alignment and the end of the region allow.
  */
-static void io_step_find(struct mem_space *space, enum io_kind kind, uint64_t addr, unsigned int left,
-			 struct io_step *step)
+static void io_step_find(struct mem_space *space, enum io_kind kind, uint64_t addr,
+			 unsigned int left, struct io_step *step)
 {
 	const struct io_table *table = &space->io[kind];
 	const struct io_region *region = NULL;
@@ -210,7 +211,8 @@ static unsigned int io_clip(enum io_kind kind, uint64_t addr, unsigned int len)
 {
 	uint64_t room = kind == IO_PORT ? PORT_SPACE - MIN(addr, PORT_SPACE) : UINT64_MAX - addr;
 
-	/* room for MMIO is one short of the truth, so that it fits: the top byte is handled here. */
+	/* room for MMIO is one short of the truth, so that it fits: the top byte is handled here.
+	 */
 	if (kind == IO_MMIO && room < UINT64_MAX)
 		room++;
 	return MIN((uint64_t)len, room);

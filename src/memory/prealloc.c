@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Preallocation. MADV_POPULATE_WRITE (Linux 5.14) reports a lack of pages as an errno. Before that kernel a
- * page can only be touched, and a touch that finds no page is a SIGBUS; so the file behind the mapping is
- * allocated with fallocate() first, which does report, and the touch afterwards cannot fail.
+ * Preallocation. MADV_POPULATE_WRITE (Linux 5.14) reports a lack of pages as an errno. Before that
+ * kernel a page can only be touched, and a touch that finds no page is a SIGBUS; so the file behind
+ * the mapping is allocated with fallocate() first, which does report, and the touch afterwards
+ * cannot fail.
  */
 #include "prealloc.h"
 
@@ -44,7 +45,8 @@ int64_t ram_hugepages_free(uint64_t page_size)
 	int64_t pages = -1;
 	FILE *file;
 
-	snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-%" PRIu64 "kB/free_hugepages",
+	snprintf(path, sizeof(path),
+		 "/sys/kernel/mm/hugepages/hugepages-%" PRIu64 "kB/free_hugepages",
 		 page_size / 1024);
 	file = fopen(path, "re");
 	if (!file)
@@ -57,7 +59,8 @@ int64_t ram_hugepages_free(uint64_t page_size)
 
 static void prealloc_touch(struct prealloc_job *job)
 {
-	/* Adding nothing keeps the byte and still is a write, also when another process shares it. */
+	/* Adding nothing keeps the byte and still is a write, also when another process shares it.
+	 */
 	for (uint64_t at = 0; at < job->len; at += job->page_size)
 		__atomic_fetch_add(job->start + at, 0, __ATOMIC_RELAXED);
 }
@@ -133,7 +136,8 @@ int ram_prealloc(const struct ram_backend *ram, uint32_t threads, const char *wh
 	bool populate;
 	int ret = 0;
 
-	/* One page tells whether the kernel knows the call (EINVAL) and whether there are pages at all. */
+	/* One page tells whether the kernel knows the call (EINVAL) and whether there are pages at
+	 * all. */
 	populate = !madvise(ram->host, ram->page_size, MADV_POPULATE_WRITE) || errno != EINVAL;
 	if (!populate) {
 		ret = prealloc_reserve(ram);
@@ -152,10 +156,11 @@ int ram_prealloc(const struct ram_backend *ram, uint32_t threads, const char *wh
 		};
 		done += share;
 	}
-	/* The last share is this thread's own; a thread that does not start leaves its share to it too. */
+	/* The last share is this thread's own; a thread that does not start leaves its share to it
+	 * too. */
 	for (; started + 1 < count; started++)
-		if (thread_start(&jobs[started].thread, "mem-prealloc", prealloc_work, &jobs[started],
-				 NULL))
+		if (thread_start(&jobs[started].thread, "mem-prealloc", prealloc_work,
+				 &jobs[started], NULL))
 			break;
 	for (unsigned int i = started; i < count; i++)
 		prealloc_work(&jobs[i]);
@@ -164,7 +169,8 @@ int ram_prealloc(const struct ram_backend *ram, uint32_t threads, const char *wh
 
 	for (unsigned int i = 0; i < count && !ret; i++)
 		ret = jobs[i].result;
-	/* EFAULT is how MADV_POPULATE_WRITE tells of what would have been a SIGBUS: no page to be had. */
+	/* EFAULT is how MADV_POPULATE_WRITE tells of what would have been a SIGBUS: no page to be
+	 * had. */
 	if (ret == -EFAULT)
 		ret = -ENOMEM;
 	return ret ? prealloc_error(ram, ret, what, errp) : 0;

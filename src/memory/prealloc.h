@@ -6,7 +6,8 @@
 #include "memory/ram.h"
 
 /*
- * Gives every page of @ram host memory, by @threads threads (0: as many as CPUs, at most 16). Contents stay.
+ * Gives every page of @ram host memory, by @threads threads (0: as many as CPUs, at most 16).
+ * Contents stay.
  * @what names the backing in the error.
  */
 int __must_check ram_prealloc(const struct ram_backend *ram, uint32_t threads, const char *what,

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * RAM back ends. Every backing becomes one mapping inside a larger reservation without access rights: the
- * reservation gives the alignment that transparent huge pages need, and leaves a guard on both sides.
+ * RAM back ends. Every backing becomes one mapping inside a larger reservation without access
+ * rights: the reservation gives the alignment that transparent huge pages need, and leaves a guard
+ * on both sides.
  *
  * The memory is mapped without MAP_NORESERVE, as QEMU does by default: the host's overcommit policy
- * decides at start, with a message, and huge pages are reserved at once, so that a guest cannot meet a
- * SIGBUS later for want of one. Nothing here touches the pages unless preallocation was asked for.
+ * decides at start, with a message, and huge pages are reserved at once, so that a guest cannot
+ * meet a SIGBUS later for want of one. Nothing here touches the pages unless preallocation was
+ * asked for.
  */
 #include "memory/ram.h"
 
@@ -80,7 +82,8 @@ static int ram_open_memfd(struct ram_backend *ram, const struct ram_config *conf
 	char size[24];
 
 	if (config->hugetlb) {
-		ram->page_size = config->hugetlbsize ? config->hugetlbsize : default_hugepage_size();
+		ram->page_size =
+			config->hugetlbsize ? config->hugetlbsize : default_hugepage_size();
 		if (!is_pow2(ram->page_size))
 			return error_set(errp, -EINVAL,
 					 "hugetlb=on: this host has no huge page of that size");
@@ -166,8 +169,8 @@ static int ram_size_file(const struct ram_backend *ram, const struct ram_config 
 	if ((uint64_t)st.st_size < ram->size && ftruncate(ram->fd, (off_t)ram->size))
 		return error_set_errno(errp, -errno, "cannot make %s %s long", what,
 				       format_size(ram->size, size));
-	/* A peer that the descriptor is passed to (vhost-user) must not be able to cut it short: the
-	 * next access would be a SIGBUS here. */
+	/* A peer that the descriptor is passed to (vhost-user) must not be able to cut it short:
+	 * the next access would be a SIGBUS here. */
 	if (config->kind == RAM_MEMFD &&
 	    fcntl(ram->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
 		log_debug("memfd without seals: %s", strerror(errno));
@@ -204,8 +207,8 @@ static int ram_map(struct ram_mapping *map, const char *what, struct error **err
 	map->reserved_size = ram->size + align + 2 * page;
 	if (map->reserved_size < ram->size)
 		return ram_map_error(ram, -ENOMEM, what, errp);
-	host = mmap(NULL, map->reserved_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-		    -1, 0);
+	host = mmap(NULL, map->reserved_size, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (host == MAP_FAILED)
 		return ram_map_error(ram, -errno, what, errp);
 	map->reserved = host;

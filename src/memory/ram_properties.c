@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What -object memory-backend-ram, -memfd and -file take: the names that QEMU and libvirt use. Which kind
- * it is the caller knows from the object's type, so that struct ram_config.kind is not among them.
+ * What -object memory-backend-ram, -memfd and -file take: the names that QEMU and libvirt use.
+ * Which kind it is the caller knows from the object's type, so that struct ram_config.kind is not
+ * among them.
  */
 #include "memory/ram.h"
 
@@ -12,28 +13,27 @@
 	{                                                                                          \
 		.name = "size", .help = "bytes of memory, a multiple of the page size",            \
 		.type = PROPERTY_SIZE, .flags = PROPERTY_REQUIRED,                                 \
-		.offset = offsetof(struct ram_config, size), .min = 4 * KIB, .max = SIZE_MAX_BYTES, \
-		.unit = 1,                                                                         \
+		.offset = offsetof(struct ram_config, size), .min = 4 * KIB,                       \
+		.max = SIZE_MAX_BYTES, .unit = 1,                                                  \
 	}
-#define PROP_RAM_PREALLOC                                                                       \
-	PROP_BOOL("prealloc", struct ram_config, prealloc, 0,                                   \
+#define PROP_RAM_PREALLOC                                                                          \
+	PROP_BOOL("prealloc", struct ram_config, prealloc, 0,                                      \
 		  "give every page host memory before the guest starts")
-#define PROP_RAM_THREADS                                                                        \
-	PROP_UINT(32, "prealloc-threads", struct ram_config, prealloc_threads, 0, 16, 0,        \
+#define PROP_RAM_THREADS                                                                           \
+	PROP_UINT(32, "prealloc-threads", struct ram_config, prealloc_threads, 0, 16, 0,           \
 		  "threads that preallocate; 0: as many as CPUs, at most 16")
-#define PROP_RAM_DUMP \
+#define PROP_RAM_DUMP                                                                              \
 	PROP_BOOL("dump", struct ram_config, dump, 1, "make the memory part of core dumps")
-#define PROP_RAM_SHARE(dflt)                            \
-	PROP_BOOL("share", struct ram_config, share, dflt, \
+#define PROP_RAM_SHARE(dflt)                                                                       \
+	PROP_BOOL("share", struct ram_config, share, dflt,                                         \
 		  "map it shared, for processes that are given its descriptor")
 /* libvirt sets it so that migration between its versions finds the same block names. */
-#define PROP_RAM_CANONICAL \
+#define PROP_RAM_CANONICAL                                                                         \
 	PROP_IGNORED("x-use-canonical-path-for-ramblock-id", "accepted for libvirt, no effect")
 
 const struct property ram_memory_backend_ram_props[] = {
-	PROP_RAM_SIZE,	  PROP_RAM_SHARE(0), PROP_RAM_PREALLOC,
-	PROP_RAM_THREADS, PROP_RAM_DUMP,     PROP_RAM_CANONICAL,
-	PROP_END,
+	PROP_RAM_SIZE, PROP_RAM_SHARE(0),  PROP_RAM_PREALLOC, PROP_RAM_THREADS,
+	PROP_RAM_DUMP, PROP_RAM_CANONICAL, PROP_END,
 };
 
 const struct property ram_memory_backend_memfd_props[] = {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The guest's RAM: where each region lies, and the guest slice, the only way from a guest address to a
- * pointer (DESIGN §5.1). There are a handful of regions at most and they never change while vCPUs run, so
- * a sorted array searched without a lock is all it takes.
+ * The guest's RAM: where each region lies, and the guest slice, the only way from a guest address
+ * to a pointer (DESIGN §5.1). There are a handful of regions at most and they never change while
+ * vCPUs run, so a sorted array searched without a lock is all it takes.
  */
 #include "space_private.h"
 
@@ -164,8 +164,8 @@ void *guest_slice(const struct mem_space *space, gpa_t gpa, uint64_t len)
 }
 
 /*
- * Walks [gpa, gpa + len) over adjacent regions. Proves the whole range first, so that a copy is done
- * entirely or not at all; regions do not change meanwhile.
+ * Walks [gpa, gpa + len) over adjacent regions. Proves the whole range first, so that a copy is
+ * done entirely or not at all; regions do not change meanwhile.
  */
 static bool ram_covers(const struct mem_space *space, gpa_t gpa, uint64_t len)
 {
@@ -187,10 +187,10 @@ static bool ram_covers(const struct mem_space *space, gpa_t gpa, uint64_t len)
 }
 
 /* The body runs once for each piece of a range that ram_covers() has proved. */
-#define for_each_piece(space, gpa, len, ptr, piece)                                             \
-	for (const struct ram_region *_region = ram_find(space, gpa);                           \
-	     (len) && ((ptr) = _region->host + ((gpa)-_region->base),                           \
-		      (piece) = MIN((len), _region->size - ((gpa)-_region->base)), true);       \
+#define for_each_piece(space, gpa, len, ptr, piece)                                                \
+	for (const struct ram_region *_region = ram_find(space, gpa);                              \
+	     (len) && ((ptr) = _region->host + ((gpa)-_region->base),                              \
+		      (piece) = MIN((len), _region->size - ((gpa)-_region->base)), true);          \
 	     (gpa) += (piece), (len) -= (piece), _region++)
 
 int guest_read(const struct mem_space *space, gpa_t gpa, void *buf, uint64_t len)
@@ -202,7 +202,8 @@ int guest_read(const struct mem_space *space, gpa_t gpa, void *buf, uint64_t len
 		return 0;
 	if (!ram_covers(space, gpa, len))
 		return -EFAULT;
-	for_each_piece(space, gpa, len, from, piece) {
+	for_each_piece(space, gpa, len, from, piece)
+	{
 		memcpy(to, from, piece);
 		to += piece;
 	}
@@ -219,7 +220,8 @@ int guest_write(const struct mem_space *space, gpa_t gpa, const void *buf, uint6
 		return 0;
 	if (!ram_covers(space, gpa, len))
 		return -EFAULT;
-	for_each_piece(space, gpa, len, to, piece) {
+	for_each_piece(space, gpa, len, to, piece)
+	{
 		memcpy(to, from, piece);
 		from += piece;
 	}
@@ -235,7 +237,6 @@ int guest_fill(const struct mem_space *space, gpa_t gpa, uint8_t byte, uint64_t 
 		return 0;
 	if (!ram_covers(space, gpa, len))
 		return -EFAULT;
-	for_each_piece(space, gpa, len, to, piece)
-		memset(to, byte, piece);
+	for_each_piece(space, gpa, len, to, piece) memset(to, byte, piece);
 	return 0;
 }

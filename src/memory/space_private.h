@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The inside of struct mem_space, shared by its two halves: RAM and guest slices (space.c), MMIO and port
- * I/O (io.c).
+ * The inside of struct mem_space, shared by its two halves: RAM and guest slices (space.c), MMIO
+ * and port I/O (io.c).
  */
 #ifndef MEMORY_SPACE_PRIVATE_H
 #define MEMORY_SPACE_PRIVATE_H

@@ -8,12 +8,19 @@
 
 static struct kvm_cpuid2 *table;
 
-static void leaf(uint32_t function, uint32_t index, uint32_t eax, uint32_t ebx, uint32_t ecx, uint32_t edx)
+static void leaf(uint32_t function, uint32_t index, uint32_t eax, uint32_t ebx, uint32_t ecx,
+		 uint32_t edx)
 {
 	table->entries[table->nent++] = (struct kvm_cpuid_entry2){
-		.function = function, .index = index, .eax = eax, .ebx = ebx, .ecx = ecx, .edx = edx,
-		.flags = function == 4 || function == 0xb || function == 0x8000001d ?
-				 KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0,
+		.function = function,
+		.index = index,
+		.eax = eax,
+		.ebx = ebx,
+		.ecx = ecx,
+		.edx = edx,
+		.flags = function == 4 || function == 0xb || function == 0x8000001d
+				 ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX
+				 : 0,
 	};
 }
 
@@ -36,7 +43,7 @@ static void host_table(bool amd)
 		leaf(0, 0, 0x1f, 0x756e6547, 0x6c65746e, 0x49656e69);
 	leaf(1, 0, 0x000806f8, 0x05100800, 0xfffab203, 0x1f8bfbff);
 	if (!amd) {
-		leaf(4, 0, 0xfc004121, 0x01c0003f, 0x3f, 0); /* L1D: 2 threads */
+		leaf(4, 0, 0xfc004121, 0x01c0003f, 0x3f, 0);  /* L1D: 2 threads */
 		leaf(4, 2, 0xfc01c163, 0x03c0003f, 0x3ff, 4); /* L3: 8 */
 		leaf(4, 3, 0, 0, 0, 0);
 	}

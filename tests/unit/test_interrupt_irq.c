@@ -131,6 +131,6 @@ START_TEST(edge_line_without_irqfd)
 }
 END_TEST
 
-UNIT_SUITE(suite, "interrupt irq", pool_gives_each_line_once, pool_take_says_why_not, pool_of_64_lines,
-	   level_line, edge_line, edge_line_without_irqfd)
+UNIT_SUITE(suite, "interrupt irq", pool_gives_each_line_once, pool_take_says_why_not,
+	   pool_of_64_lines, level_line, edge_line, edge_line_without_irqfd)
 UNIT_MAIN(suite)

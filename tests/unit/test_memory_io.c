@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* MMIO and port dispatch: a handler sees only aligned accesses of its own widths, whatever the guest does. */
+/* MMIO and port dispatch: a handler sees only aligned accesses of its own widths, whatever the
+ * guest does. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,16 +34,20 @@ static void dev_write(void *opaque, uint64_t offset, uint64_t value, unsigned in
 		(unsigned long long)value);
 }
 
-static void device_add(struct mem_space *space, struct device *dev, enum io_kind kind, uint64_t base,
-		       uint64_t size, uint8_t min, uint8_t max)
+static void device_add(struct mem_space *space, struct device *dev, enum io_kind kind,
+		       uint64_t base, uint64_t size, uint8_t min, uint8_t max)
 {
 	struct error *err = NULL;
 
 	memset(dev, 0, sizeof(*dev));
 	dev->ops = (struct io_ops){ dev_read, dev_write, min, max };
 	dev->region = (struct io_region){
-		.name = "dev", .kind = kind, .base = base, .size = size,
-		.ops = &dev->ops, .opaque = dev,
+		.name = "dev",
+		.kind = kind,
+		.base = base,
+		.size = size,
+		.ops = &dev->ops,
+		.opaque = dev,
 	};
 	ck_assert_int_eq(mem_space_add_io(space, &dev->region, &err), 0);
 }
@@ -61,10 +66,10 @@ static void io_write(struct mem_space *space, enum io_kind kind, uint64_t addr, 
 	mem_space_io_write(space, kind, addr, &value, len);
 }
 
-#define expect_log(dev, text)                     \
-	do {                                      \
-		ck_assert_str_eq((dev).log, text); \
-		(dev).log[0] = 0;                 \
+#define expect_log(dev, text)                                                                      \
+	do {                                                                                       \
+		ck_assert_str_eq((dev).log, text);                                                 \
+		(dev).log[0] = 0;                                                                  \
 	} while (0)
 
 START_TEST(plain_accesses)
@@ -212,8 +217,9 @@ START_TEST(regions_come_and_go)
 {
 	struct mem_space *space = mem_space_new();
 	struct device a, b;
-	struct io_region clash = { .name = "clash", .kind = IO_MMIO, .base = 0x10ff, .size = 2,
-				   .ops = &a.ops };
+	struct io_region clash = {
+		.name = "clash", .kind = IO_MMIO, .base = 0x10ff, .size = 2, .ops = &a.ops
+	};
 	struct error *err = NULL;
 
 	device_add(space, &b, IO_MMIO, 0x2000, 0x100, 1, 4);
@@ -245,8 +251,9 @@ START_TEST(impossible_regions_are_refused)
 	struct ram_backend ram = { .host = page, .size = sizeof(page), .fd = -1 };
 	struct mem_space *space = mem_space_new();
 	static const struct io_ops ops;
-	struct io_region region = { .name = "odd", .kind = IO_PORT, .base = 0xffff, .size = 2,
-				    .ops = &ops };
+	struct io_region region = {
+		.name = "odd", .kind = IO_PORT, .base = 0xffff, .size = 2, .ops = &ops
+	};
 	struct error *err = NULL;
 
 	ck_assert_int_eq(mem_space_add_io(space, &region, &err), -EINVAL);
@@ -254,8 +261,9 @@ START_TEST(impossible_regions_are_refused)
 			     "address space");
 	region.size = 0;
 	ck_assert_int_eq(mem_space_add_io(space, &region, NULL), -EINVAL);
-	region = (struct io_region){ .name = "odd", .kind = IO_MMIO, .base = UINT64_MAX, .size = 2,
-				     .ops = &ops };
+	region = (struct io_region){
+		.name = "odd", .kind = IO_MMIO, .base = UINT64_MAX, .size = 2, .ops = &ops
+	};
 	ck_assert_int_eq(mem_space_add_io(space, &region, NULL), -EINVAL);
 
 	ck_assert_int_eq(mem_space_add_ram(space, 0x1000, &ram, 0, 0x1000, &err), 0);

@@ -84,7 +84,9 @@ END_TEST
 START_TEST(file_is_created_and_kept)
 {
 	char dir[] = "/tmp/unit-ram-XXXXXX", path[64];
-	struct ram_config config = { .kind = RAM_FILE, .size = 1 * MIB, .share = true, .path = path };
+	struct ram_config config = {
+		.kind = RAM_FILE, .size = 1 * MIB, .share = true, .path = path
+	};
 	struct ram_backend *ram;
 	struct stat st;
 	char byte = 0;
@@ -118,7 +120,9 @@ END_TEST
 START_TEST(directory_gets_a_nameless_file)
 {
 	char dir[] = "/tmp/unit-ram-XXXXXX";
-	struct ram_config config = { .kind = RAM_FILE, .size = 64 * KIB, .share = true, .path = dir };
+	struct ram_config config = {
+		.kind = RAM_FILE, .size = 64 * KIB, .share = true, .path = dir
+	};
 	struct ram_backend *ram;
 
 	ck_assert_ptr_nonnull(mkdtemp(dir));
@@ -158,7 +162,8 @@ START_TEST(bad_paths)
 	struct error *err = NULL;
 
 	ck_assert_int_eq(ram_backend_new(&config, &ram, &err), -ENOENT);
-	ck_assert_error(err, "cannot open memory file '/nonexistent/ram': No such file or directory");
+	ck_assert_error(err,
+			"cannot open memory file '/nonexistent/ram': No such file or directory");
 	config.path = device;
 	ck_assert_int_eq(ram_backend_new(&config, &ram, &err), -EINVAL);
 	ck_assert_error(err, "memory file '/dev/null' is neither a regular file nor a directory");
@@ -189,8 +194,10 @@ START_TEST(preallocation_touches_every_page)
 
 	for (size_t i = 0; i < ARRAY_SIZE(threads); i++) {
 		/* Not a multiple of any share. */
-		struct ram_config config = { .kind = RAM_MEMFD, .size = 3 * MIB + 20 * KIB,
-					     .share = true, .prealloc = true,
+		struct ram_config config = { .kind = RAM_MEMFD,
+					     .size = 3 * MIB + 20 * KIB,
+					     .share = true,
+					     .prealloc = true,
 					     .prealloc_threads = threads[i] };
 		struct ram_backend *ram = ram_new(&config);
 
@@ -203,8 +210,11 @@ END_TEST
 START_TEST(huge_pages_tell_how_many_are_free)
 {
 	/* 64 TiB of them no host has free. */
-	struct ram_config config = { .kind = RAM_MEMFD, .size = 64 * TIB, .share = true,
-				     .hugetlb = true, .hugetlbsize = 2 * MIB };
+	struct ram_config config = { .kind = RAM_MEMFD,
+				     .size = 64 * TIB,
+				     .share = true,
+				     .hugetlb = true,
+				     .hugetlbsize = 2 * MIB };
 	struct ram_backend *ram = NULL;
 	struct error *err = NULL;
 	int ret = ram_backend_new(&config, &ram, &err);
@@ -213,7 +223,8 @@ START_TEST(huge_pages_tell_how_many_are_free)
 	ck_assert_ptr_null(ram);
 	/* A host without huge pages of 2 MiB at all says so at once. */
 	if (ret == -ENOMEM)
-		ck_assert_ptr_nonnull(strstr(error_text(err), "huge pages of 2M are free, 33554432 needed"));
+		ck_assert_ptr_nonnull(
+			strstr(error_text(err), "huge pages of 2M are free, 33554432 needed"));
 	else
 		ck_assert_ptr_nonnull(strstr(error_text(err), "cannot make a memfd of 2M pages"));
 	error_free(err);
@@ -245,10 +256,12 @@ START_TEST(properties)
 	struct ram_config config;
 	struct error *err = NULL;
 
-	ck_assert_int_eq(apply(ram_memory_backend_ram_props,
-			       "memory-backend-ram,id=m,size=1G,prealloc=on,prealloc-threads=4,dump=off,"
-			       "x-use-canonical-path-for-ramblock-id=off",
-			       &config, &err), 0);
+	ck_assert_int_eq(
+		apply(ram_memory_backend_ram_props,
+		      "memory-backend-ram,id=m,size=1G,prealloc=on,prealloc-threads=4,dump=off,"
+		      "x-use-canonical-path-for-ramblock-id=off",
+		      &config, &err),
+		0);
 	ck_assert_no_error(err);
 	ck_assert_uint_eq(config.size, GIB);
 	ck_assert(config.prealloc);
@@ -257,32 +270,36 @@ START_TEST(properties)
 	ck_assert(!config.share);
 
 	ck_assert_int_eq(apply(ram_memory_backend_memfd_props,
-			       "memory-backend-memfd,id=m,size=512M,hugetlb=on,hugetlbsize=2M", &config,
-			       &err), 0);
+			       "memory-backend-memfd,id=m,size=512M,hugetlb=on,hugetlbsize=2M",
+			       &config, &err),
+			 0);
 	ck_assert(config.share); /* what a memfd is for */
 	ck_assert(config.dump);
 	ck_assert(config.hugetlb);
 	ck_assert_uint_eq(config.hugetlbsize, 2 * MIB);
 
 	ck_assert_int_eq(apply(ram_memory_backend_file_props,
-			       "memory-backend-file,id=m,size=512M,mem-path=/dev/shm,share=on", &config,
-			       &err), 0);
+			       "memory-backend-file,id=m,size=512M,mem-path=/dev/shm,share=on",
+			       &config, &err),
+			 0);
 	ck_assert_str_eq(config.path, "/dev/shm");
 	property_release(ram_memory_backend_file_props, &config);
 
 	ck_assert_int_lt(apply(ram_memory_backend_file_props, "memory-backend-file,id=m,size=512M",
-			       &config, &err), 0);
+			       &config, &err),
+			 0);
 	ck_assert_ptr_nonnull(strstr(error_text(err), "mem-path"));
 	error_free(err);
 	err = NULL;
-	ck_assert_int_lt(apply(ram_memory_backend_ram_props, "memory-backend-ram,id=m", &config, &err), 0);
+	ck_assert_int_lt(
+		apply(ram_memory_backend_ram_props, "memory-backend-ram,id=m", &config, &err), 0);
 	ck_assert_ptr_nonnull(strstr(error_text(err), "size"));
 	error_free(err);
 }
 END_TEST
 
 UNIT_SUITE(suite, "memory ram", anonymous, small_ones_are_page_aligned, memfd_is_shared_and_sealed,
-	   file_is_created_and_kept, directory_gets_a_nameless_file, failure_removes_what_was_created,
-	   bad_paths, too_much, preallocation_touches_every_page, huge_pages_tell_how_many_are_free,
-	   properties)
+	   file_is_created_and_kept, directory_gets_a_nameless_file,
+	   failure_removes_what_was_created, bad_paths, too_much, preallocation_touches_every_page,
+	   huge_pages_tell_how_many_are_free, properties)
 UNIT_MAIN(suite)

@@ -49,8 +49,9 @@ END_TEST
 START_TEST(overlap_is_refused)
 {
 	static const struct io_ops ops;
-	struct io_region uart = { .name = "uart", .kind = IO_MMIO, .base = 0x50000, .size = 0x1000,
-				  .ops = &ops };
+	struct io_region uart = {
+		.name = "uart", .kind = IO_MMIO, .base = 0x50000, .size = 0x1000, .ops = &ops
+	};
 	struct error *err = NULL;
 	struct fixture f;
 
@@ -80,12 +81,14 @@ START_TEST(impossible_ram_is_refused)
 	setup(&f);
 	ck_assert_int_eq(mem_space_add_ram(f.space, 0x80000, &f.ram, 0, 0, NULL), -EINVAL);
 	ck_assert_int_eq(mem_space_add_ram(f.space, 0x80800, &f.ram, 0, 0x1000, NULL), -EINVAL);
-	ck_assert_int_eq(mem_space_add_ram(f.space, 0x80000, &f.ram, 0x3f000, 0x2000, &err), -EINVAL);
+	ck_assert_int_eq(mem_space_add_ram(f.space, 0x80000, &f.ram, 0x3f000, 0x2000, &err),
+			 -EINVAL);
 	ck_assert_error(err, "RAM at 0x80000 takes bytes 0x3f000 to 0x41000 of a backing that has "
 			     "only 0x40000");
 	/* Offset and size whose sum wraps; an end beyond the address space. */
-	ck_assert_int_eq(mem_space_add_ram(f.space, 0x80000, &f.ram, UINT64_MAX - 0xfff, 0x2000, NULL),
-			 -EINVAL);
+	ck_assert_int_eq(
+		mem_space_add_ram(f.space, 0x80000, &f.ram, UINT64_MAX - 0xfff, 0x2000, NULL),
+		-EINVAL);
 	ck_assert_int_eq(mem_space_add_ram(f.space, UINT64_MAX - 0xfff, &f.ram, 0, 0x2000, NULL),
 			 -EINVAL);
 	ck_assert_uint_eq(mem_space_ram_count(f.space), 3);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What CPUID tells the guest: what KVM supports, with the topology of -smp in place of the host's, the
- * frequencies that a guest would otherwise have to measure, and no performance counters.
- * (SDM vol. 2, CPUID; AMD APM vol. 3, appendix E; Documentation/virt/kvm/x86/cpuid.rst.)
+ * What CPUID tells the guest: what KVM supports, with the topology of -smp in place of the host's,
+ * the frequencies that a guest would otherwise have to measure, and no performance counters. (SDM
+ * vol. 2, CPUID; AMD APM vol. 3, appendix E; Documentation/virt/kvm/x86/cpuid.rst.)
  */
 #include <cpuid.h>
 #include <errno.h>
@@ -12,7 +12,7 @@
 
 #define LEAF_KVM 0x40000000u
 #define LEAF_TIMING 0x40000010u /* first used by VMware: EAX TSC kHz, EBX APIC timer kHz */
-#define LEAF_BRAND 0x80000002u  /* and the two after it */
+#define LEAF_BRAND 0x80000002u	/* and the two after it */
 
 /* KVM's APIC timer counts nanoseconds (KVM_CAP_X86_APIC_BUS_CYCLES_NS, default 1). */
 #define APIC_BUS_KHZ 1000000u
@@ -55,7 +55,8 @@ static void cpuid_remove(struct kvm_cpuid2 *table, uint32_t function)
 	table->nent = kept;
 }
 
-/* KVM answers zeros for a leaf that is not in the table: fewer entries, shorter searches at each CPUID. */
+/* KVM answers zeros for a leaf that is not in the table: fewer entries, shorter searches at each
+ * CPUID. */
 static void cpuid_remove_empty(struct kvm_cpuid2 *table)
 {
 	uint32_t kept = 0;
@@ -114,8 +115,8 @@ static bool vendor_is_amd(struct kvm_cpuid2 *table)
 
 static uint32_t threads_per_package(const struct vcpu_topology *topology)
 {
-	return MAX(topology->threads, 1u) * MAX(topology->cores, 1u) *
-	       MAX(topology->clusters, 1u) * MAX(topology->dies, 1u);
+	return MAX(topology->threads, 1u) * MAX(topology->cores, 1u) * MAX(topology->clusters, 1u) *
+	       MAX(topology->dies, 1u);
 }
 
 /* --- the parts that are alike on every vCPU --- */
@@ -130,7 +131,8 @@ static void build_features(struct kvm_cpuid2 *table, const struct cpuid_config *
 		entry->ecx &= ~(ECX1_PDCM | ECX1_TSC_DEADLINE);
 		if (config->tsc_deadline)
 			entry->ecx |= ECX1_TSC_DEADLINE;
-		/* EBX 23:16: ids reserved for one package; an eight-bit field, the truth is in leaf 0xb. */
+		/* EBX 23:16: ids reserved for one package; an eight-bit field, the truth is in leaf
+		 * 0xb. */
 		entry->ebx &= ~0x00ff0000u;
 		entry->edx &= ~EDX1_HTT;
 		if (threads > 1) {
@@ -148,13 +150,15 @@ static void build_features(struct kvm_cpuid2 *table, const struct cpuid_config *
 		}
 	}
 
-	/* Architectural performance monitoring (0xa), last branch records (0x1c), AMD's PerfMonV2. */
+	/* Architectural performance monitoring (0xa), last branch records (0x1c), AMD's PerfMonV2.
+	 */
 	cpuid_remove(table, 0xa);
 	cpuid_remove(table, 0x1c);
 	cpuid_remove(table, 0x80000022);
 }
 
-/* Leaves 4 (Intel) and 0x8000001d (AMD): EAX 25:14 is the number of ids that share the cache, less one. */
+/* Leaves 4 (Intel) and 0x8000001d (AMD): EAX 25:14 is the number of ids that share the cache, less
+ * one. */
 static void build_caches(struct kvm_cpuid2 *table, const struct vcpu_topology *topology)
 {
 	struct apic_layout layout = apic_layout_of(topology);
@@ -193,8 +197,9 @@ static int topology_level(struct kvm_cpuid2 *table, uint32_t leaf, uint32_t *lev
 }
 
 /*
- * Leaf 0xb knows threads and cores; everything between a core and the package counts as core there. Leaf
- * 0x1f names modules and dies too and is given when there are any. EDX, the x2APIC id, is set per vCPU.
+ * Leaf 0xb knows threads and cores; everything between a core and the package counts as core there.
+ * Leaf 0x1f names modules and dies too and is given when there are any. EDX, the x2APIC id, is set
+ * per vCPU.
  */
 static int build_topology(struct kvm_cpuid2 *table, const struct vcpu_topology *topology)
 {
@@ -246,8 +251,8 @@ static void build_topology_amd(struct kvm_cpuid2 *table, const struct vcpu_topol
 }
 
 /*
- * Leaf 0x15 gives the TSC as a multiple of the crystal; the crystal also drives the APIC timer, which in KVM
- * counts at 1 GHz. The KVM-range leaf tells the same to guests of other vendors' CPUs.
+ * Leaf 0x15 gives the TSC as a multiple of the crystal; the crystal also drives the APIC timer,
+ * which in KVM counts at 1 GHz. The KVM-range leaf tells the same to guests of other vendors' CPUs.
  */
 static int build_frequencies(struct kvm_cpuid2 *table, uint32_t tsc_khz)
 {

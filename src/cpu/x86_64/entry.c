@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Setting up x86_64 vCPUs: CPUID when they are created, and the state in which a loader's kernel expects
- * to find the machine: Linux boot protocol 1.15 "64-bit boot protocol", Xen's "x86/HVM direct boot ABI" (PVH).
+ * Setting up x86_64 vCPUs: CPUID when they are created, and the state in which a loader's kernel
+ * expects to find the machine: Linux boot protocol 1.15 "64-bit boot protocol", Xen's "x86/HVM
+ * direct boot ABI" (PVH).
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -73,7 +74,8 @@ uint64_t vcpu_arch_kvm_id(const struct vcpu *vcpu)
 	return vcpu_arch_id(&vcpu->all->topology, vcpu->index);
 }
 
-/* The frequency is that of the first vCPU: they do not differ. Fails where the host's TSC is unusable. */
+/* The frequency is that of the first vCPU: they do not differ. Fails where the host's TSC is
+ * unusable. */
 static uint32_t tsc_khz_of(struct vcpu *vcpu)
 {
 	int khz = ioctl(vcpu->fd, KVM_GET_TSC_KHZ, 0);
@@ -131,7 +133,10 @@ static void entry_segments(struct kvm_sregs *sregs, const struct vcpu_entry *ent
 	sregs->es = sregs->fs = sregs->gs = sregs->ss = sregs->ds;
 	/* Busy TSS, base 0 and the smallest limit, as the PVH ABI asks. */
 	sregs->tr = (struct kvm_segment){
-		.limit = 0x67, .selector = SEL_TSS, .type = 0xb, .present = 1,
+		.limit = 0x67,
+		.selector = SEL_TSS,
+		.type = 0xb,
+		.present = 1,
 	};
 	sregs->ldt = (struct kvm_segment){ .type = 2, .unusable = 1 };
 	sregs->gdt.base = entry->gdt_base;
@@ -180,8 +185,8 @@ static int entry_lapic(struct vcpu *boot)
 }
 
 /*
- * MSRs that firmware leaves set, alike on every CPU or the kernel complains: memory is write-back unless
- * said otherwise, string operations are fast.
+ * MSRs that firmware leaves set, alike on every CPU or the kernel complains: memory is write-back
+ * unless said otherwise, string operations are fast.
  */
 static void entry_msrs(struct vcpu *vcpu)
 {
@@ -195,7 +200,8 @@ static void entry_msrs(struct vcpu *vcpu)
 	} msrs;
 	size_t at = 0;
 
-	/* KVM stops at the first that it does not know; a guest without it runs, and may say so in its log. */
+	/* KVM stops at the first that it does not know; a guest without it runs, and may say so in
+	 * its log. */
 	while (at < ARRAY_SIZE(wanted)) {
 		int done;
 

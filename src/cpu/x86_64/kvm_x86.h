@@ -14,9 +14,9 @@ struct cpuid_config {
 };
 
 /*
- * CPUID of the guest: made once a VM from the table of KVM_GET_SUPPORTED_CPUID, which is changed in place and
- * has room for CPUID_ENTRIES_MAX entries, then only patched with the ids of the vCPU that is being set up.
- * -ENOSPC when the entries do not fit.
+ * CPUID of the guest: made once a VM from the table of KVM_GET_SUPPORTED_CPUID, which is changed in
+ * place and has room for CPUID_ENTRIES_MAX entries, then only patched with the ids of the vCPU that
+ * is being set up. -ENOSPC when the entries do not fit.
  */
 int __must_check cpuid_build(struct kvm_cpuid2 *table, const struct cpuid_config *config);
 void cpuid_set_vcpu(struct kvm_cpuid2 *table, const struct vcpu_topology *topology,

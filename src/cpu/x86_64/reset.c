@@ -2,9 +2,9 @@
 /*
  * The power-on state of an x86_64 vCPU, for a reset within the process, and its registers as text.
  *
- * KVM creates vCPUs in this state but has no call to bring one back, so it is written out here in full:
- * architectural values from SDM vol. 3, 10.1.1 and table 10-1, and off for everything of KVM's own. Nothing
- * is recorded at start; a VM that is never reset pays nothing.
+ * KVM creates vCPUs in this state but has no call to bring one back, so it is written out here in
+ * full: architectural values from SDM vol. 3, 10.1.1 and table 10-1, and off for everything of
+ * KVM's own. Nothing is recorded at start; a VM that is never reset pays nothing.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -33,8 +33,8 @@ struct msr_value {
 };
 
 /*
- * In this order. The kernel may lack any of them (a feature the CPU or the kernel does not have), hence one
- * call each: the first unknown one ends KVM_SET_MSRS.
+ * In this order. The kernel may lack any of them (a feature the CPU or the kernel does not have),
+ * hence one call each: the first unknown one ends KVM_SET_MSRS.
  */
 static const struct msr_value reset_msrs[] = {
 	/* KVM's own: each holds a guest address it writes to, so they come first. */
@@ -50,7 +50,8 @@ static const struct msr_value reset_msrs[] = {
 	{ 0x4b564d08, 0 }, /* migration control */
 
 	{ 0x3b, 0 }, /* TSC_ADJUST */
-	{ 0x10, 0 }, /* TSC: KVM keeps vCPUs in step that are written the same value within a second */
+	{ 0x10,
+	  0 }, /* TSC: KVM keeps vCPUs in step that are written the same value within a second */
 	{ 0xc0000103, 0 }, /* TSC_AUX */
 	{ 0x6e0, 0 },	   /* TSC_DEADLINE */
 
@@ -63,27 +64,49 @@ static const struct msr_value reset_msrs[] = {
 	{ 0x175, 0 },	   /* SYSENTER_ESP */
 	{ 0x176, 0 },	   /* SYSENTER_EIP */
 
-	{ 0x3a, 0 },		      /* FEATURE_CONTROL: unlocked */
-	{ 0x48, 0 },		      /* SPEC_CTRL */
-	{ 0xe1, 0 },		      /* UMWAIT_CONTROL */
-	{ 0x122, 0 },		      /* TSX_CTRL */
-	{ 0x17a, 0 },		      /* MCG_STATUS */
+	{ 0x3a, 0 },  /* FEATURE_CONTROL: unlocked */
+	{ 0x48, 0 },  /* SPEC_CTRL */
+	{ 0xe1, 0 },  /* UMWAIT_CONTROL */
+	{ 0x122, 0 }, /* TSX_CTRL */
+	{ 0x17a, 0 }, /* MCG_STATUS */
 	{ X86_MSR_MISC_ENABLE, X86_MISC_ENABLE_DEFAULT },
-	{ 0x1c4, 0 },		      /* XFD */
-	{ 0x1c5, 0 },		      /* XFD_ERR */
-	{ 0x1d9, 0 },		      /* DEBUGCTL */
-	{ 0xd90, 0 },		      /* BNDCFGS */
-	{ 0xda0, 0 },		      /* XSS */
-	{ 0xc001011f, 0 },	      /* VIRT_SPEC_CTRL */
-	{ 0xc0010117, 0 },	      /* VM_HSAVE_PA */
+	{ 0x1c4, 0 },		       /* XFD */
+	{ 0x1c5, 0 },		       /* XFD_ERR */
+	{ 0x1d9, 0 },		       /* DEBUGCTL */
+	{ 0xd90, 0 },		       /* BNDCFGS */
+	{ 0xda0, 0 },		       /* XSS */
+	{ 0xc001011f, 0 },	       /* VIRT_SPEC_CTRL */
+	{ 0xc0010117, 0 },	       /* VM_HSAVE_PA */
 	{ 0x277, 0x0007040600070406 }, /* PAT */
 
 	{ X86_MSR_MTRR_DEF_TYPE, 0 },
-	{ 0x250, 0 }, { 0x258, 0 }, { 0x259, 0 }, { 0x268, 0 }, { 0x269, 0 }, { 0x26a, 0 },
-	{ 0x26b, 0 }, { 0x26c, 0 }, { 0x26d, 0 }, { 0x26e, 0 }, { 0x26f, 0 },
-	{ 0x200, 0 }, { 0x201, 0 }, { 0x202, 0 }, { 0x203, 0 }, { 0x204, 0 }, { 0x205, 0 },
-	{ 0x206, 0 }, { 0x207, 0 }, { 0x208, 0 }, { 0x209, 0 }, { 0x20a, 0 }, { 0x20b, 0 },
-	{ 0x20c, 0 }, { 0x20d, 0 }, { 0x20e, 0 }, { 0x20f, 0 },
+	{ 0x250, 0 },
+	{ 0x258, 0 },
+	{ 0x259, 0 },
+	{ 0x268, 0 },
+	{ 0x269, 0 },
+	{ 0x26a, 0 },
+	{ 0x26b, 0 },
+	{ 0x26c, 0 },
+	{ 0x26d, 0 },
+	{ 0x26e, 0 },
+	{ 0x26f, 0 },
+	{ 0x200, 0 },
+	{ 0x201, 0 },
+	{ 0x202, 0 },
+	{ 0x203, 0 },
+	{ 0x204, 0 },
+	{ 0x205, 0 },
+	{ 0x206, 0 },
+	{ 0x207, 0 },
+	{ 0x208, 0 },
+	{ 0x209, 0 },
+	{ 0x20a, 0 },
+	{ 0x20b, 0 },
+	{ 0x20c, 0 },
+	{ 0x20d, 0 },
+	{ 0x20e, 0 },
+	{ 0x20f, 0 },
 };
 
 int x86_set_msr(struct vcpu *vcpu, uint32_t index, uint64_t value)
@@ -111,8 +134,12 @@ void x86_reset_sregs(struct kvm_sregs *sregs, bool boot_cpu)
 
 	memset(sregs, 0, sizeof(*sregs));
 	sregs->cs = (struct kvm_segment){
-		.base = 0xffff0000, .limit = 0xffff, .selector = 0xf000,
-		.type = 0xb, .present = 1, .s = 1,
+		.base = 0xffff0000,
+		.limit = 0xffff,
+		.selector = 0xf000,
+		.type = 0xb,
+		.present = 1,
+		.s = 1,
 	};
 	sregs->ds = sregs->es = sregs->fs = sregs->gs = sregs->ss = data;
 	sregs->ldt = (struct kvm_segment){ .limit = 0xffff, .type = 2, .present = 1 };
@@ -139,8 +166,10 @@ static uint32_t vcpu_signature(struct vcpu *vcpu)
 
 static int reset_lapic(struct vcpu *vcpu)
 {
-	static const unsigned int masked[] = { LAPIC_LVT_TIMER, LAPIC_LVT_THERMAL, LAPIC_LVT_PERF,
-					       LAPIC_LVT_LINT0, LAPIC_LVT_LINT1,   LAPIC_LVT_ERROR };
+	static const unsigned int masked[] = {
+		LAPIC_LVT_TIMER, LAPIC_LVT_THERMAL, LAPIC_LVT_PERF,
+		LAPIC_LVT_LINT0, LAPIC_LVT_LINT1,   LAPIC_LVT_ERROR
+	};
 	struct kvm_lapic_state old, lapic;
 	uint32_t version;
 
@@ -171,8 +200,8 @@ static int reset_fpu(struct vcpu *vcpu)
 	struct kvm_fpu fpu = { .fcw = FCW_DEFAULT, .mxcsr = MXCSR_DEFAULT };
 
 	/*
-	 * Components that XSTATE_BV leaves out get their initial values, AVX and beyond included. FCW is what
-	 * FNINIT leaves and KVM starts with, not the 0x40 of a real reset.
+	 * Components that XSTATE_BV leaves out get their initial values, AVX and beyond included.
+	 * FCW is what FNINIT leaves and KVM starts with, not the 0x40 of a real reset.
 	 */
 	memset(&xsave, 0, sizeof(xsave));
 	xsave.region[XSAVE_WORD_FCW] = FCW_DEFAULT;
@@ -225,7 +254,8 @@ static int reset_mp_state(struct vcpu *vcpu)
 {
 	struct kvm_mp_state state;
 
-	/* Reading makes KVM take INIT and SIPI that are on their way, or they would act after the reset. */
+	/* Reading makes KVM take INIT and SIPI that are on their way, or they would act after the
+	 * reset. */
 	if (ioctl(vcpu->fd, KVM_GET_MP_STATE, &state))
 		return -errno;
 	state.mp_state = vcpu->index ? KVM_MP_STATE_UNINITIALIZED : KVM_MP_STATE_RUNNABLE;
@@ -325,10 +355,10 @@ char *vcpu_arch_describe(struct vcpu *vcpu)
 			 (uint64_t)r.rbx, (uint64_t)r.rcx, (uint64_t)r.rdx, (uint64_t)r.rsi,
 			 (uint64_t)r.rdi, (uint64_t)r.rbp, (uint64_t)r.r8, (uint64_t)r.r9,
 			 (uint64_t)r.r10, (uint64_t)r.r11, (uint64_t)r.r12, (uint64_t)r.r13,
-			 (uint64_t)r.r14, (uint64_t)r.r15, (uint64_t)sregs.cr0,
-			 (uint64_t)sregs.cr2, (uint64_t)sregs.cr3, (uint64_t)sregs.cr4,
-			 (uint64_t)sregs.efer, cs, ss, (uint64_t)sregs.gdt.base, sregs.gdt.limit,
-			 (uint64_t)sregs.idt.base, sregs.idt.limit, (uint64_t)sregs.apic_base);
+			 (uint64_t)r.r14, (uint64_t)r.r15, (uint64_t)sregs.cr0, (uint64_t)sregs.cr2,
+			 (uint64_t)sregs.cr3, (uint64_t)sregs.cr4, (uint64_t)sregs.efer, cs, ss,
+			 (uint64_t)sregs.gdt.base, sregs.gdt.limit, (uint64_t)sregs.idt.base,
+			 sregs.idt.limit, (uint64_t)sregs.apic_base);
 #undef X
 	free(cs);
 	free(ss);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * From -smp to APIC ids. An APIC id is a row of fields, one a level, each as wide as a power of two
- * demands (SDM vol. 3, 9.9 "Detecting hardware multi-threading support and topology"); so ids have gaps
- * when a level's count is no power of two.
+ * demands (SDM vol. 3, 9.9 "Detecting hardware multi-threading support and topology"); so ids have
+ * gaps when a level's count is no power of two.
  */
 #include "kvm_x86.h"
 

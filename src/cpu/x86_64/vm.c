@@ -13,8 +13,9 @@
 #include "util/log.h"
 
 /*
- * Four pages below the flash and APIC windows that the firmware tables tell the guest to leave alone. Intel
- * CPUs without "unrestricted guest" keep a one-page identity map and a three-page TSS there for real mode.
+ * Four pages below the flash and APIC windows that the firmware tables tell the guest to leave
+ * alone. Intel CPUs without "unrestricted guest" keep a one-page identity map and a three-page TSS
+ * there for real mode.
  */
 #define IDENTITY_MAP_ADDR 0xfef0c000ULL
 #define TSS_ADDR (IDENTITY_MAP_ADDR + 0x1000)
@@ -49,14 +50,14 @@ int kvm_arch_vm_init(struct kvm_vm *vm, struct error **errp)
 
 	arch = vm->arch = xcalloc(1, sizeof(*arch));
 
-	/* The default is below 4 GiB too, but where firmware images lie; kernels without the call use it. */
+	/* The default is below 4 GiB too, but where firmware images lie; kernels without the call
+	 * use it. */
 	if (ioctl(fd, KVM_SET_IDENTITY_MAP_ADDR, &identity))
 		log_debug("KVM_SET_IDENTITY_MAP_ADDR: errno %d", errno);
 	if (ioctl(fd, KVM_SET_TSS_ADDR, TSS_ADDR))
 		return error_set_errno(errp, -errno, "KVM_SET_TSS_ADDR failed");
 	if (ioctl(fd, KVM_CREATE_IRQCHIP, 0))
-		return error_set_errno(errp, -errno,
-				       "KVM cannot create the interrupt controllers");
+		return error_set_errno(errp, -errno, "KVM cannot create the interrupt controllers");
 	if (ioctl(fd, KVM_CREATE_PIT2, &pit))
 		return error_set_errno(errp, -errno, "KVM cannot create the PIT");
 
@@ -91,8 +92,8 @@ int kvm_arch_vm_reset(struct kvm_vm *vm, struct error **errp)
 }
 
 /*
- * Every GSI is the IOAPIC pin of the same number, the first 16 are the PIC's inputs as well. There is no
- * PC-style move of the timer from 0 to 2: the firmware tables must not announce one.
+ * Every GSI is the IOAPIC pin of the same number, the first 16 are the PIC's inputs as well. There
+ * is no PC-style move of the timer from 0 to 2: the firmware tables must not announce one.
  */
 unsigned int kvm_arch_default_routes(struct kvm_irq_routing_entry entries[KVM_ARCH_ROUTES_MAX])
 {
@@ -102,7 +103,8 @@ unsigned int kvm_arch_default_routes(struct kvm_irq_routing_entry entries[KVM_AR
 		entries[count++] = (struct kvm_irq_routing_entry){
 			.gsi = gsi,
 			.type = KVM_IRQ_ROUTING_IRQCHIP,
-			.u.irqchip.irqchip = gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE,
+			.u.irqchip.irqchip =
+				gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE,
 			.u.irqchip.pin = gsi % 8,
 		};
 	for (uint32_t gsi = 0; gsi < KVM_IOAPIC_NUM_PINS; gsi++)
