@@ -36,6 +36,7 @@ struct rig {
 	struct platform platform;
 	struct loop *loop;
 	struct device *dev;
+	struct error *err; /* of the last rig_create() */
 	int irq_fd;
 	bool slot_taken;
 };
@@ -91,21 +92,23 @@ static inline void rig_open(const struct device_class *const *classes)
 	list_init(&rig.platform.devices);
 }
 
-/* "virtio-blk-device,drive=d0": NULL when made, else the error's text (leaked: tests are short). */
+/* "virtio-blk-device,drive=d0": NULL when made, else the error's text, valid until the next call. */
 static inline const char *rig_create(const char *text)
 {
-	struct error *err = NULL;
 	struct opts *opts;
 
+	error_free(rig.err);
+	rig.err = NULL;
 	ck_assert_int_eq(opts_parse("-device", text, "driver", &opts, NULL), 0);
-	if (device_create(&rig.platform, opts, true, &rig.dev, &err))
-		ck_assert_ptr_nonnull(err);
+	if (device_create(&rig.platform, opts, true, &rig.dev, &rig.err))
+		ck_assert_ptr_nonnull(rig.err);
 	opts_free(opts);
-	return err ? error_text(err) : NULL;
+	return rig.err ? error_text(rig.err) : NULL;
 }
 
 static inline void rig_close(void)
 {
+	error_free(rig.err);
 	devices_destroy(&rig.platform);
 	ck_assert(!rig.slot_taken);
 	ck_assert_int_eq(rig.irq_fd, -1);
@@ -245,13 +248,13 @@ static inline void drvq_publish(uint16_t head)
 	uint16_t idx = le16_to_cpu(q.avail->idx);
 
 	q.avail->ring[idx % q.size] = cpu_to_le16(head);
-	__atomic_thread_fence(__ATOMIC_RELEASE);
+	__sync_synchronize();
 	q.avail->idx = cpu_to_le16(idx + 1);
 }
 
 static inline bool drvq_used(void)
 {
-	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	__sync_synchronize();
 	return le16_to_cpu(*(volatile le16_t *)&q.used->idx) != q.seen;
 }
 
