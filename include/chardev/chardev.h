@@ -47,6 +47,9 @@ int __must_check chardev_attach(struct chardev *chr, struct chardev_user *user, 
 void chardev_detach(struct chardev *chr);
 bool chardev_in_use(const struct chardev *chr); /* somebody is attached */
 
+/* Drops the peer of a socket; the others have none that could be dropped. Not from the user's handlers. */
+void chardev_disconnect(struct chardev *chr);
+
 /*
  * Takes up to @len bytes and returns how many were taken. Fewer than @len: the buffer is full and writable()
  * will be called. Without a peer (no client, no reader of a pty) everything is taken and dropped. Any thread.

@@ -305,6 +305,14 @@ void chardev_detach(struct chardev *chr)
 	loop_call_schedule(&chr->update);
 }
 
+void chardev_disconnect(struct chardev *chr)
+{
+	if (!chr->open || chr->kind != &chardev_socket)
+		return;
+	chr->kind->hangup(chr);
+	chardev_refresh(chr);
+}
+
 bool chardev_in_use(const struct chardev *chr)
 {
 	return chr->user != NULL;

@@ -22,6 +22,7 @@ struct chardev_monitor {
 	struct chardev_user user;
 	bool attached;
 	struct qmp_session session;
+	struct loop_call drop; /* the peer of a session that we ended */
 };
 
 static const char *const modes[] = { "readline", "control", NULL };
@@ -52,10 +53,15 @@ static void chr_accept_input(struct qmp_session *session)
 	chardev_accept_input(of_session(session)->chr);
 }
 
-/* The connection is the back end's; the session ends with it, or stays dead until the next one. */
+/* Later: the session may be in the middle of a write, and the back end of a read. */
 static void chr_close(struct qmp_session *session)
 {
-	(void)session;
+	loop_call_schedule(&of_session(session)->drop);
+}
+
+static void drop_call(struct loop_call *call)
+{
+	chardev_disconnect(container_of(call, struct chardev_monitor, drop)->chr);
 }
 
 static const struct qmp_transport chr_transport = {
@@ -75,7 +81,7 @@ static size_t can_receive(struct chardev_user *user)
 {
 	struct chardev_monitor *mon = of_user(user);
 
-	/* A session that was ended has a peer all the same: what it sends goes nowhere. */
+	/* A session that we ended may have a peer for a while: what it sends goes nowhere. */
 	return mon->session.open ? qmp_session_room(&mon->session) : sizeof(mon->session.input);
 }
 
@@ -102,6 +108,7 @@ static void event(struct chardev_user *user, enum chardev_event what)
 	if (what == CHARDEV_BREAK)
 		return;
 	qmp_session_close(&mon->session);
+	loop_call_cancel(&mon->drop); /* that peer is gone */
 	qmp_client_close_fds(&mon->session.client);
 	qmp_session_release(&mon->session);
 	if (what == CHARDEV_CLOSED)
@@ -127,6 +134,7 @@ static void chardev_monitor_free(struct qmp_monitor *monitor)
 	if (mon->attached)
 		chardev_detach(mon->chr);
 	qmp_session_close(&mon->session);
+	loop_call_cancel(&mon->drop);
 	qmp_session_release(&mon->session);
 	property_release(monitor_props, mon);
 	free(mon);
@@ -169,6 +177,7 @@ int qmp_chardev_monitor_new(struct qmp *qmp, const struct opts *opts, struct err
 		return ret;
 	}
 	qmp_session_init(&mon->session, qmp, &chr_transport, mon->strict);
+	loop_call_init(&mon->drop, qmp->loop, drop_call);
 	ret = monitor_attach(mon, errp);
 	if (ret) {
 		what = opts_describe(opts);
