@@ -246,16 +246,17 @@ static inline void drvq_desc(unsigned int i, uint64_t addr, uint32_t len, uint16
 static inline void drvq_publish(uint16_t head)
 {
 	uint16_t idx = le16_to_cpu(q.avail->idx);
+	void *p = &q.avail->idx;
 
 	q.avail->ring[idx % q.size] = cpu_to_le16(head);
-	__sync_synchronize();
-	q.avail->idx = cpu_to_le16(idx + 1);
+	__atomic_store_n((uint16_t *)p, htole16(idx + 1), __ATOMIC_RELEASE);
 }
 
 static inline bool drvq_used(void)
 {
-	__sync_synchronize();
-	return le16_to_cpu(*(volatile le16_t *)&q.used->idx) != q.seen;
+	void *p = &q.used->idx;
+
+	return le16toh(__atomic_load_n((uint16_t *)p, __ATOMIC_ACQUIRE)) != q.seen;
 }
 
 static inline bool rig_broken(void)
