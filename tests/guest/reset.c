@@ -90,7 +90,7 @@ void test_error(void)
 	REQUIRE(false, "KVM had no trouble with it");
 }
 
-/* Runs until it is ended from outside; how=halt sleeps instead. */
+/* Runs until it is ended from outside; how=halt sleeps instead, how=exits leaves the guest all the time. */
 void test_spin(void)
 {
 	const char *how = cmdline_get("how");
@@ -98,6 +98,8 @@ void test_spin(void)
 	print("spinning\n");
 	if (how && !strcmp(how, "halt"))
 		kcall(k_halt, 0, 0, 0);
+	while (how && !strcmp(how, "exits"))
+		read32(0xf0100000);
 	for (;;)
 		cpu_relax();
 }

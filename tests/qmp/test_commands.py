@@ -306,7 +306,9 @@ def test_no_shutdown_keeps_the_process_for_a_reset_and_another_life(tmp_path):
 
 def test_spinning_guest_does_not_delay_answers(tmp_path):
     """io-hijack: a guest that leaves KVM_RUN all the time leaves QMP answering within 100 ms."""
-    with VM(tmp_path, paused=False, append="test=spin") as vm, vm.connect() as c:
+    with VM(tmp_path, "-smp", "2", paused=False, append="test=spin how=exits") as vm, vm.connect() as c:
+        start = vm.cpu_time()
+        wait_for(lambda: vm.cpu_time() > start + 20)
         worst = 0
         for _ in range(100):
             start = time.monotonic()
