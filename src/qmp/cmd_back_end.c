@@ -30,7 +30,9 @@ QMP_HANDLER(query_chardev)
 }
 
 const struct qmp_command qmp_back_end_commands[] = {
-	{ .name = "query-chardev", .help = "the character back ends",
-	  .returns = &chardev_info_array, .handler = query_chardev },
+	{ .name = "query-chardev",
+	  .help = "the character back ends",
+	  .returns = &chardev_info_array,
+	  .handler = query_chardev },
 	{ .name = NULL },
 };

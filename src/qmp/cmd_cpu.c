@@ -171,13 +171,21 @@ QMP_HANDLER(query_iothreads)
 }
 
 const struct qmp_command qmp_cpu_commands[] = {
-	{ .name = "query-cpus-fast", .help = "the vCPUs; does not disturb them",
-	  .returns = &cpu_fast_array, .handler = query_cpus_fast },
-	{ .name = "query-cpus", .help = "the same in the form of QEMU before 6.0, as Kata reads it",
-	  .returns = &cpu_info_array, .handler = query_cpus },
-	{ .name = "query-hotpluggable-cpus", .help = "places for vCPUs, taken and free",
-	  .returns = &hotpluggable_cpu_array, .handler = query_hotpluggable_cpus },
-	{ .name = "query-iothreads", .help = "the iothreads", .returns = &iothread_info_array,
+	{ .name = "query-cpus-fast",
+	  .help = "the vCPUs; does not disturb them",
+	  .returns = &cpu_fast_array,
+	  .handler = query_cpus_fast },
+	{ .name = "query-cpus",
+	  .help = "the same in the form of QEMU before 6.0, as Kata reads it",
+	  .returns = &cpu_info_array,
+	  .handler = query_cpus },
+	{ .name = "query-hotpluggable-cpus",
+	  .help = "places for vCPUs, taken and free",
+	  .returns = &hotpluggable_cpu_array,
+	  .handler = query_hotpluggable_cpus },
+	{ .name = "query-iothreads",
+	  .help = "the iothreads",
+	  .returns = &iothread_info_array,
 	  .handler = query_iothreads },
 	{ .name = NULL },
 };

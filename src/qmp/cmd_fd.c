@@ -132,23 +132,30 @@ QMP_HANDLER(query_fdsets)
 
 const struct qmp_command qmp_fd_commands[] = {
 	{ .name = "getfd",
-	  .help = "take the descriptor sent with this message under a name; one of that name before is "
+	  .help = "take the descriptor sent with this message under a name; one of that name "
+		  "before is "
 		  "closed. It is kept until it is used, closefd, or the client goes",
 	  .args = QMP_MEMBERS(QMP_MEMBER("fdname", qmp_str, "does not begin with a digit")),
 	  .handler = getfd },
-	{ .name = "closefd", .help = "close a descriptor of getfd",
-	  .args = QMP_MEMBERS(QMP_MEMBER("fdname", qmp_str, NULL)), .handler = closefd },
+	{ .name = "closefd",
+	  .help = "close a descriptor of getfd",
+	  .args = QMP_MEMBERS(QMP_MEMBER("fdname", qmp_str, NULL)),
+	  .handler = closefd },
 	{ .name = "add-fd",
 	  .help = "take the descriptor sent with this message into a set, which opens as "
 		  "/dev/fdset/ID",
 	  .args = QMP_MEMBERS(QMP_OPTIONAL("fdset-id", qmp_int, "absent: a new set"),
 			      QMP_OPTIONAL("opaque", qmp_str, "a note that query-fdsets shows")),
-	  .returns = &addfd_info, .handler = add_fd },
-	{ .name = "remove-fd", .help = "close a descriptor of a set, or the whole set",
+	  .returns = &addfd_info,
+	  .handler = add_fd },
+	{ .name = "remove-fd",
+	  .help = "close a descriptor of a set, or the whole set",
 	  .args = QMP_MEMBERS(QMP_MEMBER("fdset-id", qmp_int, NULL),
 			      QMP_OPTIONAL("fd", qmp_int, "absent: all of the set")),
 	  .handler = remove_fd },
-	{ .name = "query-fdsets", .help = "the sets of add-fd", .returns = &fdset_info_array,
+	{ .name = "query-fdsets",
+	  .help = "the sets of add-fd",
+	  .returns = &fdset_info_array,
 	  .handler = query_fdsets },
 	{ .name = NULL },
 };

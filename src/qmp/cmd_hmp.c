@@ -108,7 +108,8 @@ QMP_HANDLER(human_monitor_command)
 const struct qmp_command qmp_hmp_commands[] = {
 	{ .name = "human-monitor-command",
 	  .help = "\"info status\", \"info cpus\", \"info mtree\" or \"info qtree\" as text",
-	  .args = QMP_MEMBERS(QMP_MEMBER("command-line", qmp_str, NULL)), .returns = &qmp_str,
+	  .args = QMP_MEMBERS(QMP_MEMBER("command-line", qmp_str, NULL)),
+	  .returns = &qmp_str,
 	  .handler = human_monitor_command },
 	{ .name = NULL },
 };

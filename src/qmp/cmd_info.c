@@ -21,7 +21,7 @@
 #define ARCH "aarch64"
 #endif
 
-/* --- negotiation and version ---------------------------------------------------------------------- */
+/* --- negotiation and version --- */
 
 static QMP_TYPE_ENUM(capability, "QMPCapability", "oob");
 static QMP_TYPE_ARRAY(capability_array, "QMPCapability", capability);
@@ -67,7 +67,7 @@ QMP_HANDLER(query_version)
 	return 0;
 }
 
-/* --- the VM ------------------------------------------------------------------------------------------ */
+/* --- the VM --- */
 
 static QMP_TYPE_OBJECT(name_info, "NameInfo", QMP_OPTIONAL("name", qmp_str, "as given to -name"));
 
@@ -174,7 +174,7 @@ QMP_HANDLER(query_machines)
 	return 0;
 }
 
-/* --- the command line ---------------------------------------------------------------------------------- */
+/* --- the command line --- */
 
 static QMP_TYPE_ENUM(parameter_type, "CommandLineParameterType", "string", "boolean", "number",
 		     "size");
@@ -240,31 +240,50 @@ QMP_HANDLER(query_command_line_options)
 	if (wanted && !json_object_array_length(*ret)) {
 		char quote[QMP_QUOTE_MAX];
 
-		return error_set(errp, -EINVAL, "invalid option name: %s", qmp_quote(wanted, quote));
+		return error_set(errp, -EINVAL, "invalid option name: %s",
+				 qmp_quote(wanted, quote));
 	}
 	return 0;
 }
 
 const struct qmp_command qmp_info_commands[] = {
-	{ .name = "qmp_capabilities", .help = "ends the negotiation: the other commands work from here on",
+	{ .name = "qmp_capabilities",
+	  .help = "ends the negotiation: the other commands work from here on",
 	  .args = QMP_MEMBERS(QMP_OPTIONAL("enable", capability_array, "none can be enabled")),
-	  .flags = QMP_BEFORE_NEGOTIATION, .handler = qmp_capabilities },
-	{ .name = "query-version", .help = "as in the greeting", .returns = &qmp_version_info,
+	  .flags = QMP_BEFORE_NEGOTIATION,
+	  .handler = qmp_capabilities },
+	{ .name = "query-version",
+	  .help = "as in the greeting",
+	  .returns = &qmp_version_info,
 	  .handler = query_version },
-	{ .name = "query-name", .help = "the VM's name", .returns = &name_info,
+	{ .name = "query-name",
+	  .help = "the VM's name",
+	  .returns = &name_info,
 	  .handler = query_name },
-	{ .name = "query-uuid", .help = "the VM's UUID", .returns = &uuid_info,
+	{ .name = "query-uuid",
+	  .help = "the VM's UUID",
+	  .returns = &uuid_info,
 	  .handler = query_uuid },
-	{ .name = "query-target", .help = "the architecture", .returns = &target_info,
+	{ .name = "query-target",
+	  .help = "the architecture",
+	  .returns = &target_info,
 	  .handler = query_target },
-	{ .name = "query-kvm", .help = "whether KVM is in use", .returns = &kvm_info,
+	{ .name = "query-kvm",
+	  .help = "whether KVM is in use",
+	  .returns = &kvm_info,
 	  .handler = query_kvm },
-	{ .name = "query-memory-size-summary", .help = "how much memory the guest has",
-	  .returns = &memory_summary, .handler = query_memory_size_summary },
-	{ .name = "query-machines", .help = "what -machine can be", .returns = &machine_info_array,
+	{ .name = "query-memory-size-summary",
+	  .help = "how much memory the guest has",
+	  .returns = &memory_summary,
+	  .handler = query_memory_size_summary },
+	{ .name = "query-machines",
+	  .help = "what -machine can be",
+	  .returns = &machine_info_array,
 	  .handler = query_machines },
-	{ .name = "query-command-line-options", .help = "options of the command line and their keys",
+	{ .name = "query-command-line-options",
+	  .help = "options of the command line and their keys",
 	  .args = QMP_MEMBERS(QMP_OPTIONAL("option", qmp_str, "only this one")),
-	  .returns = &option_info_array, .handler = query_command_line_options },
+	  .returns = &option_info_array,
+	  .handler = query_command_line_options },
 	{ .name = NULL },
 };

@@ -61,8 +61,7 @@ QMP_HANDLER(quit)
 
 static QMP_TYPE_ENUM(run_state, "RunState", "prelaunch", "running", "paused", "shutdown",
 		     "guest-panicked", "internal-error");
-static QMP_TYPE_OBJECT(status_info, "StatusInfo",
-		       QMP_MEMBER("running", qmp_bool, "the vCPUs run"),
+static QMP_TYPE_OBJECT(status_info, "StatusInfo", QMP_MEMBER("running", qmp_bool, "the vCPUs run"),
 		       QMP_MEMBER("singlestep", qmp_bool, "always false"),
 		       QMP_MEMBER("status", run_state, "the run state"));
 
@@ -80,15 +79,20 @@ QMP_HANDLER(query_status)
 }
 
 const struct qmp_command qmp_life_commands[] = {
-	{ .name = "query-status", .help = "the run state", .returns = &status_info,
+	{ .name = "query-status",
+	  .help = "the run state",
+	  .returns = &status_info,
 	  .handler = query_status },
-	{ .name = "stop", .help = "stop the vCPUs and all I/O; no effect when they do not run",
+	{ .name = "stop",
+	  .help = "stop the vCPUs and all I/O; no effect when they do not run",
 	  .handler = stop },
 	{ .name = "cont", .help = "let the VM run, first start or after a stop", .handler = cont },
 	{ .name = "system_reset",
 	  .help = "back to power-on and boot again; the VM runs afterwards if it ran before",
 	  .handler = system_reset },
-	{ .name = "system_powerdown", .help = "press the power button", .handler = system_powerdown },
+	{ .name = "system_powerdown",
+	  .help = "press the power button",
+	  .handler = system_powerdown },
 	{ .name = "quit", .help = "end the VM and its process, exit status 0", .handler = quit },
 	{ .name = NULL },
 };

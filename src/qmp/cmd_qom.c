@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What exists, in the form of QEMU's object model: types from the registries, and a tree of paths over the devices and
- * objects of the VM.
+ * What exists, in the form of QEMU's object model: types from the registries, and a tree of paths
+ * over the devices and objects of the VM.
  *
  *   /machine/peripheral/ID           devices
  *   /machine/unattached/device[N]    vCPU N
@@ -23,7 +23,7 @@
 #define CPU_TYPE "host-arm-cpu"
 #endif
 
-/* --- types ------------------------------------------------------------------------------------------ */
+/* --- types --- */
 
 static QMP_TYPE_OBJECT(type_info, "ObjectTypeInfo", QMP_MEMBER("name", qmp_str, NULL),
 		       QMP_OPTIONAL("parent", qmp_str, "device, machine or object"));
@@ -58,7 +58,7 @@ QMP_HANDLER(qom_list_types)
 
 	(void)errp;
 	*ret = json_object_new_array();
-	for (; *class; class++)
+	for (; *class; class ++)
 		add_type(*ret, wanted, (*class)->name, "device");
 	for (unsigned int i = 0; machine_object_class_at(i, &kind); i++)
 		add_type(*ret, wanted, kind.name, "object");
@@ -139,15 +139,23 @@ QMP_HANDLER(qom_list_properties)
 	return 0;
 }
 
-/* --- the tree ------------------------------------------------------------------------------------------- */
+/* --- the tree --- */
 
-enum node_kind { NODE_ROOT, NODE_MACHINE, NODE_PERIPHERAL, NODE_UNATTACHED, NODE_OBJECTS, NODE_DEVICE,
-		 NODE_CPU, NODE_OBJECT };
+enum node_kind {
+	NODE_ROOT,
+	NODE_MACHINE,
+	NODE_PERIPHERAL,
+	NODE_UNATTACHED,
+	NODE_OBJECTS,
+	NODE_DEVICE,
+	NODE_CPU,
+	NODE_OBJECT
+};
 
 struct node {
 	enum node_kind kind;
 	const struct device *dev; /* NODE_DEVICE */
-	const char *type;         /* NODE_OBJECT */
+	const char *type;	  /* NODE_OBJECT */
 };
 
 static bool find_cpu(struct machine *machine, const char *name)
@@ -412,20 +420,31 @@ QMP_HANDLER(qom_get)
 #define ARG_PATH QMP_MEMBER("path", qmp_str, "absolute: /machine/peripheral/ID, /objects/ID, …")
 
 const struct qmp_command qmp_qom_commands[] = {
-	{ .name = "qom-list-types", .help = "devices, objects and machines there are",
+	{ .name = "qom-list-types",
+	  .help = "devices, objects and machines there are",
 	  .args = QMP_MEMBERS(QMP_OPTIONAL("implements", qmp_str, "only this type or parent"),
 			      QMP_OPTIONAL("abstract", qmp_bool, "no effect: none is abstract")),
-	  .returns = &type_info_array, .handler = qom_list_types },
-	{ .name = "device-list-properties", .help = "what -device TYPE takes",
+	  .returns = &type_info_array,
+	  .handler = qom_list_types },
+	{ .name = "device-list-properties",
+	  .help = "what -device TYPE takes",
 	  .args = QMP_MEMBERS(QMP_MEMBER("typename", qmp_str, NULL)),
-	  .returns = &property_info_array, .handler = device_list_properties },
-	{ .name = "qom-list-properties", .help = "always empty; asked for by libvirt",
+	  .returns = &property_info_array,
+	  .handler = device_list_properties },
+	{ .name = "qom-list-properties",
+	  .help = "always empty; asked for by libvirt",
 	  .args = QMP_MEMBERS(QMP_MEMBER("typename", qmp_str, NULL)),
-	  .returns = &property_info_array, .handler = qom_list_properties },
-	{ .name = "qom-list", .help = "children and properties of a path",
-	  .args = QMP_MEMBERS(ARG_PATH), .returns = &property_info_array, .handler = qom_list },
-	{ .name = "qom-get", .help = "a property's value",
+	  .returns = &property_info_array,
+	  .handler = qom_list_properties },
+	{ .name = "qom-list",
+	  .help = "children and properties of a path",
+	  .args = QMP_MEMBERS(ARG_PATH),
+	  .returns = &property_info_array,
+	  .handler = qom_list },
+	{ .name = "qom-get",
+	  .help = "a property's value",
 	  .args = QMP_MEMBERS(ARG_PATH, QMP_MEMBER("property", qmp_str, NULL)),
-	  .returns = &qmp_any, .handler = qom_get },
+	  .returns = &qmp_any,
+	  .handler = qom_get },
 	{ .name = NULL },
 };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* From a message's text to its reply's: parsing, the protocol's rules, finding and checking the command. */
+/* From a message's text to its reply's: parsing, the protocol's rules, finding and checking the
+ * command. */
 #define LOG_MODULE "qmp"
 
 #include <stdlib.h>
@@ -74,7 +75,7 @@ char *qmp_dispatch_error(const struct error *err)
 	return qmp_to_line(error_reply(err));
 }
 
-/* --- the outer object ------------------------------------------------------------------------ */
+/* --- the outer object --- */
 
 struct request {
 	const char *execute;
@@ -121,9 +122,8 @@ static int check_negotiation(const struct qmp_client *client, const struct qmp_c
 		return error_set(errp, QMP_COMMAND_NOT_FOUND,
 				 "Expecting capabilities negotiation with 'qmp_capabilities'");
 	if (client->negotiated && negotiates)
-		return error_set(
-			errp, QMP_COMMAND_NOT_FOUND,
-			"Capabilities negotiation is already complete, command ignored");
+		return error_set(errp, QMP_COMMAND_NOT_FOUND,
+				 "Capabilities negotiation is already complete, command ignored");
 	return 0;
 }
 

@@ -4,6 +4,7 @@
 
 #include "internal.h"
 
+/* clang-format off */
 static const char intro[] =
 	"# QMP reference\n"
 	"\n"
@@ -40,6 +41,7 @@ static const char intro[] =
 	"| unread output, then events are lost | 1 MiB; after 256 lost events the client is disconnected |\n"
 	"\n"
 	"Error classes: GenericError, CommandNotFound, DeviceNotFound, DeviceNotActive, KVMMissingCap.\n";
+/* clang-format on */
 
 /* Types that were mentioned and are to be described. */
 struct docs {
@@ -109,8 +111,7 @@ void qmp_dump_docs(FILE *out)
 
 	fputs(intro, out);
 	fprintf(out, "\n## Commands\n");
-	qmp_for_each_command(cmd)
-		print_command(&docs, cmd);
+	qmp_for_each_command(cmd) print_command(&docs, cmd);
 	fprintf(out, "\n## Events\n");
 	for (size_t i = 0; qmp_events[i]; i++) {
 		const struct qmp_event *event = qmp_events[i];

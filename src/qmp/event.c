@@ -7,7 +7,7 @@
 #include "internal.h"
 #include "util/alloc.h"
 
-/* --- the table --------------------------------------------------------------------------------- */
+/* --- the table --- */
 
 static QMP_TYPE_ENUM(shutdown_cause, "ShutdownCause", "host-error", "host-qmp-quit",
 		     "host-qmp-system-reset", "host-signal", "host-ui", "guest-shutdown",
@@ -43,13 +43,14 @@ static const struct qmp_event event_panicked = {
 };
 
 const struct qmp_event *const qmp_events[] = {
-	&event_stop,	 &event_resume,	  &event_powerdown, &event_reset,
-	&event_shutdown, &event_panicked, NULL,
+	&event_stop,	 &event_resume, &event_powerdown, &event_reset, &event_shutdown,
+	&event_panicked, NULL,
 };
 
-/* --- sending ------------------------------------------------------------------------------------- */
+/* --- sending --- */
 
-/* An event that is limited and was sent lately. Freed when its time is over and nothing is held back. */
+/* An event that is limited and was sent lately. Freed when its time is over and nothing is held
+ * back. */
 struct limited {
 	struct list node; /* in qmp->limited */
 	struct qmp *qmp;
@@ -130,7 +131,7 @@ void qmp_event_send(struct qmp *qmp, const struct qmp_event *event, struct json_
 	send_now(qmp, event, data);
 }
 
-/* --- the machine's events ------------------------------------------------------------------------------ */
+/* --- the machine's events --- */
 
 static struct json_object *cause(const struct machine_event_info *info)
 {

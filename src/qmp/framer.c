@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Where does a message end? Clients need not send newlines, may send several messages at once or one byte at a time:
- * the end is the bracket that closes the first one. This knows strings and brackets only; whether the message is JSON
- * is for the parser to say.
+ * Where does a message end? Clients need not send newlines, may send several messages at once or
+ * one byte at a time: the end is the bracket that closes the first one. This knows strings and
+ * brackets only; whether the message is JSON is for the parser to say.
  */
 #include <stdlib.h>
 
@@ -85,7 +85,8 @@ static int take(struct qmp_framer *f, char c, struct error **errp)
 	}
 	if (f->len == QMP_MESSAGE_MAX) {
 		f->state = end ? QMP_FRAMER_IDLE : QMP_FRAMER_SKIP_MESSAGE;
-		return error_set(errp, -E2BIG, "JSON parse error, a message of more than %llu bytes",
+		return error_set(errp, -E2BIG,
+				 "JSON parse error, a message of more than %llu bytes",
 				 QMP_MESSAGE_MAX);
 	}
 	if (append(f, c)) {

@@ -30,13 +30,15 @@ static const char *const modes[] = { "readline", "control", NULL };
 static const struct property monitor_props[] = {
 	PROP_LINK("chardev", struct chardev_monitor, chr, LINK_CHARDEV, PROPERTY_REQUIRED,
 		  "the character back end it speaks over"),
-	PROP_ENUM("mode", struct chardev_monitor, mode, modes, 0, "control: QMP, the only one there is"),
+	PROP_ENUM("mode", struct chardev_monitor, mode, modes, 0,
+		  "control: QMP, the only one there is"),
 	PROP_BOOL("pretty", struct chardev_monitor, pretty, 0, "must be off: a message is a line"),
-	PROP_BOOL("strict", struct chardev_monitor, strict, 1, "no command before qmp_capabilities"),
+	PROP_BOOL("strict", struct chardev_monitor, strict, 1,
+		  "no command before qmp_capabilities"),
 	PROP_END,
 };
 
-/* --- the session's side ---------------------------------------------------------------------- */
+/* --- the session's side --- */
 
 static struct chardev_monitor *of_session(struct qmp_session *session)
 {
@@ -70,7 +72,7 @@ static const struct qmp_transport chr_transport = {
 	.close = chr_close,
 };
 
-/* --- the back end's side ------------------------------------------------------------------------ */
+/* --- the back end's side --- */
 
 static struct chardev_monitor *of_user(struct chardev_user *user)
 {
@@ -125,7 +127,7 @@ static void writable(struct chardev_user *user)
 		qmp_session_writable(&mon->session);
 }
 
-/* --- opening and closing ---------------------------------------------------------------------------- */
+/* --- opening and closing --- */
 
 static void chardev_monitor_free(struct qmp_monitor *monitor)
 {

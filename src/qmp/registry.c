@@ -3,7 +3,7 @@
 #include "internal.h"
 
 const struct qmp_command *const qmp_command_tables[] = {
-	qmp_schema_commands, qmp_info_commands, qmp_cpu_commands, qmp_life_commands,
-	qmp_back_end_commands, qmp_fd_commands, qmp_qom_commands, qmp_hmp_commands,
-	NULL,
+	qmp_schema_commands, qmp_info_commands,	    qmp_cpu_commands,
+	qmp_life_commands,   qmp_back_end_commands, qmp_fd_commands,
+	qmp_qom_commands,    qmp_hmp_commands,	    NULL,
 };

@@ -131,7 +131,7 @@ struct json_object *qmp_schema(void)
 	return schema.list;
 }
 
-/* --- the commands that show it --------------------------------------------------------------------- */
+/* --- the commands that show it --- */
 
 static QMP_TYPE_OBJECT(command_info, "CommandInfo", QMP_MEMBER("name", qmp_str, NULL));
 static QMP_TYPE_ARRAY(command_info_array, "CommandInfo", command_info);
@@ -169,8 +169,7 @@ QMP_HANDLER(query_commands)
 	(void)args;
 	(void)errp;
 	*ret = json_object_new_array();
-	qmp_for_each_command(cmd)
-		add_name(*ret, cmd->name);
+	qmp_for_each_command(cmd) add_name(*ret, cmd->name);
 	return 0;
 }
 
@@ -195,12 +194,17 @@ QMP_HANDLER(query_qmp_schema)
 }
 
 const struct qmp_command qmp_schema_commands[] = {
-	{ .name = "query-commands", .help = "the commands there are", .returns = &command_info_array,
+	{ .name = "query-commands",
+	  .help = "the commands there are",
+	  .returns = &command_info_array,
 	  .handler = query_commands },
-	{ .name = "query-events", .help = "the events there are", .returns = &event_info_array,
+	{ .name = "query-events",
+	  .help = "the events there are",
+	  .returns = &event_info_array,
 	  .handler = query_events },
 	{ .name = "query-qmp-schema",
 	  .help = "commands, events and their types in QEMU's form of introspection",
-	  .returns = &schema_info_array, .handler = query_qmp_schema },
+	  .returns = &schema_info_array,
+	  .handler = query_qmp_schema },
 	{ .name = NULL },
 };

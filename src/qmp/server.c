@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* -qmp and -api-channel: a listening socket, and a session of its own for every client that connects to it. */
+/* -qmp and -api-channel: a listening socket, and a session of its own for every client that
+ * connects to it. */
 #define LOG_MODULE "qmp"
 
 #include <errno.h>
@@ -51,16 +52,18 @@ static const struct property listener_props[] = {
 	PROP_STRING("host", struct listener, host, 0, 64, NULL,
 		    "IPv4 or IPv6 address or localhost; empty: all"),
 	PROP_UINT(16, "port", struct listener, port, 0, 65535, 0, "TCP port; 0: any"),
-	PROP_STRING("fd", struct listener, fd_text, 1, 10, NULL, "inherited descriptor that listens"),
+	PROP_STRING("fd", struct listener, fd_text, 1, 10, NULL,
+		    "inherited descriptor that listens"),
 	PROP_BOOL("server", struct listener, server, 0, "monitors listen: required"),
 	PROP_BOOL("wait", struct listener, wait, 1, "start the VM when the first client is there"),
 	PROP_BOOL("nowait", struct listener, nowait, 0, "the old word for wait=off"),
 	PROP_BOOL("strict", struct listener, strict, 1,
-		  "no command before qmp_capabilities; off for StratoVirt's clients that never send it"),
+		  "no command before qmp_capabilities; off for StratoVirt's clients that never "
+		  "send it"),
 	PROP_END,
 };
 
-/* --- a client's connection --------------------------------------------------------------------- */
+/* --- a client's connection --- */
 
 static struct client *to_client(struct qmp_session *session)
 {
@@ -152,7 +155,8 @@ static void receive(struct client *client)
 	};
 	ssize_t n;
 
-	/* What is received is worked on before more is: a client that sends faster waits in its socket. */
+	/* What is received is worked on before more is: a client that sends faster waits in its
+	 * socket. */
 	loop_fd_set_events(&client->lfd, client->lfd.events & ~(uint32_t)EPOLLIN);
 	if (!iov.iov_len)
 		return;
@@ -187,7 +191,7 @@ static void client_ready(struct loop_fd *lfd, uint32_t events)
 		qmp_session_close(session); /* both directions are gone: nobody waits for replies */
 }
 
-/* --- the listening socket ------------------------------------------------------------------------- */
+/* --- the listening socket --- */
 
 static void refuse(int fd)
 {
@@ -255,7 +259,7 @@ static void retry_handler(struct loop_timer *timer)
 	loop_fd_set_events(&listener->lfd, EPOLLIN);
 }
 
-/* --- opening and closing ---------------------------------------------------------------------------- */
+/* --- opening and closing --- */
 
 static int take_inherited(struct listener *listener, struct error **errp)
 {
@@ -317,7 +321,8 @@ static int listener_open(struct listener *listener, struct error **errp)
 	return 0;
 }
 
-/* The last words, "quit"'s reply and SHUTDOWN, for clients that read; the others do not hold us up. */
+/* The last words, "quit"'s reply and SHUTDOWN, for clients that read; the others do not hold us up.
+ */
 static void final_flush(struct client *client)
 {
 	int64_t end = clock_now_ns() + FINAL_FLUSH_MS * NSEC_PER_MSEC, now;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * One client: its messages in, one after the other; replies and events out. What carries the bytes is a transport.
+ * One client: its messages in, one after the other; replies and events out. What carries the bytes
+ * is a transport.
  *
- * Nothing here is unbounded. A client that sends without pause gets BURST commands worked on in a turn of the loop.
- * One that does not read gets no command worked on while OUTPUT_STOP bytes wait for it, loses events beyond
- * OUTPUT_MAX, and is disconnected when it has lost EVENTS_LOST_MAX of them.
+ * Nothing here is unbounded. A client that sends without pause gets BURST commands worked on in a
+ * turn of the loop. One that does not read gets no command worked on while OUTPUT_STOP bytes wait
+ * for it, loses events beyond OUTPUT_MAX, and is disconnected when it has lost EVENTS_LOST_MAX of
+ * them.
  */
 #define LOG_MODULE "qmp"
 
@@ -21,7 +23,7 @@
 #define OUTPUT_MAX MIB
 #define EVENTS_LOST_MAX 256
 
-/* --- descriptors ------------------------------------------------------------------------------ */
+/* --- descriptors --- */
 
 int qmp_client_take_fd(struct qmp_client *client)
 {
@@ -49,7 +51,7 @@ void qmp_client_close_fds(struct qmp_client *client)
 		close(client->fds[--client->fd_count]);
 }
 
-/* --- output -------------------------------------------------------------------------------------- */
+/* --- output --- */
 
 bool qmp_session_output_pending(const struct qmp_session *session)
 {
@@ -64,8 +66,8 @@ static size_t output_waiting(const struct qmp_session *session)
 static void flush(struct qmp_session *session)
 {
 	while (session->open && qmp_session_output_pending(session)) {
-		ssize_t n = session->transport->write(session, session->output + session->output_pos,
-						      output_waiting(session));
+		ssize_t n = session->transport->write(
+			session, session->output + session->output_pos, output_waiting(session));
 
 		if (n < 0) {
 			qmp_session_close(session);
@@ -112,7 +114,8 @@ static void send_line(struct qmp_session *session, const char *line, size_t len)
 {
 	if (!session->open)
 		return;
-	if (!line || (session->output_size - session->output_len < len && output_grow(session, len))) {
+	if (!line ||
+	    (session->output_size - session->output_len < len && output_grow(session, len))) {
 		log_warn("out of memory: a client is disconnected");
 		qmp_session_close(session);
 		return;
@@ -135,7 +138,7 @@ void qmp_session_send_event(struct qmp_session *session, const char *line, size_
 	}
 }
 
-/* --- input ------------------------------------------------------------------------------------------ */
+/* --- input --- */
 
 size_t qmp_session_room(const struct qmp_session *session)
 {
@@ -146,8 +149,8 @@ size_t qmp_session_room(const struct qmp_session *session)
 }
 
 /*
- * Descriptors are for the last message of what they came with; some clients send them with a blank before it. Before the
- * reply is sent: who has it sees that they are closed.
+ * Descriptors are for the last message of what they came with; some clients send them with a blank
+ * before it. Before the reply is sent: who has it sees that they are closed.
  */
 static void drop_unused_fds(struct qmp_session *session)
 {
@@ -245,7 +248,7 @@ void qmp_session_writable(struct qmp_session *session)
 		loop_call_schedule(&session->work);
 }
 
-/* --- life ----------------------------------------------------------------------------------------------- */
+/* --- life --- */
 
 void qmp_session_init(struct qmp_session *session, struct qmp *qmp,
 		      const struct qmp_transport *transport, bool strict)

@@ -125,7 +125,8 @@ static int check_enum(const struct qmp_type *type, struct json_object *value, co
 			 qmp_quote(path, quote), qmp_quote(word, quoted_value));
 }
 
-/* json-c says int for all whole numbers up to UINT64_MAX and gives the nearest value when asked for a smaller type. */
+/* json-c says int for all whole numbers up to UINT64_MAX and gives the nearest value when asked for
+ * a smaller type. */
 static bool fits_int64(struct json_object *value)
 {
 	return json_object_get_uint64(value) <= INT64_MAX;
@@ -139,17 +140,18 @@ static int check_builtin(const struct qmp_type *type, struct json_object *value,
 	if (type == &qmp_any)
 		return 0;
 	if (type == &qmp_str)
-		return json_object_is_type(value, json_type_string) ? 0 :
-								      wrong_type(path, "string", errp);
+		return json_object_is_type(value, json_type_string)
+			       ? 0
+			       : wrong_type(path, "string", errp);
 	if (type == &qmp_bool)
-		return json_object_is_type(value, json_type_boolean) ?
-			       0 :
-			       wrong_type(path, "boolean", errp);
+		return json_object_is_type(value, json_type_boolean)
+			       ? 0
+			       : wrong_type(path, "boolean", errp);
 	if (type == &qmp_number)
 		return json_object_is_type(value, json_type_int) ||
-				       json_object_is_type(value, json_type_double) ?
-			       0 :
-			       wrong_type(path, "number", errp);
+				       json_object_is_type(value, json_type_double)
+			       ? 0
+			       : wrong_type(path, "number", errp);
 	if (!json_object_is_type(value, json_type_int))
 		return wrong_type(path, "integer", errp);
 	if (type == &qmp_int && !fits_int64(value))
@@ -185,7 +187,7 @@ int qmp_check_members(const struct qmp_member *members, struct json_object *valu
 	return check_object(members, value, "", errp);
 }
 
-/* --- arguments that were checked, and replies ---------------------------------------------------- */
+/* --- arguments that were checked, and replies --- */
 
 bool qmp_arg_has(struct json_object *args, const char *name)
 {
@@ -201,15 +203,16 @@ int64_t qmp_arg_int(struct json_object *args, const char *name, int64_t absent)
 {
 	struct json_object *value;
 
-	return json_object_object_get_ex(args, name, &value) ? json_object_get_int64(value) : absent;
+	return json_object_object_get_ex(args, name, &value) ? json_object_get_int64(value)
+							     : absent;
 }
 
 bool qmp_arg_bool(struct json_object *args, const char *name, bool absent)
 {
 	struct json_object *value;
 
-	return json_object_object_get_ex(args, name, &value) ? json_object_get_boolean(value) :
-							       absent;
+	return json_object_object_get_ex(args, name, &value) ? json_object_get_boolean(value)
+							     : absent;
 }
 
 void qmp_add_str(struct json_object *object, const char *name, const char *value)

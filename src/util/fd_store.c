@@ -24,8 +24,9 @@ struct stored {
 	char *opaque;
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards both: fd_open() is for any thread */
-static struct list store = LIST_INIT(store);		 /* sets in ascending order */
+static pthread_mutex_t lock =
+	PTHREAD_MUTEX_INITIALIZER;	     /* guards both: fd_open() is for any thread */
+static struct list store = LIST_INIT(store); /* sets in ascending order */
 static unsigned int count;
 
 static void drop_locked(struct stored *stored)

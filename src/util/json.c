@@ -14,6 +14,7 @@
 struct parser {
 	const char *start, *p, *end;
 	unsigned int depth;
+	struct json_place *place; /* NULL: the position goes into the error's text */
 	struct error **errp;
 };
 
@@ -27,7 +28,8 @@ static int __printf(2, 3) fail(struct parser *ps, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	return error_set(ps->errp, -EINVAL, "character %zu: %s", (size_t)(ps->p - ps->start) + 1, text);
+	return error_set(ps->errp, -EINVAL, "character %zu: %s", (size_t)(ps->p - ps->start) + 1,
+			 text);
 }
 
 static int no_memory(struct parser *ps)
@@ -41,7 +43,7 @@ static void skip_blanks(struct parser *ps)
 		ps->p++;
 }
 
-/* --- UTF-8 (RFC 3629) ------------------------------------------------------------------- */
+/* --- UTF-8 (RFC 3629) --- */
 
 size_t json_utf8_len(const char *text, size_t len)
 {
@@ -97,7 +99,7 @@ static char *put_utf8(char *to, uint32_t c)
 	return to;
 }
 
-/* --- strings ------------------------------------------------------------------------------ */
+/* --- strings --- */
 
 /* Four hexadecimal digits at ps->p. */
 static int parse_hex4(struct parser *ps, uint32_t *value)
@@ -123,7 +125,8 @@ static int parse_unicode(struct parser *ps, char **to)
 
 	if (ret)
 		return ret;
-	if (c >= 0xd800 && c <= 0xdbff && ps->end - ps->p >= 2 && ps->p[0] == '\\' && ps->p[1] == 'u') {
+	if (c >= 0xd800 && c <= 0xdbff && ps->end - ps->p >= 2 && ps->p[0] == '\\' &&
+	    ps->p[1] == 'u') {
 		ps->p += 2;
 		ret = parse_hex4(ps, &low);
 		if (ret)
@@ -199,7 +202,7 @@ static int parse_string(struct parser *ps, char **ret, size_t *len)
 	return 0;
 }
 
-/* --- numbers and words ----------------------------------------------------------------------- */
+/* --- numbers and words --- */
 
 static const char *skip_digits(const char *p, const char *end)
 {
@@ -253,7 +256,8 @@ static int parse_number(struct parser *ps, struct json_object **ret)
 		return fail(ps, "not a number");
 	len = (size_t)(end - ps->p);
 	if (len > NUMBER_MAX)
-		return fail(ps, "a number of %zu characters, at most %d are possible", len, NUMBER_MAX);
+		return fail(ps, "a number of %zu characters, at most %d are possible", len,
+			    NUMBER_MAX);
 	memcpy(text, ps->p, len);
 	text[len] = '\0';
 
@@ -302,7 +306,7 @@ static int parse_word(struct parser *ps, struct json_object **ret)
 	return fail(ps, "a value cannot begin with this character");
 }
 
-/* --- lists and objects -------------------------------------------------------------------------- */
+/* --- lists and objects --- */
 
 static int parse_list(struct parser *ps, struct json_object *list)
 {
@@ -316,8 +320,10 @@ static int parse_list(struct parser *ps, struct json_object *list)
 	}
 	for (;;) {
 		ret = parse_value(ps, &value);
-		if (ret)
+		if (ret) {
+			place_inside(ps, "[%zu]", json_object_array_length(list));
 			return ret;
+		}
 		if (json_object_array_add(list, value)) {
 			json_object_put(value);
 			return no_memory(ps);
@@ -361,6 +367,8 @@ static int parse_member(struct parser *ps, struct json_object *object)
 		ret = no_memory(ps);
 	}
 out:
+	if (ret)
+		place_inside(ps, "%s", key);
 	free(key);
 	return ret;
 }
@@ -455,4 +463,9 @@ int json_text_parse(const char *text, size_t len, struct json_object **ret, stru
 	}
 	*ret = value;
 	return 0;
+}
+
+int json_text_parse(const char *text, size_t len, struct json_object **ret, struct error **errp)
+{
+	return json_text_parse_place(text, len, ret, NULL, errp);
 }

@@ -24,8 +24,8 @@ static void check_error(const char *text, const char *class, const char *desc)
 {
 	char expected[512];
 
-	snprintf(expected, sizeof(expected), "{\"error\":{\"class\":\"%s\",\"desc\":\"%s\"}}", class,
-		 desc);
+	snprintf(expected, sizeof(expected), "{\"error\":{\"class\":\"%s\",\"desc\":\"%s\"}}",
+		 class, desc);
 	check(text, expected);
 }
 
@@ -75,7 +75,8 @@ START_TEST(negotiation)
 	check_error("{\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[\"oob\"]}}",
 		    "GenericError", "QMP capability 'oob' is not available");
 	ck_assert(!client.negotiated);
-	check("{\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[]}}", "{\"return\":{}}");
+	check("{\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[]}}",
+	      "{\"return\":{}}");
 	ck_assert(client.negotiated);
 	check_error("{\"execute\":\"qmp_capabilities\"}", "CommandNotFound",
 		    "Capabilities negotiation is already complete, command ignored");
@@ -94,7 +95,9 @@ END_TEST
 
 START_TEST(any_id_comes_back)
 {
-	static const char *const ids[] = { "1", "\"x\"", "null", "true", "1.50", "[1,{\"a\":null}]",
+	static const char *const ids[] = { "1",		"\"x\"",
+					   "null",	"true",
+					   "1.50",	"[1,{\"a\":null}]",
 					   "{\"b\":2}", "18446744073709551616" };
 	char text[128], expected[128];
 
@@ -104,11 +107,12 @@ START_TEST(any_id_comes_back)
 		snprintf(expected, sizeof(expected), "{\"return\":[],\"id\":%s}", ids[i]);
 		check(text, expected);
 	}
-	check("{\"execute\":\"no-such\",\"id\":7}",
-	      "{\"error\":{\"class\":\"CommandNotFound\",\"desc\":\"The command no-such has not been "
-	      "found\"},\"id\":7}");
-	check("{\"id\":7}", "{\"error\":{\"class\":\"GenericError\",\"desc\":\"QMP input lacks member "
-			    "'execute'\"},\"id\":7}");
+	check("{\"execute\":\"no-such\",\"id\":7}", "{\"error\":{\"class\":\"CommandNotFound\","
+						    "\"desc\":\"The command no-such has not been "
+						    "found\"},\"id\":7}");
+	check("{\"id\":7}",
+	      "{\"error\":{\"class\":\"GenericError\",\"desc\":\"QMP input lacks member "
+	      "'execute'\"},\"id\":7}");
 }
 END_TEST
 
@@ -152,10 +156,11 @@ START_TEST(arguments)
 		check_error(cases[i].text, "GenericError", cases[i].desc);
 
 	client = (struct qmp_client){ .strict = true };
-	check_error("{\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":{}}}", "GenericError",
-		    "Invalid parameter type for 'enable', expected: array");
-	check_error("{\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[\"oob\",\"bob\"]}}",
-		    "GenericError", "Parameter 'enable[1]' does not accept value 'bob'");
+	check_error("{\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":{}}}",
+		    "GenericError", "Invalid parameter type for 'enable', expected: array");
+	check_error(
+		"{\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[\"oob\",\"bob\"]}}",
+		"GenericError", "Parameter 'enable[1]' does not accept value 'bob'");
 }
 END_TEST
 
@@ -165,7 +170,8 @@ static QMP_TYPE_ARRAY(inners, "Inner", inner);
 
 START_TEST(nested_arguments_are_named_by_their_path)
 {
-	const struct qmp_member members[] = { QMP_OPTIONAL("list", inners, NULL), { .name = NULL } };
+	const struct qmp_member members[] = { QMP_OPTIONAL("list", inners, NULL),
+					      { .name = NULL } };
 	static const struct {
 		const char *text, *desc; /* NULL: fine */
 	} cases[] = {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* One client's bounds and fairness, and the limit of noisy events, over a transport that the test holds. */
+/* One client's bounds and fairness, and the limit of noisy events, over a transport that the test
+ * holds. */
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>

@@ -18,7 +18,8 @@ START_TEST(accepted_texts_come_out_as_they_went_in)
 	} cases[] = {
 		{ "{}", "{}" },
 		{ " [ ] ", "[]" },
-		{ "\t{\"a\" : 1 ,\r\n\"b\":[true,false,null,\"x\"]}", "{\"a\":1,\"b\":[true,false,null,\"x\"]}" },
+		{ "\t{\"a\" : 1 ,\r\n\"b\":[true,false,null,\"x\"]}",
+		  "{\"a\":1,\"b\":[true,false,null,\"x\"]}" },
 		{ "0", "0" },
 		{ "-0", "0" },
 		{ "-12", "-12" },
@@ -44,10 +45,10 @@ START_TEST(accepted_texts_come_out_as_they_went_in)
 		int ret = parse(cases[i].text, &value, &err);
 
 		ck_assert_msg(!ret, "%s: %s", cases[i].text, err ? error_text(err) : "");
-		ck_assert_str_eq(json_object_to_json_string_ext(
-					 value, JSON_C_TO_STRING_PLAIN |
-							JSON_C_TO_STRING_NOSLASHESCAPE),
-				 cases[i].out);
+		ck_assert_str_eq(
+			json_object_to_json_string_ext(
+				value, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE),
+			cases[i].out);
 		json_object_put(value);
 	}
 }
@@ -67,17 +68,80 @@ END_TEST
 START_TEST(what_is_no_json_is_refused)
 {
 	static const char *const cases[] = {
-		"", " ", "{", "}", "[", "]", "{]", "[}", "{}{}", "1 2", "nul", "nulll", "True", "TRUE",
-		"NaN", "Infinity", "-Infinity", "-", "+1", "01", "-01", "00", "1.", ".5", "1.e3", "1e",
-		"1e+", "0x10", "1_000", "1e400", "-1e400",
-		"{'a':1}", "['a']", "{a:1}", "{\"a\"}", "{\"a\" 1}", "{\"a\":}", "{\"a\":1,}", "{,}",
-		"{\"a\":1 \"b\":2}", "[1,]", "[,1]", "[1 2]", "{1:2}", "{\"a\":1;}", "//x\n1", "/*x*/1",
-		"\"", "\"a", "\"\\\"", "\"\\x\"", "\"\\'\"", "\"\\u12\"", "\"\\u12g4\"", "\"\\u\"",
-		"\"a\tb\"", "\"a\nb\"", "\"\x01\"",
-		"\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\u0041\"", "\"\\ud800x\"", "\"\\ud83d\\ud83d\"",
-		"\"\x80\"", "\"\xc0\xaf\"", "\"\xe0\x80\x80\"", "\"\xed\xa0\x80\"", "\"\xf4\x90\x80\x80\"",
-		"\"\xf8\x88\x80\x80\x80\"", "\"\xe2\x82\"", "\"\xff\"", "{\"\xff\":1}",
-		"\"\\u0000\"", "{\"a\\u0000\":1}",
+		"",
+		" ",
+		"{",
+		"}",
+		"[",
+		"]",
+		"{]",
+		"[}",
+		"{}{}",
+		"1 2",
+		"nul",
+		"nulll",
+		"True",
+		"TRUE",
+		"NaN",
+		"Infinity",
+		"-Infinity",
+		"-",
+		"+1",
+		"01",
+		"-01",
+		"00",
+		"1.",
+		".5",
+		"1.e3",
+		"1e",
+		"1e+",
+		"0x10",
+		"1_000",
+		"1e400",
+		"-1e400",
+		"{'a':1}",
+		"['a']",
+		"{a:1}",
+		"{\"a\"}",
+		"{\"a\" 1}",
+		"{\"a\":}",
+		"{\"a\":1,}",
+		"{,}",
+		"{\"a\":1 \"b\":2}",
+		"[1,]",
+		"[,1]",
+		"[1 2]",
+		"{1:2}",
+		"{\"a\":1;}",
+		"//x\n1",
+		"/*x*/1",
+		"\"",
+		"\"a",
+		"\"\\\"",
+		"\"\\x\"",
+		"\"\\'\"",
+		"\"\\u12\"",
+		"\"\\u12g4\"",
+		"\"\\u\"",
+		"\"a\tb\"",
+		"\"a\nb\"",
+		"\"\x01\"",
+		"\"\\ud800\"",
+		"\"\\udc00\"",
+		"\"\\ud800\\u0041\"",
+		"\"\\ud800x\"",
+		"\"\\ud83d\\ud83d\"",
+		"\"\x80\"",
+		"\"\xc0\xaf\"",
+		"\"\xe0\x80\x80\"",
+		"\"\xed\xa0\x80\"",
+		"\"\xf4\x90\x80\x80\"",
+		"\"\xf8\x88\x80\x80\x80\"",
+		"\"\xe2\x82\"",
+		"\"\xff\"",
+		"{\"\xff\":1}",
+		"\"\\u0000\"",
+		"{\"a\\u0000\":1}",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -175,8 +239,8 @@ END_TEST
 /* Every cut and every changed byte of a text ends, in a value or an error. */
 START_TEST(mutations_end)
 {
-	static const char good[] =
-		"{\"execute\":\"a\\u00e4\\ud83d\\ude00\",\"arguments\":{\"x\":[1,-2.5e3,true,null]},\"id\":{}}";
+	static const char good[] = "{\"execute\":\"a\\u00e4\\ud83d\\ude00\",\"arguments\":{\"x\":["
+				   "1,-2.5e3,true,null]},\"id\":{}}";
 	char text[sizeof(good)];
 
 	for (size_t i = 0; i < sizeof(good) - 1; i++) {
