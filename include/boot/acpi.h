@@ -35,7 +35,7 @@ int __must_check acpi_microvm_install(struct mem_space *space, const struct acpi
 
 /*
  * MP floating pointer at BOOT_X86_EBDA; the configuration table behind it, or, when that KiB is too small, in the last
- * 8 KiB below BOOT_X86_ACPI_END. ISA interrupts 0-15 to IOAPIC pins 0-15 (0→2). CPUs whose APIC id does not fit eight
+ * 8 KiB below BOOT_X86_ACPI_END. ISA interrupts go to the IOAPIC pins of their number. CPUs whose APIC id does not fit eight
  * bits are left out.
  */
 int __must_check mptable_install(struct mem_space *space, const struct vcpu_topology *topology, gpa_t ioapic,

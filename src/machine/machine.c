@@ -75,14 +75,14 @@ static void set_state(struct machine *machine, enum run_state to)
 	machine->run_state = to;
 }
 
-/* Everything at rest. Harmless when it is. */
-static void halt(struct machine *machine)
+/* Everything at rest, in a state that says why. */
+static void halt(struct machine *machine, enum run_state state)
 {
-	if (machine->run_state != RUN_STATE_RUNNING)
-		return;
-	vcpus_pause(machine->vcpus);
-	devices_quiesce(&machine->platform);
-	set_state(machine, RUN_STATE_PAUSED);
+	if (machine->run_state == RUN_STATE_RUNNING) {
+		vcpus_pause(machine->vcpus);
+		devices_quiesce(&machine->platform);
+	}
+	set_state(machine, state);
 }
 
 static void go(struct machine *machine)
@@ -130,15 +130,17 @@ static void end_loop(struct machine *machine, int exit_status, const char *reaso
 /* The guest is done. With -no-shutdown the process stays, its vCPUs stopped. */
 static void guest_ended(struct machine *machine, enum run_state state, const char *reason)
 {
+	bool was_running = machine->run_state == RUN_STATE_RUNNING;
+
 	notify(machine, MACHINE_EVENT_SHUTDOWN, true, reason);
-	if (machine->config->no_shutdown) {
-		log_info("guest ended (%s); -no-shutdown keeps the process", reason);
-		machine_stop(machine);
-	} else {
-		halt(machine);
+	halt(machine, state);
+	if (!machine->config->no_shutdown) {
 		end_loop(machine, 0, reason);
+		return;
 	}
-	machine->run_state = state;
+	log_info("guest ended (%s); -no-shutdown keeps the process", reason);
+	if (was_running)
+		notify(machine, MACHINE_EVENT_STOP, false, NULL);
 }
 
 /* Main loop: what devices and vCPUs asked for since the last call. An end outranks a reset. */
@@ -161,11 +163,10 @@ static void on_request(struct loop_call *call)
 	pthread_mutex_unlock(&machine->request_lock);
 
 	if (vcpu_error) {
-		halt(machine);
-		machine->run_state = RUN_STATE_INTERNAL_ERROR;
+		halt(machine, RUN_STATE_INTERNAL_ERROR);
 		machine_quit(machine, EXIT_FAILURE, "host-error");
 	} else if (requests & (1u << GUEST_EXIT)) {
-		halt(machine);
+		halt(machine, RUN_STATE_SHUTDOWN);
 		machine->ended = true;
 		notify(machine, MACHINE_EVENT_SHUTDOWN, true, "guest-shutdown");
 		end_loop(machine, status, reason);
@@ -214,8 +215,16 @@ void machine_stop(struct machine *machine)
 {
 	if (machine->run_state != RUN_STATE_RUNNING)
 		return;
-	halt(machine);
+	halt(machine, RUN_STATE_PAUSED);
 	notify(machine, MACHINE_EVENT_STOP, false, NULL);
+}
+
+/* What a vCPU asked for between the request that is served and its stop belongs to the life that ends. */
+static void forget_reset_requests(struct machine *machine)
+{
+	pthread_mutex_lock(&machine->request_lock);
+	machine->requests &= ~(1u << GUEST_RESET);
+	pthread_mutex_unlock(&machine->request_lock);
 }
 
 static int reset(struct machine *machine, bool guest, const char *reason, struct error **errp)
@@ -223,7 +232,8 @@ static int reset(struct machine *machine, bool guest, const char *reason, struct
 	bool was_running = machine->run_state == RUN_STATE_RUNNING;
 	int ret;
 
-	halt(machine);
+	halt(machine, RUN_STATE_PAUSED); /* one that was never started stays in its state */
+	forget_reset_requests(machine);
 	devices_reset(&machine->platform);
 	ret = vcpus_reset(machine->vcpus, errp);
 	if (ret)
@@ -231,7 +241,6 @@ static int reset(struct machine *machine, bool guest, const char *reason, struct
 	ret = load(machine, errp);
 	if (ret)
 		return ret;
-	set_state(machine, RUN_STATE_PAUSED);
 	log_info("reset: %s", reason);
 	notify(machine, MACHINE_EVENT_RESET, guest, reason);
 	if (was_running)
@@ -428,7 +437,7 @@ void machine_free(struct machine *machine)
 {
 	if (!machine)
 		return;
-	halt(machine);
+	halt(machine, RUN_STATE_PAUSED);
 	devices_destroy(&machine->platform);
 	vcpus_free(machine->vcpus);
 	machine->class->release(machine);

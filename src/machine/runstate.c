@@ -12,14 +12,19 @@ static const char *const names[] = {
 
 #define TO(state) (1u << RUN_STATE_##state)
 
-/* The states that may follow each state. A reset takes the last three back to paused or running. */
+#define ENDS (TO(SHUTDOWN) | TO(GUEST_PANICKED) | TO(INTERNAL_ERROR))
+
+/*
+ * The states that may follow each state. What the guest asked for may be noticed when it is paused already. From an
+ * end only a reset leads on, which goes by way of paused.
+ */
 static const unsigned int next[] = {
 	[RUN_STATE_PRELAUNCH] = TO(RUNNING),
-	[RUN_STATE_RUNNING] = TO(PAUSED) | TO(SHUTDOWN) | TO(GUEST_PANICKED) | TO(INTERNAL_ERROR),
-	[RUN_STATE_PAUSED] = TO(RUNNING),
-	[RUN_STATE_SHUTDOWN] = TO(PAUSED) | TO(RUNNING),
-	[RUN_STATE_GUEST_PANICKED] = TO(PAUSED) | TO(RUNNING),
-	[RUN_STATE_INTERNAL_ERROR] = TO(PAUSED) | TO(RUNNING),
+	[RUN_STATE_RUNNING] = TO(PAUSED) | ENDS,
+	[RUN_STATE_PAUSED] = TO(RUNNING) | ENDS,
+	[RUN_STATE_SHUTDOWN] = TO(PAUSED),
+	[RUN_STATE_GUEST_PANICKED] = TO(PAUSED),
+	[RUN_STATE_INTERNAL_ERROR] = TO(PAUSED),
 };
 
 const char *run_state_name(enum run_state state)

@@ -143,6 +143,9 @@ START_TEST(bzimage)
 	assert_image_at(&l.guest, &image, BZ_CODE_OFFSET, 0x100000, BZ_CODE_SIZE);
 	ck_assert_str_eq((char *)guest_at(&l.guest, BOOT_X86_CMDLINE, 20), "console=ttyS0 quiet");
 
+	/* A jump to the reset vector in real mode finds code that resets. */
+	ck_assert_mem_eq(guest_at(&l.guest, BOOT_X86_RESET_VECTOR, 4), "\xb0\xfe\xe6\x64", 4);
+
 	page = zero_page(&l);
 	ck_assert_uint_eq(page->hdr.type_of_loader, 0xff);
 	ck_assert_uint_eq(page->hdr.cmd_line_ptr, BOOT_X86_CMDLINE);

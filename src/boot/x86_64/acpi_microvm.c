@@ -117,12 +117,10 @@ static size_t add_madt(struct blob *tables, const struct acpi_microvm *info)
 	blob_u32(tables, (uint32_t)info->ioapic);
 	blob_u32(tables, 0); /* first GSI */
 
-	blob_u8(tables, 2); /* interrupt source override, §5.2.12.5: the timer is at pin 2 */
-	blob_u8(tables, 10);
-	blob_u8(tables, 0); /* ISA */
-	blob_u8(tables, 0);
-	blob_u32(tables, 2);
-	blob_u16(tables, 0); /* as on ISA: edge, active high */
+	/*
+	 * No interrupt source override (§5.2.12.5): KVM's timer drives GSI 0, which its default
+	 * routing takes to pin 0, not 2 as on a PC.
+	 */
 
 	blob_u8(tables, 4); /* local APIC NMI, §5.2.12.7: LINT1 of every CPU */
 	blob_u8(tables, 6);

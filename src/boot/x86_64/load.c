@@ -160,6 +160,18 @@ static int write_cmdline(const struct boot_source *source, struct mem_space *spa
 	return boot_write_low(space, BOOT_X86_CMDLINE, cmdline, len + 1, errp);
 }
 
+static int write_reset_vector(struct mem_space *space, struct error **errp)
+{
+	static const uint8_t code[] = {
+		0xb0, 0xfe, /* mov $0xfe, %al: pulse output line 0, the reset line */
+		0xe6, 0x64, /* out %al, $0x64 */
+		0xf4,       /* hlt */
+		0xeb, 0xfd, /* jmp to the hlt */
+	};
+
+	return boot_write_low(space, BOOT_X86_RESET_VECTOR, code, sizeof(code), errp);
+}
+
 int boot_load_x86(struct boot_source *source, struct mem_space *space,
 		  const struct boot_x86_params *params, struct vcpu_entry *entry,
 		  struct error **errp)
@@ -173,7 +185,9 @@ int boot_load_x86(struct boot_source *source, struct mem_space *space,
 	plan_kernel(source, &layout);
 	if (!is_usable(&layout.e820, layout.kernel_start, layout.kernel_end))
 		return too_small(source, space, layout.kernel_end, errp);
-	ret = write_cmdline(source, space, params->cmdline, errp);
+	ret = write_reset_vector(space, errp);
+	if (!ret)
+		ret = write_cmdline(source, space, params->cmdline, errp);
 	if (!ret)
 		ret = load_kernel(source, space, errp);
 	if (!ret && source->has_initrd)

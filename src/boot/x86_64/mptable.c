@@ -100,12 +100,11 @@ static void build_table(struct blob *table, const struct vcpu_topology *topology
 	blob_u32(table, (uint32_t)ioapic);
 	entries += 2;
 
+	/* Pin by pin as KVM's default routing has it; 2, the cascade of the PICs, is no interrupt. */
 	for (uint8_t irq = 0; irq < ISA_IRQS; irq++) {
-		if (irq ==
-		    2) /* the cascade of the PICs: no interrupt of its own, the timer has pin 2 */
+		if (irq == 2)
 			continue;
-		add_interrupt(table, ENTRY_IO_INTERRUPT, INTERRUPT_INT, irq, ioapic_id,
-			      irq ? irq : 2);
+		add_interrupt(table, ENTRY_IO_INTERRUPT, INTERRUPT_INT, irq, ioapic_id, irq);
 		entries++;
 	}
 	/* LINT0: the PIC, at the boot CPU only; LINT1: NMI, everywhere. */
