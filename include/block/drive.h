@@ -10,14 +10,6 @@
 
 struct block_drive;
 
-enum block_aio { BLOCK_AIO_IO_URING, BLOCK_AIO_THREADS };
-
-enum block_detect_zeroes {
-	BLOCK_DETECT_ZEROES_OFF,
-	BLOCK_DETECT_ZEROES_ON,   /* a write of zeroes becomes write-zeroes */
-	BLOCK_DETECT_ZEROES_UNMAP /* which may release the space if discard=unmap */
-};
-
 extern const struct property block_drive_props[]; /* for help */
 
 /*

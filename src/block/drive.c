@@ -22,7 +22,6 @@
 
 /* Indices in the word lists below. */
 enum { CACHE_NONE, CACHE_WRITEBACK, CACHE_WRITETHROUGH, CACHE_DIRECTSYNC, CACHE_UNSAFE };
-enum { AIO_IO_URING, AIO_THREADS, AIO_NATIVE, AIO_OFF };
 enum { FORMAT_RAW, FORMAT_QCOW2 };
 
 static const char *const if_words[] = { "none", NULL };
@@ -46,7 +45,7 @@ const struct property block_drive_props[] = {
 		  "bypass the host's page cache (O_DIRECT) where the file system can"),
 	PROP_ENUM("cache", struct block_drive, cache, cache_words, CACHE_NONE,
 		  "QEMU's words for direct and write-through"),
-	PROP_ENUM("aio", struct block_drive, aio, aio_words, AIO_IO_URING,
+	PROP_ENUM("aio", struct block_drive, aio, aio_words, BLOCK_AIO_IO_URING,
 		  "I/O engine; native means io_uring, off means threads"),
 	PROP_ENUM("discard", struct block_drive, discard, discard_words, 0,
 		  "unmap: the guest can release space"),
@@ -76,8 +75,8 @@ static int check_options(struct block_drive *drive, const struct opts *opts, str
 	if (drive->format != FORMAT_RAW)
 		return error_set(errp, -ENOTSUP, "format=%s is not supported; convert the image: "
 				 "qemu-img convert -O raw", format_words[drive->format]);
-	if (drive->aio == AIO_NATIVE || drive->aio == AIO_OFF) {
-		int aio = drive->aio == AIO_NATIVE ? AIO_IO_URING : AIO_THREADS;
+	if (drive->aio == BLOCK_AIO_NATIVE || drive->aio == BLOCK_AIO_OFF) {
+		int aio = drive->aio == BLOCK_AIO_NATIVE ? BLOCK_AIO_IO_URING : BLOCK_AIO_THREADS;
 
 		log_debug("drive '%s': aio=%s is carried out by %s", drive->id, aio_words[drive->aio],
 			  aio_words[aio]);

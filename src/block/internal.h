@@ -5,10 +5,18 @@
 
 #include "block/engine.h"
 
+/* Indices of the words of drive.c's lists. */
+enum block_aio { BLOCK_AIO_IO_URING, BLOCK_AIO_THREADS, BLOCK_AIO_NATIVE, BLOCK_AIO_OFF };
+enum block_detect_zeroes {
+	BLOCK_DETECT_ZEROES_OFF,
+	BLOCK_DETECT_ZEROES_ON,	  /* a write of zeroes becomes write-zeroes */
+	BLOCK_DETECT_ZEROES_UNMAP /* which may release the space if discard=unmap */
+};
+
 struct block_drive {
 	/* Properties. */
 	char *file;
-	int iface, media, format, aio, cache, discard, detect_zeroes; /* indices of their words */
+	int iface, media, format, aio, cache, discard, detect_zeroes; /* words; aio: one of the first two */
 	bool readonly, direct;
 	uint32_t iops;
 

@@ -36,7 +36,8 @@ static void queue_start(struct virtio_queue *queue)
 {
 	struct virtio_device *vdev = queue->vdev;
 
-	if (queue->running || !queue->enabled)
+	if (queue->running || !queue->enabled ||
+	    atomic_load(&vdev->status) & VIRTIO_STATUS_NEEDS_RESET)
 		return;
 	if (loop_fd_add(vdev->home, &queue->kick)) {
 		virtio_device_error(vdev, "its queue cannot be watched");
