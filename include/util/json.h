@@ -28,7 +28,8 @@ struct json_place {
 	char path[256]; /* of the innermost value: "drive[0].file", "" for the whole; what does not fit is cut off */
 };
 
-/* The same; the error's text is without the position, which is in *@place on -EINVAL (and untouched otherwise). */
+/* The same; the error's text is without the position, which is in *@place on -EINVAL (otherwise
+ * untouched). */
 int __must_check json_text_parse_place(const char *text, size_t len, struct json_object **ret,
 				       struct json_place *place, struct error **errp);
 

@@ -28,8 +28,39 @@ static int __printf(2, 3) fail(struct parser *ps, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
+	if (ps->place) {
+		ps->place->offset = (size_t)(ps->p - ps->start);
+		ps->place->path[0] = '\0';
+		return error_set(ps->errp, -EINVAL, "%s", text);
+	}
 	return error_set(ps->errp, -EINVAL, "character %zu: %s", (size_t)(ps->p - ps->start) + 1,
 			 text);
+}
+
+/* Called from the inside out, once the error is known: puts one step before the path. */
+static void __printf(2, 3) place_inside(struct parser *ps, const char *fmt, ...)
+{
+	char step[sizeof(ps->place->path)], *path;
+	size_t len, room;
+	va_list ap;
+
+	if (!ps->place)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(step, sizeof(step), fmt, ap);
+	va_end(ap);
+	for (char *p = step; *p; p++) {
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = '?';
+	}
+	path = ps->place->path;
+	len = strlen(step);
+	if (*path && *path != '[' && len < sizeof(step) - 1)
+		step[len++] = '.';
+	room = sizeof(ps->place->path) - 1 - len;
+	memmove(path + len, path, MIN(strlen(path), room) + 1);
+	path[sizeof(ps->place->path) - 1] = '\0';
+	memcpy(path, step, len);
 }
 
 static int no_memory(struct parser *ps)
@@ -444,9 +475,12 @@ static int parse_value(struct parser *ps, struct json_object **ret)
 	}
 }
 
-int json_text_parse(const char *text, size_t len, struct json_object **ret, struct error **errp)
+int json_text_parse_place(const char *text, size_t len, struct json_object **ret,
+			  struct json_place *place, struct error **errp)
 {
-	struct parser ps = { .start = text, .p = text, .end = text + len, .errp = errp };
+	struct parser ps = {
+		.start = text, .p = text, .end = text + len, .place = place, .errp = errp
+	};
 	struct json_object *value;
 	int err;
 
