@@ -20,8 +20,8 @@
 
 #define CLIENTS_MAX 32
 #define BACKLOG 32
-#define RETRY_NS NSEC_PER_SEC /* to accept, when descriptors ran out */
-#define FINAL_FLUSH_MS 200
+#define RETRY_NS NSEC_PER_SEC		     /* to accept, when descriptors ran out */
+#define FINAL_FLUSH_NS (200 * NSEC_PER_MSEC) /* for all clients together */
 
 struct listener {
 	struct qmp_monitor monitor;
@@ -323,9 +323,9 @@ static int listener_open(struct listener *listener, struct error **errp)
 
 /* The last words, "quit"'s reply and SHUTDOWN, for clients that read; the others do not hold us up.
  */
-static void final_flush(struct client *client)
+static void final_flush(struct client *client, int64_t end)
 {
-	int64_t end = clock_now_ns() + FINAL_FLUSH_MS * NSEC_PER_MSEC, now;
+	int64_t now;
 
 	while (client->session.open && qmp_session_output_pending(&client->session)) {
 		struct pollfd pfd = { .fd = client->lfd.fd, .events = POLLOUT };
@@ -342,12 +342,13 @@ static void final_flush(struct client *client)
 static void listener_free(struct qmp_monitor *monitor)
 {
 	struct listener *listener = container_of(monitor, struct listener, monitor);
+	int64_t end = clock_now_ns() + FINAL_FLUSH_NS;
 	struct client *client, *next;
 
 	loop_fd_del(&listener->lfd);
 	loop_timer_cancel(&listener->retry);
 	list_for_each_safe(client, next, &listener->clients, node) {
-		final_flush(client);
+		final_flush(client, end);
 		client_free(client);
 	}
 	fd_close(&listener->lfd.fd);

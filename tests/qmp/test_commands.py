@@ -110,6 +110,11 @@ def test_name_uuid_target_kvm_memory(q):
     assert q.run("query-memory-size-summary") == {"base-memory": 128 << 20}
 
 
+def test_a_name_that_is_no_utf8_does_not_spoil_the_stream(tmp_path):
+    with VM(tmp_path, "-name", b"a\xff\xc3\xa4") as vm, vm.connect() as c:
+        assert c.run("query-name") == {"name": "a?\u00e4"}
+
+
 def test_without_name_and_uuid(qmp):
     assert qmp.run("query-name") == {}
     assert qmp.run("query-uuid") == {"UUID": "00000000-0000-0000-0000-000000000000"}
@@ -241,6 +246,20 @@ def test_powerdown_without_button_is_an_error(tmp_path):
         with pytest.raises(QmpError, match="GenericError: .*no power button"):
             c.run("system_powerdown")
         assert c.silent() and not c.events
+
+
+def test_clients_that_do_not_read_do_not_hold_up_the_end(vm, qmp):
+    mute = [vm.connect() for _ in range(20)]
+    for c in mute:
+        c.send(b'{"execute":"query-qmp-schema"}' * 100)
+    for _ in range(50):  # turns of the loop, until all of them are stuck
+        qmp.run("query-status")
+    qmp.run("quit")
+    start = time.monotonic()
+    vm.end()
+    assert time.monotonic() - start < 2
+    for c in mute:
+        c.close()
 
 
 def test_quit_replies_then_tells_then_ends(vm, qmp):
