@@ -282,9 +282,71 @@ START_TEST(what_follows_the_end_is_not_done)
 }
 END_TEST
 
+/* Damaged streams in pieces of any size: each line that comes back is a reply, and in the end a
+ * good command works. */
+START_TEST(json_depth_damaged_streams)
+{
+	static const char *const good[] = {
+		"{\"execute\":\"query-fdsets\",\"id\":[1,{\"a\":\"\\u00e4\\\"\"}]}",
+		"{\"execute\":\"closefd\",\"arguments\":{\"fdname\":\"x\"}}\n",
+		"{\"execute\":\"remove-fd\",\"arguments\":{\"fdset-id\":-12,\"fd\":1.5e3}}\r\n",
+		"{\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[\"oob\",null]}}",
+		"[[[[",
+		"}\n",
+		"\"",
+		"\\",
+		"\n",
+	};
+	static const char alphabet[] = "{}[]\",:\\ \n0x\xff\xc3\x01";
+
+	setup();
+	srandom(1);
+	for (int round = 0; round < 3000; round++) {
+		char data[4096];
+		size_t len = 0;
+
+		for (int i = 0; i < 6; i++) {
+			const char *text = good[(size_t)random() % ARRAY_SIZE(good)];
+
+			memcpy(data + len, text, strlen(text));
+			len += strlen(text);
+		}
+		for (long i = random() % 6; i > 0; i--)
+			data[(size_t)random() % len] =
+				alphabet[(size_t)random() % (sizeof(alphabet) - 1)];
+		for (size_t pos = 0, n; pos < len; pos += n) {
+			n = MIN(len - pos, (size_t)random() % 64 + 1);
+			out_len = 0;
+			out_room = sizeof(out) - 1;
+			out[0] = '\0';
+			qmp_session_input(&session, data + pos, n);
+			while (session.open && !qmp_session_room(&session))
+				turn();
+			for (char *line = out, *end; *line; line = end + 2) {
+				end = strstr(line, "\r\n");
+				ck_assert_ptr_nonnull(end);
+				ck_assert_msg(!strncmp(line, "{\"return\":", 10) ||
+						      !strncmp(line, "{\"error\":", 9),
+					      "%s", line);
+			}
+		}
+	}
+	ck_assert(session.open);
+	/* Whatever is open, strings and brackets, closes with enough of these. */
+	for (int i = 0; i < 200; i++)
+		send("\n\"}]\n", 1);
+	out_len = 0;
+	send("\n" REQUEST, 1);
+	while (!qmp_session_room(&session))
+		turn();
+	ck_assert_ptr_nonnull(strstr(out, REPLY));
+	teardown();
+}
+END_TEST
+
 UNIT_SUITE(suite, "qmp/session", a_burst_is_spread_over_turns_of_the_loop,
 	   slow_reader_gets_no_command_worked_on, slow_reader_loses_events_and_is_disconnected,
 	   events_wait_for_negotiation, limited_events_send_the_first_and_the_last,
 	   fd_flood_is_bounded_and_closed, replies_go_out_before_a_half_closed_client_goes,
-	   what_follows_the_end_is_not_done)
+	   what_follows_the_end_is_not_done, json_depth_damaged_streams)
 UNIT_MAIN(suite)
