@@ -110,7 +110,8 @@ out:
 }
 
 /* The answers that need no VM; returns the exit status. */
-static int answer(enum cmdline_action action, const char *topic, struct error **errp)
+static int answer(enum cmdline_action action, const char *topic, const struct vm_config *config,
+		  struct error **errp)
 {
 	switch (action) {
 	case CMDLINE_HELP:
@@ -138,6 +139,8 @@ static int answer(enum cmdline_action action, const char *topic, struct error **
 		}
 		error_set(errp, -EINVAL, "-dump-docs %s: there is qmp", topic);
 		return EXIT_FAILURE;
+	case CMDLINE_DUMP_CONFIG:
+		return vm_config_dump(config, stdout, errp) ? EXIT_FAILURE : EXIT_SUCCESS;
 	case CMDLINE_RUN:
 		break;
 	}
@@ -157,7 +160,7 @@ int main(int argc, char **argv)
 	if (cmdline_parse(argc, argv, &config, &action, &topic, &err))
 		goto out;
 	if (action != CMDLINE_RUN) {
-		status = answer(action, topic, &err);
+		status = answer(action, topic, &config, &err);
 		goto out;
 	}
 	if (config.log_to_file && log_open(config.log_path, &err))

@@ -51,6 +51,17 @@ void vm_config_release(struct vm_config *config);
  */
 int __must_check vm_config_finish(struct vm_config *config, struct error **errp);
 
+/*
+ * Lays @over, the command line, on @base, a file: what @over has not is moved there from @base, which the caller
+ * releases. Where both have it, @over wins: an entry of drives, devices, netdevs, chardevs or objects replaces the one with
+ * its id and takes its place; serial ports and monitors, which have none, replace all of the file's. Properties of the
+ * machine add up.
+ */
+void vm_config_overlay(struct vm_config *over, struct vm_config *base);
+
+/* Prints @config, which is finished, as JSON that -config takes back. -EILSEQ: a string is not UTF-8. */
+int __must_check vm_config_dump(const struct vm_config *config, FILE *out, struct error **errp);
+
 /* The keys of -smp; 0 = to be worked out. */
 extern const struct property cpu_topology_properties[];
 
@@ -80,6 +91,7 @@ enum cmdline_action {
 	CMDLINE_CHARDEV_HELP,
 	CMDLINE_DRIVE_HELP, /* -drive help */
 	CMDLINE_DUMP_DOCS,  /* -dump-docs TOPIC: a reference in Markdown */
+	CMDLINE_DUMP_CONFIG, /* -dump-config: vm_config_dump(); @config is finished */
 };
 
 /*

@@ -9,6 +9,8 @@
 
 #define LOG_MODULE "config"
 #include "cmdline_private.h"
+#include "json_config.h"
+#include "old_dialect.h"
 #include "util/alloc.h"
 #include "util/log.h"
 #include "util/parse.h"
@@ -162,6 +164,28 @@ bool cmdline_option_at(unsigned int index, struct cmdline_option_info *ret)
 	return false;
 }
 
+/* The file below the command line, old words into new ones, and the rest worked out. */
+static int complete(struct cmdline *cmdline, struct error **errp)
+{
+	struct vm_config base;
+	int ret = 0;
+
+	if (cmdline->config_file) {
+		vm_config_init(&base);
+		ret = json_config_read(cmdline->config_file, &base, errp);
+		if (!ret)
+			vm_config_overlay(cmdline->config, &base);
+		vm_config_release(&base);
+	}
+	if (!ret)
+		ret = old_dialect_translate(cmdline->config, errp);
+	if (!ret)
+		ret = vm_config_finish(cmdline->config, errp);
+	if (!ret && cmdline->dump)
+		cmdline->action = CMDLINE_DUMP_CONFIG;
+	return ret;
+}
+
 int cmdline_parse(int argc, char **argv, struct vm_config *config, enum cmdline_action *action,
 		  char **help_topic, struct error **errp)
 {
@@ -170,7 +194,7 @@ int cmdline_parse(int argc, char **argv, struct vm_config *config, enum cmdline_
 
 	ret = parse_words(&cmdline, argv + MIN(argc, 1), errp);
 	if (!ret && cmdline.action == CMDLINE_RUN)
-		ret = vm_config_finish(config, errp);
+		ret = complete(&cmdline, errp);
 	if (ret) {
 		free(cmdline.help_topic);
 		return ret;

@@ -6,6 +6,7 @@
 
 #define LOG_MODULE "config"
 #include "cmdline_private.h"
+#include "old_dialect.h"
 #include "util/alloc.h"
 #include "util/log.h"
 #include "util/parse.h"
@@ -129,14 +130,12 @@ static int apply_keys(struct cmdline *cmdline, const struct cmdline_option *opti
 
 /* --- Machine --- */
 
-static const char *const accel_words[] = { "kvm", "kvm:tcg", "test", NULL };
-
 struct accel_keys {
 	int accel;
 };
 
 static const struct property accel_keys[] = {
-	PROP_ENUM("accel", struct accel_keys, accel, accel_words, 0,
+	PROP_ENUM("accel", struct accel_keys, accel, vm_accel_words, 0,
 		  "kvm:tcg, which libvirt's probe asks for, is kvm; test runs no guest code"),
 	PROP_END,
 };
@@ -146,12 +145,12 @@ static int set_accel_word(struct cmdline *cmdline, const char *origin, int accel
 {
 	char **to = &cmdline->config->accel;
 
-	if (*to && strcmp(*to, accel_words[accel]))
+	if (*to && strcmp(*to, vm_accel_words[accel]))
 		return error_set(errp, -EINVAL,
 				 "%s: accel=%s does not go with the accel=%s before it", origin,
-				 accel_words[accel], *to);
+				 vm_accel_words[accel], *to);
 	if (!*to)
-		*to = xstrdup(accel_words[accel]);
+		*to = xstrdup(vm_accel_words[accel]);
 	return 0;
 }
 
@@ -199,18 +198,7 @@ HANDLER(merge_machine)
 
 HANDLER(set_cpu)
 {
-	struct opts *opts;
-	const char *model;
-	int ret;
-
-	ret = parse_opts(cmdline, option, value, &opts, errp);
-	if (ret)
-		return ret;
-	model = opts_get(opts, "model");
-	if (!model || strcmp(model, "max") == 0) /* all that the host has, in QEMU's words */
-		opts_set(opts, "model", "host");
-	cmdline->config->cpu = opts;
-	return 0;
+	return parse_opts(cmdline, option, value, &cmdline->config->cpu, errp);
 }
 
 HANDLER(set_smp)
@@ -402,6 +390,64 @@ HANDLER(no_human_monitor)
 			 option->name, value);
 }
 
+/* --- Options that StratoVirt has no more --- */
+
+static int add_old(struct cmdline *cmdline, const struct cmdline_option *option, const char *value,
+		   int (*add)(struct vm_config *config, const struct opts *opts,
+			      struct error **errp),
+		   struct error **errp)
+{
+	char origin[32];
+	struct opts *opts;
+	int ret;
+
+	if (value) {
+		ret = parse_opts(cmdline, option, value, &opts, errp);
+		if (ret)
+			return ret;
+	} else {
+		snprintf(origin, sizeof(origin), "-%s", option->name);
+		opts = opts_new(origin);
+	}
+	ret = add(cmdline->config, opts, errp);
+	opts_free(opts);
+	return ret;
+}
+
+HANDLER(add_iothread)
+{
+	return add_old(cmdline, option, value, old_dialect_add_iothread, errp);
+}
+
+HANDLER(add_balloon)
+{
+	return add_old(cmdline, option, value, old_dialect_add_balloon, errp);
+}
+
+HANDLER(add_rng)
+{
+	return add_old(cmdline, option, value, old_dialect_add_rng, errp);
+}
+
+/* --- The description as a file --- */
+
+HANDLER(set_config_file)
+{
+	(void)option;
+	(void)errp;
+	cmdline->config_file = value;
+	return 0;
+}
+
+HANDLER(ask_dump)
+{
+	(void)option;
+	(void)value;
+	(void)errp;
+	cmdline->dump = true;
+	return 0;
+}
+
 /* --- Process --- */
 
 HANDLER(set_log)
@@ -423,6 +469,13 @@ HANDLER(set_log)
 	}
 
 const struct cmdline_option cmdline_options[] = {
+	HEADING("Description"),
+	{ "config", NULL, VALUE_REQUIRED, 0, set_config_file, .usage = "FILE",
+	  .help = "describe the VM by this JSON file, in the form of -dump-config or in that of "
+		  "StratoVirt's older releases; the other options add to it and win over it" },
+	{ "dump-config", NULL, VALUE_NONE, 0, ask_dump, .usage = "",
+	  .help = "print the description that the other options make as JSON and exit" },
+
 	HEADING("Machine"),
 	{ "machine", "M", VALUE_REQUIRED, CMDLINE_REPEAT, merge_machine, .implied = "type",
 	  .ask = CMDLINE_MACHINE_HELP, .usage = "[type=]NAME[,KEY=VALUE...]",
@@ -498,11 +551,19 @@ const struct cmdline_option cmdline_options[] = {
 	{ "mon", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_opts, AT(monitors),
 	  .implied = "chardev", .usage = "[chardev=]ID,mode=control",
 	  .help = "QMP for one client at a time over this -chardev" },
+	{ "monitor", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, no_human_monitor, .usage = "none",
+	  .help = "accepted for QEMU's sake: there is no monitor for people" },
+
+	HEADING("StratoVirt's older command lines"),
 	{ "api-channel", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_api_channel, AT(monitors),
 	  .usage = "unix:PATH",
 	  .help = "QMP for clients that do not negotiate: -qmp with server,nowait,strict=off" },
-	{ "monitor", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, no_human_monitor, .usage = "none",
-	  .help = "accepted for QEMU's sake: there is no monitor for people" },
+	{ "iothread", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_iothread, .usage = "id=ID",
+	  .help = "the same as -object iothread,id=ID" },
+	{ "balloon", NULL, VALUE_OPTIONAL, 0, add_balloon, .usage = "[deflate-on-oom=BOOL]",
+	  .help = "a virtio-balloon-device", .keys = old_balloon_keys },
+	{ "rng", NULL, VALUE_REQUIRED, 0, add_rng, .usage = "random_file=FILE[,KEY=VALUE]",
+	  .help = "an rng-random object and a virtio-rng-device", .keys = old_rng_keys },
 
 	HEADING("Running"),
 	{ "S", "freeze", VALUE_NONE, 0, set_flag, AT(start_paused), .usage = "",

@@ -9,6 +9,8 @@ struct cmdline { /* one run of cmdline_parse() */
 	struct vm_config *config;
 	enum cmdline_action action; /* other than CMDLINE_RUN: nothing behind it is looked at */
 	char *help_topic;
+	const char *config_file; /* -config, or NULL */
+	bool dump;		 /* -dump-config */
 };
 
 enum cmdline_value {
@@ -38,6 +40,9 @@ struct cmdline_option {
 	const char *help;
 	const struct property *keys; /* shown below the help, or NULL */
 };
+
+/* Words of -accel, which vm_config_finish() checks for every front end. */
+extern const char *const vm_accel_words[];
 
 extern const struct cmdline_option cmdline_options[]; /* ends with name and help NULL */
 

@@ -6,8 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmdline_private.h"
 #include "util/alloc.h"
 #include "util/parse.h"
+
+const char *const vm_accel_words[] = { "kvm", "kvm:tcg", "test", NULL };
 
 void vm_config_init(struct vm_config *config)
 {
@@ -130,10 +133,60 @@ static int check_cpu(const struct vm_config *config, struct error **errp)
 	if (!config->cpu)
 		return 0;
 	model = opts_get(config->cpu, "model");
-	if (model && strcmp(model, "host"))
+	if (!model || strcmp(model, "max") == 0) { /* all that the host has, in QEMU's words */
+		opts_set(config->cpu, "model", "host");
+		model = opts_get(config->cpu, "model");
+	}
+	if (strcmp(model, "host"))
 		return error_set(errp, -EINVAL, "-cpu %s: model=%s is not one of host, max", model,
 				 model);
 	return property_apply(no_flags, NULL, config->cpu, skip, NULL, errp);
+}
+
+/* What a VM has at most once, by the first part of its drivers' names. */
+static int check_singles(const struct vm_config *config, struct error **errp)
+{
+	static const char *const stems[] = { "virtio-balloon-", "vhost-vsock-", "virtio-serial-" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(stems); i++) {
+		unsigned int count = 0;
+		struct opts *opts;
+		char *name;
+		int ret;
+
+		list_for_each(opts, &config->devices, node) {
+			const char *driver = opts_get(opts, "driver");
+
+			if (!driver || strncmp(driver, stems[i], strlen(stems[i])) || !count++)
+				continue;
+			name = opts_describe(opts);
+			ret = error_set(errp, -EINVAL, "%s: a VM can have one such device", name);
+			free(name);
+			return ret;
+		}
+	}
+	return 0;
+}
+
+static int check_name(const struct vm_config *config, struct error **errp)
+{
+	size_t len = config->name ? strlen(config->name) : 1;
+
+	if (len >= 1 && len <= VM_ID_MAX)
+		return 0;
+	return error_set(errp, -EINVAL, "the name of the VM has %zu bytes, [1, %d] are possible",
+			 len, VM_ID_MAX);
+}
+
+static int finish_accel(struct vm_config *config, struct error **errp)
+{
+	if (!config->accel)
+		config->accel = xstrdup("kvm");
+	for (size_t i = 0; vm_accel_words[i]; i++) {
+		if (strcmp(vm_accel_words[i], config->accel) == 0)
+			return 0;
+	}
+	return error_set(errp, -EINVAL, "accel=%s is not one of kvm, kvm:tcg, test", config->accel);
 }
 
 static int finish_memory(struct vm_config *config, struct error **errp)
@@ -160,8 +213,6 @@ static void finish_machine(struct vm_config *config)
 		*p = (char)tolower((unsigned char)*p);
 	opts_set(config->machine, "type", lower);
 	free(lower);
-	if (!config->accel)
-		config->accel = xstrdup("kvm");
 }
 
 int vm_config_finish(struct vm_config *config, struct error **errp)
@@ -179,7 +230,11 @@ int vm_config_finish(struct vm_config *config, struct error **errp)
 	int ret;
 
 	finish_machine(config);
-	ret = check_cpu(config, errp);
+	ret = finish_accel(config, errp);
+	if (!ret)
+		ret = check_name(config, errp);
+	if (!ret)
+		ret = check_cpu(config, errp);
 	if (ret)
 		return ret;
 	ret = cpu_topology_complete(&config->smp, errp);
@@ -204,5 +259,6 @@ int vm_config_finish(struct vm_config *config, struct error **errp)
 		return error_set(errp, -E2BIG,
 				 "%u -object iothread are given, at most %d are possible",
 				 iothreads, VM_IOTHREADS_MAX);
-	return check_stdio(config, errp);
+	ret = check_singles(config, errp);
+	return ret ? ret : check_stdio(config, errp);
 }

@@ -43,8 +43,9 @@ int qmp_start(struct machine *machine, const struct vm_config *config, struct lo
 	qmp_event_watch(qmp);
 	list_for_each(opts, &config->monitors, node) {
 		/* -mon names a back end; -qmp and -api-channel say where to listen. */
-		err = strcmp(opts->origin, "-mon") ? qmp_listener_new(qmp, opts, errp)
-						   : qmp_chardev_monitor_new(qmp, opts, errp);
+		err = strcmp(opts->origin, "-mon") && !opts_get(opts, "chardev")
+			      ? qmp_listener_new(qmp, opts, errp)
+			      : qmp_chardev_monitor_new(qmp, opts, errp);
 		if (err) {
 			qmp_free(qmp);
 			return err;

@@ -91,7 +91,7 @@ START_TEST(a_whole_vm)
 	accept("-machine", "MicroVm,mem-share=on", "-machine", "acpi=off,mem-share=off", "-accel",
 	       "kvm", "-cpu", "host", "-smp", "2", "-m", "1G", "-mem-path", "/dev/hugepages",
 	       "-mem-prealloc", "-kernel", "k", "-initrd", "i", "-append", "console=ttyS0",
-	       "root=/dev/vda", "-drive", "id=d0,file=a", "-drive", "id=d1,file=b", "-object",
+	       "root=/dev/vda", "-drive", "id=d0,file=a", "-drive", "id=d1,file=b,if=none", "-object",
 	       "iothread,id=io0", "-device", "virtio-blk-device,drive=d0,id=b0", "-device",
 	       "{\"driver\":\"x\",\"ro\":true}", "-chardev", "socket,path=p,id=c0,server,nowait",
 	       "-netdev", "tap,id=n0", "-serial", "chardev:c0", "-name",
@@ -107,7 +107,7 @@ START_TEST(a_whole_vm)
 	ck_assert_str_eq(config.kernel, "k");
 	ck_assert_str_eq(config.initrd, "i");
 	ck_assert_str_eq(config.append, "console=ttyS0 root=/dev/vda");
-	check_list(&config.drives, "id=d0,file=a | id=d1,file=b");
+	check_list(&config.drives, "id=d0,file=a | id=d1,file=b,if=none");
 	check_list(&config.objects, "qom-type=iothread,id=io0");
 	check_list(&config.devices, "driver=virtio-blk-device,drive=d0,id=b0 | driver=x,ro=on");
 	check_list(&config.chardevs, "backend=socket,path=p,id=c0,server,nowait");
