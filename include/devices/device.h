@@ -20,12 +20,23 @@
 #include "util/loop.h"
 
 struct device;
+struct json_object;
 struct platform;
 
 enum device_bus {
 	DEVICE_BUS_SYSTEM, /* placed by the machine at an address of its own (ISA ports, RTC, GED) */
 	DEVICE_BUS_MMIO,   /* a virtio-mmio slot of the machine */
 	DEVICE_BUS_PCI,
+	DEVICE_BUS_SERIAL, /* a port of a virtio-serial device */
+};
+
+/* A value of a device that is no option: it changes at run time, or is set then. Main thread. */
+struct device_value {
+	const char *name; /* NULL ends a table */
+	const char *type; /* as qom-list shows it: "int", "guest statistics" */
+	struct json_object *(*get)(struct device *dev); /* a new reference */
+	/* @value may be of any type and remains the caller's. NULL: read only. */
+	int (*set)(struct device *dev, struct json_object *value, struct error **errp);
 };
 
 struct device_class {
@@ -35,6 +46,7 @@ struct device_class {
 	bool internal;       /* made by the machine only, not by -device */
 	size_t instance_size; /* of the struct that begins with struct device; zero-initialised */
 	const struct property *props; /* fields of the instance; NULL = none */
+	const struct device_value *values; /* for qom-get and qom-set; NULL = none */
 	const void *data;    /* for the layer between: the virtio device's operations */
 
 	/* Attaches back ends, maps registers, takes interrupt lines. On failure it undoes what it did. */
@@ -63,6 +75,18 @@ enum guest_request {
 	GUEST_EXIT, /* debug-exit device: end with @status */
 };
 
+/* What devices have to tell the operator. */
+enum device_event {
+	DEVICE_EVENT_PORT,    /* the guest opened or closed a serial port */
+	DEVICE_EVENT_BALLOON, /* the guest's memory has another size */
+};
+
+struct device_event_info {
+	const struct device *dev;
+	bool open;       /* PORT */
+	uint64_t actual; /* BALLOON: bytes the guest has now */
+};
+
 struct mmio_slot {
 	gpa_t base;
 	uint64_t size;
@@ -80,6 +104,8 @@ struct platform {
 
 	/* Any thread; returns at once, carried out on the main thread. @reason: static text for the log. */
 	void (*request)(struct platform *platform, enum guest_request what, int status, const char *reason);
+	/* Main loop, not from realize to reset. NULL: nobody listens. */
+	void (*event)(struct platform *platform, enum device_event what, const struct device_event_info *info);
 	/* A virtio-mmio slot with its interrupt. NULL where the machine has none. Main thread. */
 	int (*mmio_slot_take)(struct platform *platform, struct mmio_slot *slot, struct error **errp);
 	void (*mmio_slot_release)(struct platform *platform, const struct mmio_slot *slot);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "config/vm_config.h"
+#include "devices/device.h"
 #include "machine/runstate.h"
 #include "util/loop.h"
 
@@ -49,11 +50,14 @@ enum machine_event {
 	MACHINE_EVENT_SHUTDOWN, /* the VM ends, or stays stopped with -no-shutdown */
 	MACHINE_EVENT_POWERDOWN, /* the power button was pressed */
 	MACHINE_EVENT_PANICKED,
+	MACHINE_EVENT_DEVICE, /* a device has something to tell */
 };
 
 struct machine_event_info {
 	bool guest;         /* RESET, SHUTDOWN: the guest asked for it */
 	const char *reason; /* RESET, SHUTDOWN: QEMU's ShutdownCause */
+	enum device_event device_event; /* DEVICE */
+	const struct device_event_info *device; /* DEVICE */
 	bool stays;         /* SHUTDOWN, PANICKED: the process stays, with the VM stopped (-no-shutdown) */
 };
 

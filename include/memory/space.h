@@ -30,7 +30,8 @@ struct ram_region {
 	uint8_t *host;
 	int fd;             /* -1: anonymous */
 	uint64_t fd_offset; /* of @host in fd */
-	bool shared, dump;  /* as its back end */
+	uint64_t page_size; /* as its back end, like the next ones */
+	bool shared, dump;
 };
 
 /* Maps [offset, offset + size) of @ram at @base. -EEXIST when it overlaps another region. */

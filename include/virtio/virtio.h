@@ -64,6 +64,12 @@ struct virtio_device_ops {
 	void (*stop)(struct virtio_device *vdev, struct virtio_queue *queue);
 	/* Home loop: there may be something to pop. */
 	void (*handle_queue)(struct virtio_queue *queue);
+	/* Home loop, while the device is stopped: the driver, or the machine, reset it. A stop for a pause does not come
+	 * here: what a device remembers of its driver outlives that. NULL: it remembers nothing. */
+	void (*reset)(struct virtio_device *vdev);
+	/* The driver wrote @size (1, 2 or 4) bytes of the configuration space. vCPU threads, without the device lock. NULL:
+	 * no field may be written. */
+	void (*write_config)(struct virtio_device *vdev, uint32_t offset, uint32_t value, unsigned int size);
 };
 
 struct virtio_transport_ops {

@@ -254,6 +254,7 @@ void device_help(const struct device_class *const *classes, FILE *out)
 		[DEVICE_BUS_SYSTEM] = "System devices",
 		[DEVICE_BUS_MMIO] = "virtio-mmio devices",
 		[DEVICE_BUS_PCI] = "PCI devices",
+		[DEVICE_BUS_SERIAL] = "Ports of virtio-serial devices",
 	};
 
 	fprintf(out, "Devices (-device NAME,help shows the properties of one):\n");

@@ -107,6 +107,17 @@ static void notify(struct machine *machine, enum machine_event event, bool guest
 		observer->event(observer, event, &info);
 }
 
+static void platform_event(struct platform *platform, enum device_event what,
+			   const struct device_event_info *device)
+{
+	struct machine *machine = container_of(platform, struct machine, platform);
+	const struct machine_event_info info = { .device_event = what, .device = device };
+	struct machine_observer *observer, *next;
+
+	list_for_each_safe(observer, next, &machine->observers, node)
+		observer->event(observer, MACHINE_EVENT_DEVICE, &info);
+}
+
 void machine_add_observer(struct machine *machine, struct machine_observer *observer)
 {
 	list_add_tail(&machine->observers, &observer->node);
@@ -418,6 +429,7 @@ int machine_new(const struct vm_config *config, struct loop *main_loop, struct m
 	machine->platform.links = link_scope_new();
 	machine->platform.classes = machine_device_classes;
 	machine->platform.request = platform_request;
+	machine->platform.event = platform_event;
 	list_init(&machine->platform.devices);
 	list_init(&machine->backends);
 	list_init(&machine->observers);

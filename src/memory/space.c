@@ -130,6 +130,7 @@ int mem_space_add_ram(struct mem_space *space, gpa_t base, struct ram_backend *r
 		.host = ram->host + offset,
 		.fd = ram->fd,
 		.fd_offset = offset,
+		.page_size = ram->page_size,
 		.shared = ram->shared,
 		.dump = ram->dump,
 	};

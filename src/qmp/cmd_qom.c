@@ -154,7 +154,7 @@ enum node_kind {
 
 struct node {
 	enum node_kind kind;
-	const struct device *dev; /* NODE_DEVICE */
+	struct device *dev;	  /* NODE_DEVICE */
 	const char *type;	  /* NODE_OBJECT */
 };
 
@@ -306,6 +306,8 @@ static void list_node(struct json_object *list, struct machine *machine, const s
 		for (const struct property *p = node->dev->class->props; p && p->name; p++)
 			if (!(p->flags & PROPERTY_IGNORED))
 				add_entry(list, p->name, property_type_name(p));
+		for (const struct device_value *v = node->dev->class->values; v && v->name; v++)
+			add_entry(list, v->name, v->type);
 		break;
 	case NODE_CPU:
 	case NODE_OBJECT:
@@ -391,12 +393,42 @@ static struct json_object *property_value(const struct device *dev, const struct
 	return value;
 }
 
+static const struct device_value *find_value(const struct node *node, const char *name)
+{
+	if (node->kind != NODE_DEVICE)
+		return NULL;
+	for (const struct device_value *v = node->dev->class->values; v && v->name; v++)
+		if (!strcmp(v->name, name))
+			return v;
+	return NULL;
+}
+
+static const struct property *find_property(const struct node *node, const char *name)
+{
+	const struct property *prop = NULL;
+
+	if (node->kind == NODE_DEVICE && node->dev->class->props)
+		prop = property_find(node->dev->class->props, name);
+	return prop && !(prop->flags & PROPERTY_IGNORED) ? prop : NULL;
+}
+
+static int no_such_property(struct qmp_call *call, const struct node *node, const char *name,
+			    struct error **errp)
+{
+	char quote[QMP_QUOTE_MAX], type[64];
+
+	return error_set(errp, -ENOENT, "Property '%s.%s' not found",
+			 node_type(call->qmp->machine, node, type, sizeof(type)),
+			 qmp_quote(name, quote));
+}
+
 QMP_HANDLER(qom_get)
 {
 	const char *name = qmp_arg_str(args, "property");
-	char quote[QMP_QUOTE_MAX], type[64];
-	const struct property *prop = NULL;
+	const struct device_value *value;
+	const struct property *prop;
 	struct node node;
+	char type[64];
 	int err;
 
 	err = get_node(call, args, &node, errp);
@@ -407,14 +439,38 @@ QMP_HANDLER(qom_get)
 			node_type(call->qmp->machine, &node, type, sizeof(type)));
 		return 0;
 	}
-	if (node.kind == NODE_DEVICE && node.dev->class->props)
-		prop = property_find(node.dev->class->props, name);
-	if (!prop || (prop->flags & PROPERTY_IGNORED))
-		return error_set(errp, -ENOENT, "Property '%s.%s' not found",
-				 node_type(call->qmp->machine, &node, type, sizeof(type)),
-				 qmp_quote(name, quote));
+	value = find_value(&node, name);
+	if (value) {
+		*ret = value->get(node.dev);
+		return 0;
+	}
+	prop = find_property(&node, name);
+	if (!prop)
+		return no_such_property(call, &node, name, errp);
 	*ret = property_value(node.dev, prop);
 	return 0;
+}
+
+/* What -device takes is fixed once the device is there. */
+QMP_HANDLER(qom_set)
+{
+	const char *name = qmp_arg_str(args, "property");
+	const struct device_value *value;
+	char quote[QMP_QUOTE_MAX];
+	struct node node;
+	int err;
+
+	(void)ret;
+	err = get_node(call, args, &node, errp);
+	if (err)
+		return err;
+	value = find_value(&node, name);
+	if (value && value->set)
+		return value->set(node.dev, json_object_object_get(args, "value"), errp);
+	if (value || find_property(&node, name) || !strcmp(name, "type"))
+		return error_set(errp, -EPERM, "Property '%s' cannot be changed",
+				 qmp_quote(name, quote));
+	return no_such_property(call, &node, name, errp);
 }
 
 #define ARG_PATH QMP_MEMBER("path", qmp_str, "absolute: /machine/peripheral/ID, /objects/ID, …")
@@ -446,5 +502,10 @@ const struct qmp_command qmp_qom_commands[] = {
 	  .args = QMP_MEMBERS(ARG_PATH, QMP_MEMBER("property", qmp_str, NULL)),
 	  .returns = &qmp_any,
 	  .handler = qom_get },
+	{ .name = "qom-set",
+	  .help = "changes a property's value, where that can be done at run time",
+	  .args = QMP_MEMBERS(ARG_PATH, QMP_MEMBER("property", qmp_str, NULL),
+			      QMP_MEMBER("value", qmp_any, NULL)),
+	  .handler = qom_set },
 	{ .name = NULL },
 };

@@ -41,10 +41,34 @@ static const struct qmp_event event_panicked = {
 	.help = "the guest's kernel reported a crash",
 	.data = QMP_MEMBERS(QMP_MEMBER("action", panic_action, "what is done about it")),
 };
+static const struct qmp_event event_port = {
+	.name = "VSERPORT_CHANGE",
+	.help = "the guest opened or closed a port of a virtio-serial device",
+	.data = QMP_MEMBERS(QMP_MEMBER("id", qmp_str, "the port's"),
+			    QMP_MEMBER("open", qmp_bool, NULL)),
+	.interval_ns = NSEC_PER_SEC,
+	.key = "id",
+};
+static const struct qmp_member balloon_data[] = {
+	QMP_MEMBER("actual", qmp_int, "bytes of memory that the guest has now"),
+	{ .name = NULL },
+};
+static const struct qmp_event event_balloon = {
+	.name = "BALLOON_CHANGE",
+	.help = "the guest's memory has another size",
+	.data = balloon_data,
+	.interval_ns = NSEC_PER_SEC,
+};
+static const struct qmp_event event_ballooned = {
+	.name = "BALLOON_CHANGED",
+	.help = "BALLOON_CHANGE under the name that StratoVirt's clients wait for",
+	.data = balloon_data,
+	.interval_ns = NSEC_PER_SEC,
+};
 
 const struct qmp_event *const qmp_events[] = {
 	&event_stop,	 &event_resume, &event_powerdown, &event_reset, &event_shutdown,
-	&event_panicked, NULL,
+	&event_panicked, &event_port,	&event_balloon,	  &event_ballooned, NULL,
 };
 
 /* --- sending --- */
@@ -57,6 +81,7 @@ struct limited {
 	const struct qmp_event *event;
 	struct loop_timer timer;
 	bool held;
+	char *key;		  /* event->key's value, NULL without one */
 	struct json_object *data; /* of the one held back */
 };
 
@@ -89,6 +114,7 @@ static void limited_free(struct limited *limited)
 	list_del(&limited->node);
 	loop_timer_cancel(&limited->timer);
 	json_object_put(limited->data);
+	free(limited->key);
 	free(limited);
 }
 
@@ -108,6 +134,7 @@ static void limited_over(struct loop_timer *timer)
 
 void qmp_event_send(struct qmp *qmp, const struct qmp_event *event, struct json_object *data)
 {
+	const char *key = event->key ? qmp_arg_str(data, event->key) : NULL;
 	struct limited *limited;
 
 	if (!event->interval_ns) {
@@ -115,7 +142,7 @@ void qmp_event_send(struct qmp *qmp, const struct qmp_event *event, struct json_
 		return;
 	}
 	list_for_each(limited, &qmp->limited, node) {
-		if (limited->event != event)
+		if (limited->event != event || (key && strcmp(limited->key, key)))
 			continue;
 		json_object_put(limited->data); /* the last one counts */
 		limited->data = data;
@@ -125,6 +152,7 @@ void qmp_event_send(struct qmp *qmp, const struct qmp_event *event, struct json_
 	limited = xcalloc(1, sizeof(*limited));
 	limited->qmp = qmp;
 	limited->event = event;
+	limited->key = key ? xstrdup(key) : NULL;
 	loop_timer_init(&limited->timer, qmp->loop, limited_over);
 	loop_timer_set(&limited->timer, clock_now_ns() + event->interval_ns);
 	list_add_tail(&qmp->limited, &limited->node);
@@ -140,6 +168,25 @@ static struct json_object *cause(const struct machine_event_info *info)
 	qmp_add_bool(data, "guest", info->guest);
 	qmp_add_str(data, "reason", info->reason);
 	return data;
+}
+
+static void on_device_event(struct qmp *qmp, const struct machine_event_info *info)
+{
+	const struct device_event_info *device = info->device;
+	struct json_object *data = json_object_new_object();
+
+	switch (info->device_event) {
+	case DEVICE_EVENT_PORT:
+		qmp_add_bool(data, "open", device->open);
+		qmp_add_str(data, "id", device->dev->id);
+		qmp_event_send(qmp, &event_port, data);
+		break;
+	case DEVICE_EVENT_BALLOON:
+		qmp_add_int(data, "actual", (int64_t)device->actual);
+		qmp_event_send(qmp, &event_balloon, json_object_get(data));
+		qmp_event_send(qmp, &event_ballooned, data);
+		break;
+	}
 }
 
 static void on_machine_event(struct machine_observer *observer, enum machine_event what,
@@ -169,6 +216,9 @@ static void on_machine_event(struct machine_observer *observer, enum machine_eve
 		data = json_object_new_object();
 		qmp_add_str(data, "action", info->stays ? "pause" : "poweroff");
 		qmp_event_send(qmp, &event_panicked, data);
+		break;
+	case MACHINE_EVENT_DEVICE:
+		on_device_event(qmp, info);
 		break;
 	}
 }

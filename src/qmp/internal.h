@@ -155,6 +155,7 @@ struct qmp_event {
 	const struct qmp_member *data; /* NULL = none */
 	int64_t interval_ns; /* at most one in this time, the last one counts; 0 = every one is sent
 			      */
+	const char *key; /* member of @data: the limit holds for each of its values. NULL = for all */
 };
 
 extern const struct qmp_event *const qmp_events[]; /* NULL-terminated */

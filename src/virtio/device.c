@@ -74,6 +74,13 @@ static void home_stop(void *opaque)
 		vdev->ops->stop(vdev, NULL);
 }
 
+static void home_reset(void *opaque)
+{
+	struct virtio_device *vdev = opaque;
+
+	vdev->ops->reset(vdev);
+}
+
 static void home_queue_start(void *opaque)
 {
 	queue_start(opaque);
@@ -251,6 +258,8 @@ static void reset_locked(struct virtio_device *vdev)
 	vdev->features = 0;
 	atomic_store(&vdev->isr, 0);
 	atomic_store(&vdev->status, 0);
+	if (vdev->ops->reset)
+		loop_run_sync(vdev->home, home_reset, vdev);
 }
 
 static void start_locked(struct virtio_device *vdev)

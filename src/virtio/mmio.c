@@ -234,8 +234,12 @@ static void mmio_write(void *opaque, uint64_t offset, uint64_t value, unsigned i
 	struct virtio_device *vdev = mmio->vdev;
 	struct virtio_queue *queue;
 
-	/* No device has a configuration field that a driver may write. */
-	if (size != 4 || offset >= REG_CONFIG)
+	if (offset >= REG_CONFIG) {
+		if (vdev->ops->write_config)
+			vdev->ops->write_config(vdev, (uint32_t)(offset - REG_CONFIG), (uint32_t)value, size);
+		return;
+	}
+	if (size != 4)
 		return;
 	switch (offset) {
 	case REG_QUEUE_NOTIFY: /* gets here only where there is no ioeventfd, or no such queue */
