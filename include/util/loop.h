@@ -80,8 +80,34 @@ void loop_run_sync(struct loop *loop, void (*fn)(void *opaque), void *opaque);
 void loop_lend_begin(void);
 void loop_lend_end(void);
 
-/* Nanoseconds of CLOCK_MONOTONIC. Every device timer uses it, so that a test clock can replace it. */
+/*
+ * Nanoseconds of CLOCK_MONOTONIC, or of the stepped clock: all timers follow it. Waits for the host (a last flush) count
+ * by clock_host_ns(), which is always CLOCK_MONOTONIC. clock_wall_ns() is CLOCK_REALTIME, or a fixed date plus the
+ * stepped clock. Any thread.
+ */
 int64_t clock_now_ns(void);
+int64_t clock_host_ns(void);
+int64_t clock_wall_ns(void);
+
+/*
+ * The stepped clock of the test accelerator: time stands still but for clock_step_to(). The first call, before any timer
+ * is set, switches to it for good; from then on loops sleep until something happens and look at their timers when they
+ * are woken. Main thread.
+ */
+bool clock_is_stepped(void); /* any thread */
+void clock_step_to(int64_t ns);
+
+/* --- For the test accelerator, which waits until everything it caused has happened --- */
+
+/*
+ * As loop_call_schedule(), but the call comes after an iteration that found nothing to do, or after 1000 when the loop
+ * never rests.
+ */
+void loop_call_schedule_idle(struct loop_call *call);
+uint64_t loop_work(const struct loop *loop); /* any thread: how many handlers have run, idle calls not counted */
+int64_t loop_first_deadline(const struct loop *loop); /* loop's thread; 0: no timer is set */
+/* The loops that exist, main's among them; NULL ends. Main thread, on which all but those of tests come and go. */
+struct loop *loop_next(const struct loop *prev);
 
 /*
  * An iothread: a loop with its own thread (DESIGN §4). Created by "-object iothread,id=…".

@@ -216,14 +216,14 @@ void chardev_output_forget_user(struct chardev *chr)
 
 void chardev_output_finish(struct chardev *chr)
 {
-	int64_t end = clock_now_ns() + FINISH_NS, now;
+	int64_t end = clock_host_ns() + FINISH_NS, now;
 
 	pthread_mutex_lock(&chr->lock);
 	while (chr->out_fd >= 0 && chr->ring.len) {
 		struct pollfd pfd = { .fd = chr->out_fd, .events = POLLOUT };
 
 		flush_locked(chr);
-		now = clock_now_ns();
+		now = clock_host_ns();
 		if (!chr->ring.len || chr->out_fd < 0 || chr->stalled || now >= end)
 			break;
 		poll(&pfd, 1, (int)((end - now) / NSEC_PER_MSEC) + 1);

@@ -90,10 +90,7 @@ struct rtc {
 
 static int64_t host_now(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return now.tv_sec * NSEC_PER_SEC + now.tv_nsec;
+	return clock_wall_ns();
 }
 
 static int64_t guest_now_locked(const struct rtc *rtc)

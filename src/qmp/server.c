@@ -330,7 +330,7 @@ static void final_flush(struct client *client, int64_t end)
 	while (client->session.open && qmp_session_output_pending(&client->session)) {
 		struct pollfd pfd = { .fd = client->lfd.fd, .events = POLLOUT };
 
-		now = clock_now_ns();
+		now = clock_host_ns();
 		if (now >= end)
 			break;
 		if (poll(&pfd, 1, (int)((end - now) / NSEC_PER_MSEC) + 1) == 1)
@@ -342,7 +342,7 @@ static void final_flush(struct client *client, int64_t end)
 static void listener_free(struct qmp_monitor *monitor)
 {
 	struct listener *listener = container_of(monitor, struct listener, monitor);
-	int64_t end = clock_now_ns() + FINAL_FLUSH_NS;
+	int64_t end = clock_host_ns() + FINAL_FLUSH_NS;
 	struct client *client, *next;
 
 	loop_fd_del(&listener->lfd);

@@ -133,7 +133,7 @@ void log_write(enum log_level level, const char *module, const char *fmt, ...)
 
 bool log_limit_pass(struct log_limit *limit, unsigned int *dropped)
 {
-	int64_t now = clock_now_ns();
+	int64_t now = clock_host_ns(); /* the log is for people */
 	int64_t next = atomic_load_explicit(&limit->next_ns, memory_order_relaxed);
 
 	if (now < next ||

@@ -24,7 +24,10 @@
 
 #define BATCH 64
 
+#define BUSY_MAX 1000 /* iterations after which idle calls run all the same */
+
 struct loop {
+	struct list node; /* in all_loops */
 	char *name;
 	int epoll_fd;
 	struct loop_fd wake; /* an eventfd: another thread has scheduled a call or wants a stop */
@@ -39,6 +42,9 @@ struct loop {
 	pthread_mutex_t lock;
 	pthread_cond_t sync_done;
 	struct list calls; /* under lock: struct loop_call, pending */
+	struct list idle_calls; /* under lock: the same, for loop_call_schedule_idle() */
+	unsigned int busy; /* the loop's thread: iterations that had work while an idle call waits */
+	_Atomic uint64_t work;
 	bool running;	   /* under lock */
 	bool lent;	   /* under lock: the thread waits elsewhere */
 	bool borrowed;	   /* under lock: another thread runs a synchronous call in its stead */
@@ -53,6 +59,9 @@ struct sync_call {
 };
 
 static __thread struct loop *current_loop;
+
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct list all_loops = { &all_loops, &all_loops }; /* under all_lock */
 
 static void wake_handler(struct loop_fd *lfd, uint32_t events)
 {
@@ -70,6 +79,10 @@ struct loop *loop_new(const char *name, struct error **errp)
 	list_init(&loop->fds);
 	list_init(&loop->timers);
 	list_init(&loop->calls);
+	list_init(&loop->idle_calls);
+	pthread_mutex_lock(&all_lock);
+	list_add_tail(&all_loops, &loop->node);
+	pthread_mutex_unlock(&all_lock);
 	pthread_mutex_init(&loop->lock, NULL);
 	pthread_cond_init(&loop->sync_done, NULL);
 	loop->wake.fd = -1;
@@ -109,6 +122,9 @@ void loop_free(struct loop *loop)
 
 	if (!loop)
 		return;
+	pthread_mutex_lock(&all_lock);
+	list_del(&loop->node);
+	pthread_mutex_unlock(&all_lock);
 	/* Leave what is still registered as if it had been removed: its owner may outlive the loop.
 	 */
 	list_for_each_safe(lfd, next_lfd, &loop->fds, node)
@@ -116,6 +132,8 @@ void loop_free(struct loop *loop)
 	list_for_each_safe(timer, next_timer, &loop->timers, node)
 		loop_timer_cancel(timer);
 	list_for_each_safe(call, next_call, &loop->calls, node)
+		loop_call_cancel(call);
+	list_for_each_safe(call, next_call, &loop->idle_calls, node)
 		loop_call_cancel(call);
 	fd_close(&loop->wake.fd);
 	fd_close(&loop->epoll_fd);
@@ -191,6 +209,11 @@ void loop_fd_del(struct loop_fd *lfd)
 	lfd->loop = NULL;
 }
 
+static void count_work(struct loop *loop)
+{
+	atomic_fetch_add_explicit(&loop->work, 1, memory_order_relaxed);
+}
+
 static void dispatch_fds(struct loop *loop, int count)
 {
 	loop->batch_len = count;
@@ -202,8 +225,11 @@ static void dispatch_fds(struct loop *loop, int count)
 			continue; /* removed by a handler before it */
 		/* A handler before it may have changed what this one wants. */
 		events = loop->batch[i].events & (lfd->events | EPOLLERR | EPOLLHUP);
-		if (lfd->events && events)
-			lfd->handler(lfd, events);
+		if (!lfd->events || !events)
+			continue;
+		if (lfd != &loop->wake)
+			count_work(loop);
+		lfd->handler(lfd, events);
 	}
 	loop->batch_len = 0;
 }
@@ -263,8 +289,16 @@ static void run_timers(struct loop *loop)
 
 		list_del(node);
 		timer->deadline_ns = 0;
+		count_work(loop);
 		timer->handler(timer);
 	}
+}
+
+int64_t loop_first_deadline(const struct loop *loop)
+{
+	const struct list *first = loop->timers.next;
+
+	return first == &loop->timers ? 0 : list_entry(first, struct loop_timer, node)->deadline_ns;
 }
 
 /* --- Deferred calls --- */
@@ -326,10 +360,66 @@ static void run_calls(struct loop *loop)
 		list_del(node);
 		call->pending = false;
 		pthread_mutex_unlock(&loop->lock);
+		count_work(loop);
 		call->handler(call);
 		pthread_mutex_lock(&loop->lock);
 	}
 	pthread_mutex_unlock(&loop->lock);
+}
+
+/* At the end of an iteration. @worked: it had something to do. */
+static void run_idle_calls(struct loop *loop, bool worked)
+{
+	struct list *node;
+
+	pthread_mutex_lock(&loop->lock);
+	if (list_empty(&loop->idle_calls) || !worked)
+		loop->busy = 0;
+	if (worked && !list_empty(&loop->idle_calls) && ++loop->busy < BUSY_MAX)
+		goto out;
+	/* One: it may give the loop work again, which comes before the next. */
+	node = list_first(&loop->idle_calls);
+	if (node) {
+		struct loop_call *call = list_entry(node, struct loop_call, node);
+
+		list_del(node);
+		call->pending = false;
+		loop->busy = 0;
+		pthread_mutex_unlock(&loop->lock);
+		call->handler(call);
+		return;
+	}
+out:
+	pthread_mutex_unlock(&loop->lock);
+}
+
+void loop_call_schedule_idle(struct loop_call *call)
+{
+	struct loop *loop = call->loop;
+
+	pthread_mutex_lock(&loop->lock);
+	if (!call->pending) {
+		call->pending = true;
+		list_add_tail(&loop->idle_calls, &call->node);
+		if (current_loop != loop)
+			eventfd_signal(loop->wake.fd);
+	}
+	pthread_mutex_unlock(&loop->lock);
+}
+
+uint64_t loop_work(const struct loop *loop)
+{
+	return atomic_load(&loop->work);
+}
+
+struct loop *loop_next(const struct loop *prev)
+{
+	const struct list *node;
+
+	pthread_mutex_lock(&all_lock);
+	node = prev ? prev->node.next : all_loops.next;
+	pthread_mutex_unlock(&all_lock);
+	return node == &all_loops ? NULL : list_entry(node, struct loop, node);
 }
 
 static void sync_handler(struct loop_call *call)
@@ -437,13 +527,15 @@ static struct timespec *wait_time(struct loop *loop, struct timespec *ts)
 	bool calls;
 
 	pthread_mutex_lock(&loop->lock);
-	calls = !list_empty(&loop->calls);
+	calls = !list_empty(&loop->calls) || !list_empty(&loop->idle_calls);
 	pthread_mutex_unlock(&loop->lock);
 	if (!calls) {
 		if (!first)
 			return NULL;
 		ns = list_entry(first, struct loop_timer, node)->deadline_ns - clock_now_ns();
 		ns = MAX(ns, (int64_t)0);
+		if (ns && clock_is_stepped())
+			return NULL; /* whoever moves the clock wakes the loop */
 	}
 	ts->tv_sec = ns / NSEC_PER_SEC;
 	ts->tv_nsec = ns % NSEC_PER_SEC;
@@ -483,6 +575,7 @@ void loop_run(struct loop *loop)
 	current_loop = loop;
 
 	while (!atomic_load(&loop->stop)) {
+		uint64_t work = loop_work(loop);
 		struct timespec ts;
 		int n = wait_events(loop, wait_time(loop, &ts));
 
@@ -493,6 +586,7 @@ void loop_run(struct loop *loop)
 		dispatch_fds(loop, MAX(n, 0));
 		run_timers(loop);
 		run_calls(loop);
+		run_idle_calls(loop, loop_work(loop) != work);
 	}
 
 	pthread_mutex_lock(&loop->lock);
