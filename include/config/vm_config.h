@@ -40,6 +40,10 @@ struct vm_config {
 
 	struct list drives, devices, netdevs, chardevs, objects, serials; /* struct opts */
 	struct list monitors; /* struct opts: -mon, -qmp, -api-channel */
+
+	/* What drives the test accelerator in the guest's stead; of this process, not of the VM, so not in -dump-config. */
+	char *mod_test;     /* -mod-test PATH, or NULL */
+	struct opts *qtest; /* -qtest: keys of a chardev socket, or NULL */
 };
 
 void vm_config_init(struct vm_config *config);

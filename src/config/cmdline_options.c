@@ -380,6 +380,21 @@ HANDLER(add_api_channel)
 	return 0;
 }
 
+/* QEMU's test protocol. "wait" and "nowait" mean nothing: without a client the guest does nothing. */
+HANDLER(set_qtest)
+{
+	struct opts *opts;
+	int ret;
+
+	ret = parse_monitor(option, value, &opts, errp);
+	if (ret)
+		return ret;
+	opts_del(opts, "wait");
+	opts_del(opts, "nowait");
+	cmdline->config->qtest = opts;
+	return 0;
+}
+
 HANDLER(no_human_monitor)
 {
 	(void)cmdline;
@@ -583,6 +598,13 @@ const struct cmdline_option cmdline_options[] = {
 	{ "disable-seccomp", NULL, VALUE_NONE, 0, set_flag, AT(disable_seccomp), .usage = "",
 	  .help = "do not limit the system calls of this process" },
 
+	HEADING("Tests of devices, with -accel test"),
+	{ "qtest", NULL, VALUE_REQUIRED, 0, set_qtest, .usage = "unix:PATH[,server]",
+	  .help = "a client plays the guest, in QEMU's test protocol; without server it listens "
+		  "and we connect" },
+	{ "mod-test", NULL, VALUE_REQUIRED, 0, set_text, AT(mod_test), .usage = "PATH",
+	  .help = "the same in StratoVirt's form: connect to this unix socket" },
+
 	HEADING("Information"),
 	{ "h", "help", VALUE_NONE, 0, ask, .ask = CMDLINE_HELP, .usage = "",
 	  .help = "print this and exit" },
@@ -608,6 +630,7 @@ const struct cmdline_option cmdline_ignored[] = {
 	IGNORED("nodefaults", VALUE_NONE),
 	IGNORED("nographic", VALUE_NONE),
 	IGNORED("overcommit", VALUE_OPTIONAL),
+	IGNORED("qtest-log", VALUE_OPTIONAL),
 	IGNORED("realtime", VALUE_OPTIONAL),
 	IGNORED("rtc", VALUE_OPTIONAL),
 	IGNORED("sandbox", VALUE_OPTIONAL),

@@ -10,7 +10,7 @@
 #include "util/alloc.h"
 #include "util/parse.h"
 
-const char *const vm_accel_words[] = { "kvm", "kvm:tcg", "test", NULL };
+const char *const vm_accel_words[] = { "kvm", "kvm:tcg", "test", "qtest", NULL };
 
 void vm_config_init(struct vm_config *config)
 {
@@ -44,6 +44,8 @@ void vm_config_release(struct vm_config *config)
 	release_list(&config->objects);
 	release_list(&config->serials);
 	release_list(&config->monitors);
+	opts_free(config->qtest);
+	free(config->mod_test);
 	free(config->accel);
 	free(config->mem_path);
 	free(config->kernel);
@@ -182,6 +184,14 @@ static int finish_accel(struct vm_config *config, struct error **errp)
 {
 	if (!config->accel)
 		config->accel = xstrdup("kvm");
+	if (!strcmp(config->accel, "qtest")) { /* QEMU's word for it */
+		free(config->accel);
+		config->accel = xstrdup("test");
+	}
+	if ((config->mod_test || config->qtest) && strcmp(config->accel, "test"))
+		return error_set(errp, -EINVAL,
+				 "-%s: only -accel test is driven from outside, not accel=%s",
+				 config->qtest ? "qtest" : "mod-test", config->accel);
 	for (size_t i = 0; vm_accel_words[i]; i++) {
 		if (strcmp(vm_accel_words[i], config->accel) == 0)
 			return 0;

@@ -241,8 +241,8 @@ START_TEST(accelerators)
 	accept("-accel", "test");
 	ck_assert_str_eq(config.accel, "test");
 	done();
-	refuse("-accel tcg: accel=tcg is not one of kvm, kvm:tcg, test", "-accel", "tcg");
-	refuse("-machine: accel=x is not one of kvm, kvm:tcg, test", "-machine", "microvm,accel=x");
+	refuse("-accel tcg: accel=tcg is not one of kvm, kvm:tcg, test, qtest", "-accel", "tcg");
+	refuse("-machine: accel=x is not one of kvm, kvm:tcg, test, qtest", "-machine", "microvm,accel=x");
 	refuse("-machine: accel=kvm does not go with the accel=test before it", "-accel", "test",
 	       "-machine", "accel=kvm");
 }
