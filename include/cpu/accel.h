@@ -47,6 +47,7 @@ struct accel {
 	struct mem_space *space; /* not owned */
 	int vm_fd;               /* KVM; -1 for others */
 	unsigned int max_vcpus;
+	bool no_guest_code; /* the test accelerator: vCPUs exist and do nothing, so nothing need boot */
 };
 
 /*

@@ -142,21 +142,64 @@ static int vcpu_start_thread(struct vcpu *vcpu, struct error **errp)
 	return ret;
 }
 
+static int kvm_vcpus_init(struct vcpus *vcpus, struct error **errp)
+{
+	int ret;
+
+	ret = kick_install(errp);
+	if (!ret)
+		ret = vcpus_arch_init(vcpus, errp);
+	for (unsigned int i = 0; !ret && i < vcpus->count; i++)
+		ret = vcpu_create(&vcpus->vcpu[i], errp);
+	for (unsigned int i = 0; !ret && i < vcpus->count; i++)
+		ret = vcpu_start_thread(&vcpus->vcpu[i], errp);
+	return ret;
+}
+
+static void kvm_vcpus_release(struct vcpus *vcpus)
+{
+	for (unsigned int i = 0; i < vcpus->count; i++) {
+		struct vcpu *vcpu = &vcpus->vcpu[i];
+
+		if (vcpu->run)
+			munmap(vcpu->run, vcpus->vm->run_size);
+		fd_close(&vcpu->fd);
+	}
+	vcpus_arch_release(vcpus);
+}
+
+static int kvm_vcpus_reset(struct vcpus *vcpus, struct error **errp)
+{
+	int ret;
+
+	ret = kvm_arch_vm_reset(vcpus->vm, errp);
+	for (unsigned int i = 0; !ret && i < vcpus->count; i++)
+		ret = vcpu_arch_reset(&vcpus->vcpu[i], errp);
+	return ret;
+}
+
+static const struct vcpus_ops kvm_vcpus_ops = {
+	.init = kvm_vcpus_init,
+	.release = kvm_vcpus_release,
+	.reset = kvm_vcpus_reset,
+	.set_entry = vcpus_arch_set_entry,
+	.describe = vcpu_arch_describe,
+};
+
 int vcpus_new(struct accel *accel, const struct vcpu_topology *topology,
 	      const struct vcpu_events *events, struct vcpus **ret, struct error **errp)
 {
 	struct vcpus *vcpus;
 	int code;
 
-	if (accel->vm_fd < 0)
-		return error_set(errp, -ENOTSUP, "accelerator '%s' runs no vCPUs",
-				 accel->ops->name);
 	if (!topology->cpus || topology->cpus > accel->max_vcpus)
-		return error_set(errp, -ERANGE, "-smp: cpus=%u is out of KVM's range [1, %u]",
-				 topology->cpus, accel->max_vcpus);
+		return error_set(errp, -ERANGE, "-smp: cpus=%u is out of %s's range [1, %u]",
+				 topology->cpus, accel->no_guest_code ? "the accelerator" : "KVM",
+				 accel->max_vcpus);
 
 	vcpus = xcalloc(1, sizeof(*vcpus));
-	vcpus->vm = to_kvm_vm(accel);
+	vcpus->ops = accel->no_guest_code ? &vcpus_test_ops : &kvm_vcpus_ops;
+	vcpus->vm = accel->no_guest_code ? NULL : to_kvm_vm(accel);
 	vcpus->topology = *topology;
 	vcpus->events = *events;
 	vcpus->paused = true;
@@ -171,13 +214,7 @@ int vcpus_new(struct accel *accel, const struct vcpu_topology *topology,
 		vcpus->vcpu[vcpus->count].fd = -1;
 	}
 
-	code = kick_install(errp);
-	if (!code)
-		code = vcpus_arch_init(vcpus, errp);
-	for (unsigned int i = 0; !code && i < vcpus->count; i++)
-		code = vcpu_create(&vcpus->vcpu[i], errp);
-	for (unsigned int i = 0; !code && i < vcpus->count; i++)
-		code = vcpu_start_thread(&vcpus->vcpu[i], errp);
+	code = vcpus->ops->init(vcpus, errp);
 	if (code) {
 		vcpus_free(vcpus);
 		return code;
@@ -200,16 +237,10 @@ void vcpus_free(struct vcpus *vcpus)
 			vcpu_kick(&vcpus->vcpu[i]);
 	pthread_mutex_unlock(&vcpus->lock);
 
-	for (unsigned int i = 0; i < vcpus->count; i++) {
-		struct vcpu *vcpu = &vcpus->vcpu[i];
-
-		if (vcpu->has_thread)
-			pthread_join(vcpu->thread, NULL);
-		if (vcpu->run)
-			munmap(vcpu->run, vcpus->vm->run_size);
-		fd_close(&vcpu->fd);
-	}
-	vcpus_arch_release(vcpus);
+	for (unsigned int i = 0; i < vcpus->count; i++)
+		if (vcpus->vcpu[i].has_thread)
+			pthread_join(vcpus->vcpu[i].thread, NULL);
+	vcpus->ops->release(vcpus);
 	pthread_cond_destroy(&vcpus->resume_cond);
 	pthread_cond_destroy(&vcpus->parked_cond);
 	pthread_mutex_destroy(&vcpus->lock);
@@ -276,22 +307,17 @@ int vcpu_tid(const struct vcpus *vcpus, unsigned int index)
 
 int vcpus_reset(struct vcpus *vcpus, struct error **errp)
 {
-	int ret;
-
-	ret = kvm_arch_vm_reset(vcpus->vm, errp);
-	for (unsigned int i = 0; !ret && i < vcpus->count; i++)
-		ret = vcpu_arch_reset(&vcpus->vcpu[i], errp);
-	return ret;
+	return vcpus->ops->reset(vcpus, errp);
 }
 
 int vcpu_set_entry(struct vcpus *vcpus, const struct vcpu_entry *entry, struct error **errp)
 {
-	return vcpus_arch_set_entry(vcpus, entry, errp);
+	return vcpus->ops->set_entry(vcpus, entry, errp);
 }
 
 char *vcpu_describe(struct vcpus *vcpus, unsigned int index)
 {
 	if (index >= vcpus->count)
 		return xasprintf("there is no vCPU %u", index);
-	return vcpu_arch_describe(&vcpus->vcpu[index]);
+	return vcpus->ops->describe(&vcpus->vcpu[index]);
 }

@@ -26,8 +26,20 @@ struct vcpu {
 	bool parked;
 };
 
+/* What runs the vCPUs. Main thread, vCPUs parked. */
+struct vcpus_ops {
+	int (*init)(struct vcpus *vcpus, struct error **errp); /* creates them and their threads */
+	void (*release)(struct vcpus *vcpus); /* also after a failed init; the threads have ended */
+	int (*reset)(struct vcpus *vcpus, struct error **errp);
+	int (*set_entry)(struct vcpus *vcpus, const struct vcpu_entry *entry, struct error **errp);
+	char *(*describe)(struct vcpu *vcpu); /* the vCPU's thread, too */
+};
+
+extern const struct vcpus_ops vcpus_test_ops;
+
 struct vcpus {
-	struct kvm_vm *vm;
+	const struct vcpus_ops *ops;
+	struct kvm_vm *vm; /* NULL: the test accelerator */
 	struct vcpu_topology topology;
 	struct vcpu_events events;
 	unsigned int count;

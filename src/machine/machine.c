@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cpu/accel_test.h"
 #include "devices/ged.h"
 #include "internal.h"
 #include "util/alloc.h"
@@ -201,7 +202,7 @@ static void on_request(struct loop_call *call)
 /* Writes what boots into memory and points the boot CPU at it. */
 static int load(struct machine *machine, struct error **errp)
 {
-	struct vcpu_entry entry;
+	struct vcpu_entry entry = { .mode = VCPU_ENTRY_RESET };
 	int ret;
 
 	ret = machine->class->load(machine, &entry, errp);
@@ -363,11 +364,45 @@ static int create_devices(struct machine *machine, struct error **errp)
 	return 0;
 }
 
+/* The test accelerator, and who drives it. */
+static int make_test_accel(struct machine *machine, struct error **errp)
+{
+	const struct vm_config *config = machine->config;
+	const char *path = config->qtest ? opts_get(config->qtest, "path") : NULL;
+	bool server = false;
+	const char *word;
+	int ret;
+
+	ret = accel_test_new(machine->space, machine->loop, &machine->accel, errp);
+	if (!ret && config->mod_test) {
+		ret = accel_test_serve(machine->accel, config->mod_test, false,
+				       TEST_DIALECT_STRATOVIRT, errp);
+		if (ret)
+			error_prefix(errp, "-mod-test: ");
+	}
+	if (ret || !config->qtest)
+		return ret;
+	word = opts_get(config->qtest, "server");
+	if (!path || (word && parse_bool(word, &server)))
+		return error_set(errp, -EINVAL, "-qtest: unix:PATH[,server=on|off] is needed");
+	ret = accel_test_serve(machine->accel, path, server, TEST_DIALECT_QEMU, errp);
+	if (ret)
+		error_prefix(errp, "-qtest: ");
+	return ret;
+}
+
+static bool is_test(const struct machine *machine)
+{
+	return !strcmp(machine->config->accel, "test");
+}
+
 static int build(struct machine *machine, struct error **errp)
 {
 	const struct vcpu_events events = { .stopped = vcpu_stopped, .opaque = machine };
 	int ret;
 
+	if (is_test(machine))
+		clock_step_to(0); /* before anybody sets a timer */
 	ret = backends_create(machine, errp);
 	if (ret)
 		return ret;
@@ -382,7 +417,8 @@ static int build(struct machine *machine, struct error **errp)
 	ret = machine->class->init_memory(machine, errp);
 	if (ret)
 		return ret;
-	ret = accel_kvm_new(machine->space, &machine->accel, errp);
+	ret = is_test(machine) ? make_test_accel(machine, errp) :
+				 accel_kvm_new(machine->space, &machine->accel, errp);
 	if (ret)
 		return ret;
 	machine->platform.accel = machine->accel;

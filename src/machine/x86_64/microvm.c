@@ -214,6 +214,8 @@ static int microvm_prepare_boot(struct machine *machine, struct error **errp)
 	struct microvm *vm = to_microvm(machine);
 	int ret;
 
+	if (!config->kernel && machine->accel->no_guest_code)
+		return 0;
 	if (!config->kernel)
 		return error_set(errp, -EINVAL, "-machine microvm: -kernel is required");
 	ret = boot_source_open(config->kernel, config->initrd, &vm->source, errp);
@@ -262,7 +264,7 @@ static int microvm_load(struct machine *machine, struct vcpu_entry *entry, struc
 	ret = mptable_install(machine->space, &machine->topology, IOAPIC_BASE, LAPIC_BASE, errp);
 	if (!ret && vm->acpi)
 		ret = install_acpi(vm, &params.rsdp, errp);
-	if (ret)
+	if (ret || !vm->source)
 		return ret;
 	return boot_load_x86(vm->source, machine->space, &params, entry, errp);
 }

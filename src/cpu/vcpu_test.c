@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The vCPUs of the test accelerator: they can be counted, paused and reset, and never run. They have no threads. */
+#include <unistd.h>
+
+#include "util/alloc.h"
+#include "vcpu_private.h"
+
+static int test_init(struct vcpus *vcpus, struct error **errp)
+{
+	(void)errp;
+	for (unsigned int i = 0; i < vcpus->count; i++) {
+		vcpus->vcpu[i].parked = true;
+		vcpus->vcpu[i].tid = gettid();
+	}
+	return 0;
+}
+
+static void test_release(struct vcpus *vcpus)
+{
+	(void)vcpus;
+}
+
+static int test_reset(struct vcpus *vcpus, struct error **errp)
+{
+	(void)vcpus;
+	(void)errp;
+	return 0;
+}
+
+static int test_set_entry(struct vcpus *vcpus, const struct vcpu_entry *entry, struct error **errp)
+{
+	(void)vcpus;
+	(void)entry;
+	(void)errp;
+	return 0;
+}
+
+static char *test_describe(struct vcpu *vcpu)
+{
+	(void)vcpu;
+	return xstrdup("no registers: the test accelerator runs no guest code");
+}
+
+const struct vcpus_ops vcpus_test_ops = {
+	.init = test_init,
+	.release = test_release,
+	.reset = test_reset,
+	.set_entry = test_set_entry,
+	.describe = test_describe,
+};
