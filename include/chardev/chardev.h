@@ -56,6 +56,9 @@ void chardev_disconnect(struct chardev *chr);
  */
 size_t chardev_write(struct chardev *chr, const void *data, size_t len);
 
+/* The size of the terminal behind it, in characters; false when there is none, or none that knows its size. Any thread. */
+bool chardev_terminal_size(struct chardev *chr, uint16_t *cols, uint16_t *rows);
+
 /* The user has room again. Any thread. */
 void chardev_accept_input(struct chardev *chr);
 

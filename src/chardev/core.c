@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -311,6 +312,21 @@ void chardev_disconnect(struct chardev *chr)
 		return;
 	chr->kind->hangup(chr);
 	chardev_refresh(chr);
+}
+
+bool chardev_terminal_size(struct chardev *chr, uint16_t *cols, uint16_t *rows)
+{
+	struct winsize size;
+	bool known;
+
+	pthread_mutex_lock(&chr->lock);
+	known = chr->out_fd >= 0 && !ioctl(chr->out_fd, TIOCGWINSZ, &size) && size.ws_col && size.ws_row;
+	pthread_mutex_unlock(&chr->lock);
+	if (known) {
+		*cols = size.ws_col;
+		*rows = size.ws_row;
+	}
+	return known;
 }
 
 bool chardev_in_use(const struct chardev *chr)

@@ -23,5 +23,8 @@ const struct device_class *const machine_device_classes[] = {
 	&ged_class,
 	&virtio_blk_mmio_class,
 	&virtio_rng_mmio_class,
+	&virtio_serial_mmio_class,
+	&virtconsole_class,
+	&virtserialport_class,
 	NULL,
 };
