@@ -20,12 +20,23 @@ int __must_check block_drive_new(const struct opts *opts, struct link_scope *sco
 				 struct error **errp);
 void block_drive_free(struct block_drive *drive); /* closes and unlocks; NULL allowed */
 
+/* The one user, as the drive knows it. Main thread. */
+struct block_drive_user {
+	/* The size or the limit is another one now. Returns when requests of before are done and the user goes by it. */
+	void (*changed)(struct block_drive_user *user);
+	const char *(*device_id)(const struct block_drive_user *user);
+};
+
 /*
- * The one user says how small its accesses are (a power of two of at least 512); where the host cannot do
+ * The user says how small its accesses are (a power of two of at least 512); where the host cannot do
  * direct I/O in such pieces, the drive falls back to the page cache. -EBUSY with the id when somebody else has it.
+ * @user: NULL when it wants to hear nothing.
  */
-int __must_check block_drive_attach(struct block_drive *drive, uint32_t block_size, struct error **errp);
+int __must_check block_drive_attach(struct block_drive *drive, uint32_t block_size, struct block_drive_user *user,
+				    struct error **errp);
 void block_drive_detach(struct block_drive *drive);
+const char *block_drive_device(const struct block_drive *drive); /* id of the device that uses it, or NULL */
+bool block_drive_in_use(const struct block_drive *drive);
 
 const char *block_drive_id(const struct block_drive *drive);
 const char *block_drive_file(const struct block_drive *drive);
@@ -34,5 +45,30 @@ bool block_drive_readonly(const struct block_drive *drive);
 bool block_drive_discard(const struct block_drive *drive);      /* discard=unmap */
 bool block_drive_direct(const struct block_drive *drive);       /* O_DIRECT in effect */
 uint32_t block_drive_iops(const struct block_drive *drive);     /* throttling.iops-total, 0: no limit */
+bool block_drive_ignores_flush(const struct block_drive *drive); /* cache=unsafe */
+bool block_drive_writethrough(const struct block_drive *drive);  /* every write is on stable storage when done */
+const char *block_drive_detect_zeroes(const struct block_drive *drive); /* the word */
+uint64_t block_drive_allocated(const struct block_drive *drive); /* bytes that the image occupies, 0: not known */
+
+#define BLOCK_IOPS_MAX 1000000
+
+/* On a drive that may be in use. Main thread. */
+void block_drive_set_iops(struct block_drive *drive, uint32_t iops); /* at most BLOCK_IOPS_MAX */
+/*
+ * A file gets @size (a multiple of 512); what is cut off is lost. A block device has the size that it has: it is
+ * read again, and -EINVAL when it is smaller than @size.
+ */
+int __must_check block_drive_resize(struct block_drive *drive, uint64_t size, struct error **errp);
+
+/* What was done since the drive was made. Any thread. */
+enum block_account { BLOCK_ACCOUNT_READ, BLOCK_ACCOUNT_WRITE, BLOCK_ACCOUNT_FLUSH, BLOCK_ACCOUNT_DISCARD };
+#define BLOCK_ACCOUNTS 4
+
+struct block_stats {
+	uint64_t operations[BLOCK_ACCOUNTS], failed[BLOCK_ACCOUNTS]; /* the former without the latter */
+	uint64_t bytes[BLOCK_ACCOUNTS], time_ns[BLOCK_ACCOUNTS];     /* time: of all requests, added up */
+	uint64_t highest_write; /* byte behind the farthest write */
+};
+void block_drive_stats(const struct block_drive *drive, struct block_stats *stats);
 
 #endif

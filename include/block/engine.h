@@ -31,6 +31,8 @@ struct block_request {
 
 	/* The engine's. */
 	struct list node;
+	int64_t start_ns;
+	int account;        /* enum block_account */
 	uint64_t completed; /* bytes done so far */
 	int step;           /* enum block_step */
 	int result;         /* of the system call */

@@ -19,6 +19,7 @@
 #include "memory/space.h"
 #include "util/loop.h"
 
+struct block_drive;
 struct device;
 struct json_object;
 struct platform;
@@ -58,11 +59,19 @@ struct device_class {
 	/* Stop touching guest memory and back ends, and go on again: "stop" and "cont". NULL = only vCPUs drive it. */
 	void (*quiesce)(struct device *dev);
 	void (*resume)(struct device *dev);
+	/*
+	 * Replaceable slots: put into an empty device what @opts describe, and take it out again, while the guest may use the
+	 * device. Main thread. unplug() returns when outstanding requests are done. NULL = cannot be in such a slot.
+	 */
+	int (*plug)(struct device *dev, const struct opts *opts, struct error **errp);
+	void (*unplug)(struct device *dev);
 };
 
 struct device {
 	const struct device_class *class;
-	char *id; /* never NULL: given, or "<class>-<n>" */
+	char *id; /* never NULL: given, or "<class>-<n>"; of a replaceable slot: the slot's. Constant, any thread */
+	bool replaceable; /* stays when what is in it goes */
+	char *plugged;    /* replaceable: the id of what is in it, or NULL. Main thread */
 	struct platform *platform;
 	struct list node; /* in platform->devices */
 };
@@ -79,12 +88,18 @@ enum guest_request {
 enum device_event {
 	DEVICE_EVENT_PORT,    /* the guest opened or closed a serial port */
 	DEVICE_EVENT_BALLOON, /* the guest's memory has another size */
+	DEVICE_EVENT_DELETED, /* it was unplugged */
+	DEVICE_EVENT_DRIVE_ERROR, /* the host failed a request; once a second and device at most */
 };
 
 struct device_event_info {
 	const struct device *dev;
 	bool open;       /* PORT */
 	uint64_t actual; /* BALLOON: bytes the guest has now */
+	const char *id;  /* DELETED: what users called it */
+	const struct block_drive *drive; /* DRIVE_ERROR */
+	const char *operation;           /* DRIVE_ERROR: "read" or "write" */
+	int error;                       /* DRIVE_ERROR: -errno */
 };
 
 struct mmio_slot {
@@ -123,7 +138,25 @@ int __must_check device_create(struct platform *platform, const struct opts *opt
 int __must_check device_create_internal(struct platform *platform, const char *name, const char *id,
 					const char *props, struct device **ret, struct error **errp);
 void device_destroy(struct device *dev);
+
+/*
+ * As device_create() by a user, in a replaceable slot. @slot: the lasting id. An "id" in @opts, or one made up, is that of
+ * what is in the slot; with @empty nothing is.
+ */
+int __must_check device_create_replaceable(struct platform *platform, const char *slot, const struct opts *opts,
+					   bool empty, struct device **ret, struct error **errp);
+/* Fills an empty replaceable slot. On failure it is as before. Errors name the option. */
+int __must_check device_plug(struct device *dev, const struct opts *opts, struct error **errp);
+void device_unplug(struct device *dev); /* empties a filled one */
+
+/* By what users call it: see device_name(). */
 struct device *device_find(const struct platform *platform, const char *id);
+/* What users call it: the id of what is in a replaceable slot, else its own. Valid until it is unplugged. Main thread. */
+const char *device_name(const struct device *dev);
+/* Part of the machine, as empty slots are, rather than made by a user. */
+bool device_is_internal(const struct device *dev);
+/* The first device with a property that links to @object, or NULL. */
+const struct device *device_find_user(const struct platform *platform, const void *object);
 
 /* All devices: reset in order of creation, destroyed in reverse order. */
 void devices_reset(struct platform *platform);

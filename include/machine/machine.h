@@ -80,6 +80,23 @@ struct vcpus *machine_vcpus(struct machine *machine);
 const struct vcpu_topology *machine_topology(const struct machine *machine);
 uint64_t machine_ram_size(const struct machine *machine);
 
+/* --- changes of a VM that is there, in any run state; what is refused leaves nothing behind --- */
+
+/* Objects, character devices and drives, from the same options as at start. -ENOENT, -EBUSY when in use. */
+int __must_check machine_object_add(struct machine *machine, const struct opts *opts, struct error **errp);
+int __must_check machine_object_del(struct machine *machine, const char *id, struct error **errp);
+int __must_check machine_chardev_add(struct machine *machine, const struct opts *opts, struct error **errp);
+int __must_check machine_chardev_del(struct machine *machine, const char *id, struct error **errp);
+int __must_check machine_blockdev_add(struct machine *machine, const struct opts *opts, struct error **errp);
+int __must_check machine_blockdev_del(struct machine *machine, const char *name, struct error **errp);
+
+/*
+ * Devices in replaceable slots. The slot: "addr" (0x: hexadecimal), or "lun" plus 1, or the first that is empty.
+ * machine_device_del() returns when the device's requests are done; -ENOENT: no such device.
+ */
+int __must_check machine_device_add(struct machine *machine, const struct opts *opts, struct error **errp);
+int __must_check machine_device_del(struct machine *machine, const char *id, struct error **errp);
+
 /* The kinds of machines, and of objects that -object makes. False past the end. */
 struct machine_kind {
 	const char *name, *summary;

@@ -98,7 +98,7 @@ struct virtio_device {
 	struct log_limit limit;
 
 	pthread_mutex_t lock;      /* the device lock, see above; guards: */
-	uint64_t features_offered; /* fixed from realize on */
+	uint64_t features_offered; /* fixed while a driver negotiates; see virtio_device_offer() */
 	uint64_t features_driver;  /* what the driver wrote */
 	uint64_t features;         /* in use: fixed at FEATURES_OK, read on the home loop from DRIVER_OK on */
 	bool started;              /* DRIVER_OK took effect */
@@ -109,6 +109,7 @@ struct virtio_device {
 
 	_Atomic uint8_t status;
 	_Atomic uint32_t isr;
+	_Atomic uint64_t features_next; /* offered from the next reset on */
 
 	pthread_mutex_t config_lock; /* leaf; guards: */
 	uint32_t config_generation;
@@ -126,6 +127,9 @@ int __must_check virtio_device_add_queues(struct virtio_device *vdev, unsigned i
  * Any thread.
  */
 void virtio_device_set_config(struct virtio_device *vdev, const void *config, uint32_t size);
+
+/* The device bits that are offered from the driver's next reset on. Any thread. */
+void virtio_device_offer(struct virtio_device *vdev, uint64_t features);
 
 /* Home loop. False: nothing more to take, or the driver broke a rule (dealt with already). */
 bool __must_check virtio_queue_pop(struct virtio_queue *queue, struct virtq_chain *chain);

@@ -51,7 +51,7 @@ const struct property block_drive_props[] = {
 		  "unmap: the guest can release space"),
 	PROP_ENUM("detect-zeroes", struct block_drive, detect_zeroes, detect_zeroes_words, 0,
 		  "store writes of zeroes without data"),
-	PROP_UINT(32, "throttling.iops-total", struct block_drive, iops, 0, 1000000, 0,
+	PROP_UINT(32, "throttling.iops-total", struct block_drive, iops, 0, BLOCK_IOPS_MAX, 0,
 		  "requests a second, 0 for no limit"),
 	PROP_END,
 };
@@ -86,16 +86,17 @@ static int check_options(struct block_drive *drive, const struct opts *opts, str
 	return apply_cache(drive, opts, errp);
 }
 
-static int read_size(struct block_drive *drive, struct error **errp)
+int block_drive_read_size(struct block_drive *drive, struct error **errp)
 {
 	struct stat st;
 	uint64_t size;
 
 	if (fstat(drive->fd, &st) < 0)
 		return error_set_errno(errp, -errno, "file '%s'", drive->file);
+	drive->block_device = S_ISBLK(st.st_mode);
 	if (S_ISREG(st.st_mode)) {
 		size = st.st_size;
-	} else if (S_ISBLK(st.st_mode)) {
+	} else if (drive->block_device) {
 		if (ioctl(drive->fd, BLKGETSIZE64, &size) < 0)
 			return error_set_errno(errp, -errno, "file '%s': its size", drive->file);
 	} else {
@@ -190,7 +191,7 @@ static int open_image(struct block_drive *drive, struct error **errp)
 	if (drive->fd < 0)
 		return error_set_errno(errp, -errno, "file '%s' cannot be opened%s", drive->file,
 				       drive->readonly ? "" : " for writing");
-	ret = read_size(drive, errp);
+	ret = block_drive_read_size(drive, errp);
 	if (!ret)
 		ret = lock_image(drive, errp);
 	if (ret)
@@ -246,15 +247,18 @@ void block_drive_free(struct block_drive *drive)
 	fd_close(&drive->fd);
 	fd_close(&drive->lock_fd);
 	property_release(block_drive_props, drive);
+	free(drive->node.file);
 	free(drive->id);
 	free(drive);
 }
 
-int block_drive_attach(struct block_drive *drive, uint32_t block_size, struct error **errp)
+int block_drive_attach(struct block_drive *drive, uint32_t block_size, struct block_drive_user *user,
+		       struct error **errp)
 {
 	if (drive->attached)
 		return error_set(errp, -EBUSY, "drive '%s' is in use by another device", drive->id);
 	drive->attached = true;
+	drive->user = user;
 	if (drive->dio_offset_align > block_size)
 		direct_off(drive, "direct I/O needs larger blocks than the device has (see logical_block_size)");
 	return 0;
@@ -263,39 +267,5 @@ int block_drive_attach(struct block_drive *drive, uint32_t block_size, struct er
 void block_drive_detach(struct block_drive *drive)
 {
 	drive->attached = false;
-}
-
-const char *block_drive_id(const struct block_drive *drive)
-{
-	return drive->id;
-}
-
-const char *block_drive_file(const struct block_drive *drive)
-{
-	return drive->file;
-}
-
-uint64_t block_drive_size(const struct block_drive *drive)
-{
-	return drive->size;
-}
-
-bool block_drive_readonly(const struct block_drive *drive)
-{
-	return drive->readonly;
-}
-
-bool block_drive_discard(const struct block_drive *drive)
-{
-	return drive->discard;
-}
-
-bool block_drive_direct(const struct block_drive *drive)
-{
-	return drive->direct;
-}
-
-uint32_t block_drive_iops(const struct block_drive *drive)
-{
-	return drive->iops;
+	drive->user = NULL;
 }

@@ -26,6 +26,7 @@ struct block_engine {
 	const struct block_backend *backend;
 	void *self;
 	unsigned int outstanding;
+	int64_t now_ns; /* the time as of this batch, 0: not yet asked for */
 	struct list waiting; /* steps the back half has no room for, or that follow a finished one */
 };
 
@@ -229,11 +230,62 @@ static bool next_step(struct block_engine *engine, struct block_request *request
 	return true;
 }
 
+/* --- Accounts --- */
+
+/* A batch's requests share one look at the clock. */
+static int64_t batch_now(struct block_engine *engine)
+{
+	if (!engine->now_ns)
+		engine->now_ns = clock_now_ns();
+	return engine->now_ns;
+}
+
+static enum block_account account_of(enum block_op op)
+{
+	switch (op) {
+	case BLOCK_READ:
+		return BLOCK_ACCOUNT_READ;
+	case BLOCK_FLUSH:
+		return BLOCK_ACCOUNT_FLUSH;
+	case BLOCK_DISCARD:
+		return BLOCK_ACCOUNT_DISCARD;
+	case BLOCK_WRITE:
+	case BLOCK_WRITE_ZEROES:
+		break;
+	}
+	return BLOCK_ACCOUNT_WRITE;
+}
+
+static void count(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+			      memory_order_relaxed);
+}
+
+static void account(struct block_engine *engine, const struct block_request *request, int result)
+{
+	struct block_counters *counters = &engine->drive->counters;
+	uint64_t end = request->offset + request->length;
+	int n = request->account;
+
+	count(&counters->time_ns[n], (uint64_t)(batch_now(engine) - request->start_ns));
+	if (result) {
+		count(&counters->failed[n], 1);
+		return;
+	}
+	count(&counters->operations[n], 1);
+	count(&counters->bytes[n], request->length);
+	if (n == BLOCK_ACCOUNT_WRITE &&
+	    end > atomic_load_explicit(&counters->highest_write, memory_order_relaxed))
+		atomic_store_explicit(&counters->highest_write, end, memory_order_relaxed);
+}
+
 static void finish(struct block_engine *engine, struct block_request *request, int result)
 {
 	free(request->bounce);
 	request->bounce = NULL;
 	engine->outstanding--;
+	account(engine, request, result);
 	request->done(request, result);
 }
 
@@ -265,6 +317,8 @@ void block_engine_add(struct block_engine *engine, struct block_request *request
 {
 	int ret;
 
+	request->start_ns = batch_now(engine);
+	request->account = account_of(request->op);
 	request->completed = 0;
 	request->bounce = NULL;
 	request->piece_len = 0;
@@ -280,6 +334,7 @@ void block_engine_add(struct block_engine *engine, struct block_request *request
 void block_engine_submit(struct block_engine *engine)
 {
 	engine->backend->submit(engine->self);
+	engine->now_ns = 0;
 	if (!engine->backend->completes_in_submit)
 		return;
 	/* What the page cache could answer is done already: no need to hear of it by way of the loop. */
@@ -288,13 +343,16 @@ void block_engine_submit(struct block_engine *engine)
 		issue_waiting(engine);
 		engine->backend->submit(engine->self);
 	}
+	engine->now_ns = 0;
 }
 
 void block_engine_reap(struct block_engine *engine)
 {
+	engine->now_ns = 0;
 	engine->backend->reap(engine->self, false);
 	issue_waiting(engine);
 	engine->backend->submit(engine->self);
+	engine->now_ns = 0;
 	engine->user->batch_done(engine->user);
 }
 
@@ -303,8 +361,10 @@ void block_engine_drain(struct block_engine *engine)
 	while (engine->outstanding) {
 		issue_waiting(engine);
 		engine->backend->submit(engine->self);
+		engine->now_ns = 0;
 		engine->backend->reap(engine->self, true);
 	}
+	engine->now_ns = 0;
 	engine->user->batch_done(engine->user);
 }
 

@@ -3,6 +3,8 @@
 #ifndef BLOCK_INTERNAL_H
 #define BLOCK_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "block/engine.h"
 
 /* Indices of the words of drive.c's lists. */
@@ -13,6 +15,24 @@ enum block_detect_zeroes {
 	BLOCK_DETECT_ZEROES_UNMAP /* which may release the space if discard=unmap */
 };
 
+/* One writer, the home loop, so that no locked addition is needed; read by anybody. */
+struct block_counters {
+	_Atomic uint64_t operations[BLOCK_ACCOUNTS], failed[BLOCK_ACCOUNTS];
+	_Atomic uint64_t bytes[BLOCK_ACCOUNTS], time_ns[BLOCK_ACCOUNTS];
+	_Atomic uint64_t highest_write;
+};
+
+/* How the drive came to be by blockdev-add (node.c); all zero for -drive. */
+struct block_node {
+	bool is_node;
+	const char *driver; /* of the node that has the drive's id: a static word */
+	const char *file_driver;
+	char *file; /* id of the file node below it, or NULL: it has none, or one without a name */
+	bool file_is_own; /* made together with the node above and goes with it */
+	bool file_readonly, file_ignore_flush;
+	int file_detect_zeroes, file_discard; /* as they were before a node was put above */
+};
+
 struct block_drive {
 	/* Properties. */
 	char *file;
@@ -20,15 +40,22 @@ struct block_drive {
 	bool readonly, direct;
 	uint32_t iops;
 
-	char *id;
+	char *id; /* changes only while nobody uses the drive */
+	struct block_node node;
 	int fd; /* read by I/O threads; the flags change only while there is no engine */
 	int lock_fd;
-	uint64_t size;
+	uint64_t size; /* main thread */
+	bool block_device;
 	uint32_t dio_mem_align, dio_offset_align; /* of O_DIRECT; 0 when not in use */
 	bool direct_asked; /* not the default's wish but the user's */
 	bool writethrough, ignore_flush;
 	bool attached;
+	struct block_drive_user *user;
+	struct block_counters counters;
 };
+
+/* Sets size and block_device from what the file is. */
+int __must_check block_drive_read_size(struct block_drive *drive, struct error **errp);
 
 /* Takes the locks of the image. -EBUSY names the file. */
 int __must_check block_lock(int fd, const char *file, bool readonly, struct error **errp);

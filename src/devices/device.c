@@ -60,13 +60,37 @@ static int class_unknown(const struct device_class *const *classes, const char *
 	return ret;
 }
 
+const char *device_name(const struct device *dev)
+{
+	return dev->plugged ? dev->plugged : dev->id;
+}
+
+bool device_is_internal(const struct device *dev)
+{
+	return dev->class->internal || (dev->replaceable && !dev->plugged);
+}
+
 struct device *device_find(const struct platform *platform, const char *id)
 {
 	struct device *dev;
 
 	list_for_each(dev, &platform->devices, node) {
-		if (!strcmp(dev->id, id))
+		if (!strcmp(device_name(dev), id))
 			return dev;
+	}
+	return NULL;
+}
+
+const struct device *device_find_user(const struct platform *platform, const void *object)
+{
+	const struct device *dev;
+
+	list_for_each(dev, &platform->devices, node) {
+		for (const struct property *p = dev->class->props; p && p->name; p++) {
+			if (p->type == PROPERTY_LINK && !(p->flags & PROPERTY_IGNORED) &&
+			    *(void *const *)((const char *)dev + p->offset) == object)
+				return dev;
+		}
 	}
 	return NULL;
 }
@@ -110,12 +134,34 @@ static void describe_failure(const struct opts *opts, struct error **errp)
 static void device_free(struct device *dev)
 {
 	property_release(dev->class->props ? dev->class->props : no_props, dev);
+	free(dev->plugged);
 	free(dev->id);
 	free(dev);
 }
 
-int device_create(struct platform *platform, const struct opts *opts, bool by_user,
-		  struct device **ret_dev, struct error **errp)
+/* Where a new device goes. */
+enum place {
+	PLACE_OWN,
+	PLACE_SLOT,
+	PLACE_EMPTY_SLOT,
+};
+
+static int set_ids(struct device *dev, const struct opts *opts, enum place place, const char *slot,
+		   struct error **errp)
+{
+	const char *given = opts_get(opts, "id");
+
+	if (place == PLACE_OWN)
+		return choose_id(dev->platform, dev->class, given, &dev->id, errp);
+	dev->replaceable = true;
+	dev->id = xstrdup(slot);
+	if (place == PLACE_EMPTY_SLOT)
+		return 0;
+	return choose_id(dev->platform, dev->class, given, &dev->plugged, errp);
+}
+
+static int create(struct platform *platform, const struct opts *opts, bool by_user, enum place place,
+		  const char *slot, struct device **ret_dev, struct error **errp)
 {
 	const char *driver = opts_get(opts, "driver");
 	const struct device_class *class;
@@ -143,9 +189,10 @@ int device_create(struct platform *platform, const struct opts *opts, bool by_us
 	dev->class = class;
 	dev->platform = platform;
 	list_init(&dev->node);
-	ret = choose_id(platform, class, opts_get(opts, "id"), &dev->id, errp);
+	ret = set_ids(dev, opts, place, slot, errp);
 	if (ret) {
 		describe_failure(opts, errp);
+		free(dev->id);
 		free(dev);
 		return ret;
 	}
@@ -171,6 +218,48 @@ int device_create(struct platform *platform, const struct opts *opts, bool by_us
 fail:
 	device_free(dev);
 	return ret;
+}
+
+int device_create(struct platform *platform, const struct opts *opts, bool by_user,
+		  struct device **ret_dev, struct error **errp)
+{
+	return create(platform, opts, by_user, PLACE_OWN, NULL, ret_dev, errp);
+}
+
+int device_create_replaceable(struct platform *platform, const char *slot, const struct opts *opts,
+			      bool empty, struct device **ret_dev, struct error **errp)
+{
+	return create(platform, opts, true, empty ? PLACE_EMPTY_SLOT : PLACE_SLOT, slot, ret_dev, errp);
+}
+
+int device_plug(struct device *dev, const struct opts *opts, struct error **errp)
+{
+	char *id;
+	int ret;
+
+	ret = choose_id(dev->platform, dev->class, opts_get(opts, "id"), &id, errp);
+	if (ret) {
+		describe_failure(opts, errp);
+		return ret;
+	}
+	dev->plugged = id;
+	/* It names the option itself, as the property engine does. */
+	ret = dev->class->plug(dev, opts, errp);
+	if (ret) {
+		free(dev->plugged);
+		dev->plugged = NULL;
+		return ret;
+	}
+	log_info("device %s is in slot %s", dev->plugged, dev->id);
+	return 0;
+}
+
+void device_unplug(struct device *dev)
+{
+	dev->class->unplug(dev);
+	log_info("device %s left slot %s", dev->plugged, dev->id);
+	free(dev->plugged);
+	dev->plugged = NULL;
 }
 
 int device_create_internal(struct platform *platform, const char *name, const char *id,

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "block/drive.h"
+#include "block/node.h"
 #include "chardev/chardev.h"
 #include "internal.h"
 #include "util/alloc.h"
@@ -17,25 +17,39 @@
 #include "util/parse.h"
 #include "virtio/rng_backend.h"
 
-static void backend_note(struct machine *machine, void *object, void (*destroy)(void *))
+static void backend_note(struct machine *machine, const char *kind, void *object, void (*destroy)(void *))
 {
 	struct backend *backend = xcalloc(1, sizeof(*backend));
 
+	backend->kind = kind;
 	backend->object = object;
 	backend->destroy = destroy;
 	list_add_tail(&machine->backends, &backend->node);
 }
 
+static void backend_destroy(struct backend *backend)
+{
+	list_del(&backend->node);
+	backend->destroy(backend->object);
+	free(backend->id);
+	free(backend);
+}
+
+static struct backend *backend_find(struct machine *machine, const void *object)
+{
+	struct backend *backend;
+
+	list_for_each(backend, &machine->backends, node) {
+		if (backend->object == object)
+			return backend;
+	}
+	return NULL;
+}
+
 void backends_destroy(struct machine *machine)
 {
-	while (!list_empty(&machine->backends)) {
-		struct backend *last = list_entry(machine->backends.prev, struct backend, node);
-
-		list_del(&last->node);
-		last->destroy(last->object);
-		free(last->id);
-		free(last);
-	}
+	while (!list_empty(&machine->backends))
+		backend_destroy(list_entry(machine->backends.prev, struct backend, node));
 }
 
 /* --- objects -------------------------------------------------------------------------- */
@@ -69,7 +83,7 @@ static int iothread_create(struct machine *machine, const struct opts *opts, con
 		return ret;
 	}
 	machine->iothreads++;
-	backend_note(machine, iothread, iothread_destroy);
+	backend_note(machine, LINK_IOTHREAD, iothread, iothread_destroy);
 	return 0;
 }
 
@@ -87,7 +101,7 @@ static int rng_create(struct machine *machine, const struct opts *opts, const ch
 	(void)id;
 	ret = rng_backend_new(opts, machine->platform.links, &rng, errp);
 	if (!ret)
-		backend_note(machine, rng, rng_destroy);
+		backend_note(machine, LINK_RNG, rng, rng_destroy);
 	return ret;
 }
 
@@ -118,7 +132,7 @@ static int memory_create(struct machine *machine, const struct opts *opts, const
 		ram_backend_free(ram);
 		return ret;
 	}
-	backend_note(machine, ram, memory_destroy);
+	backend_note(machine, LINK_MEMORY, ram, memory_destroy);
 	return 0;
 }
 
@@ -171,11 +185,23 @@ static const struct object_class *object_class_find(const char *name, struct err
 	return NULL;
 }
 
-static int object_create(struct machine *machine, const struct opts *opts, struct error **errp)
+static struct backend *object_find(struct machine *machine, const char *id)
+{
+	struct backend *backend;
+
+	list_for_each(backend, &machine->backends, node) {
+		if (backend->type && !strcmp(backend->id, id))
+			return backend;
+	}
+	return NULL;
+}
+
+int machine_object_add(struct machine *machine, const struct opts *opts, struct error **errp)
 {
 	const char *type = opts_get(opts, "qom-type");
 	const char *id = opts_get(opts, "id");
 	const struct object_class *class;
+	const struct backend *other;
 	int ret;
 
 	if (!type)
@@ -186,6 +212,10 @@ static int object_create(struct machine *machine, const struct opts *opts, struc
 	if (!id || !*id || strlen(id) > VM_ID_MAX)
 		return error_set(errp, -EINVAL, "-object %s: an id of 1 to %d characters is required",
 				 type, VM_ID_MAX);
+	other = object_find(machine, id);
+	if (other)
+		return error_set(errp, -EEXIST, "-object %s,id=%s: the id is already used by a %s", type, id,
+				 other->type);
 	ret = class->create(machine, opts, id, errp);
 	if (!ret) {
 		struct backend *made = list_entry(machine->backends.prev, struct backend, node);
@@ -194,6 +224,21 @@ static int object_create(struct machine *machine, const struct opts *opts, struc
 		made->id = xstrdup(id);
 	}
 	return ret;
+}
+
+int machine_object_del(struct machine *machine, const char *id, struct error **errp)
+{
+	struct backend *backend = object_find(machine, id);
+
+	if (!backend)
+		return error_set(errp, -ENOENT, "object '%s' not found", id);
+	if (device_find_user(&machine->platform, backend->object) || backend->object == machine->ram)
+		return error_set(errp, -EBUSY, "object '%s' is in use, can not be deleted", id);
+	if (!strcmp(backend->kind, LINK_IOTHREAD))
+		machine->iothreads--;
+	link_scope_del(machine->platform.links, backend->kind, id);
+	backend_destroy(backend);
+	return 0;
 }
 
 bool machine_object_at(const struct machine *machine, unsigned int index, const char **type,
@@ -250,15 +295,27 @@ static void chardev_destroy(void *object)
 	chardev_free(object);
 }
 
-static int create_chardev(struct machine *machine, const struct opts *opts, struct error **errp)
+int machine_chardev_add(struct machine *machine, const struct opts *opts, struct error **errp)
 {
 	struct chardev *chr;
 	int ret;
 
 	ret = chardev_new(opts, machine->loop, machine->platform.links, &chr, errp);
 	if (!ret)
-		backend_note(machine, chr, chardev_destroy);
+		backend_note(machine, LINK_CHARDEV, chr, chardev_destroy);
 	return ret;
+}
+
+int machine_chardev_del(struct machine *machine, const char *id, struct error **errp)
+{
+	struct chardev *chr = link_scope_find(machine->platform.links, LINK_CHARDEV, id);
+
+	if (!chr)
+		return error_set(errp, -ENOENT, "Chardev '%s' not found", id);
+	if (chardev_in_use(chr) || device_find_user(&machine->platform, chr))
+		return error_set(errp, -EBUSY, "Chardev '%s' is busy", id);
+	backend_destroy(backend_find(machine, chr));
+	return 0;
 }
 
 /* "-serial stdio" is a back end without an id of its own: it becomes chardev "serial<n>". */
@@ -277,7 +334,7 @@ static int create_serial_chardevs(struct machine *machine, struct error **errp)
 			snprintf(id, sizeof(id), "serial%u", index);
 			opts = opts_clone(serial);
 			opts_set(opts, "id", id);
-			ret = create_chardev(machine, opts, errp);
+			ret = machine_chardev_add(machine, opts, errp);
 			opts_free(opts);
 			if (ret)
 				return ret;
@@ -292,6 +349,28 @@ static void drive_destroy(void *object)
 	block_drive_free(object);
 }
 
+int machine_blockdev_add(struct machine *machine, const struct opts *opts, struct error **errp)
+{
+	struct block_drive *drive;
+	int ret;
+
+	ret = block_node_add(opts, machine->platform.links, &drive, errp);
+	if (!ret && drive)
+		backend_note(machine, LINK_DRIVE, drive, drive_destroy);
+	return ret;
+}
+
+int machine_blockdev_del(struct machine *machine, const char *name, struct error **errp)
+{
+	struct block_drive *drive;
+	int ret;
+
+	ret = block_node_del(name, machine->platform.links, &drive, errp);
+	if (!ret && drive)
+		backend_destroy(backend_find(machine, drive));
+	return ret;
+}
+
 int backends_create(struct machine *machine, struct error **errp)
 {
 	const struct vm_config *config = machine->config;
@@ -300,12 +379,12 @@ int backends_create(struct machine *machine, struct error **errp)
 	int ret;
 
 	list_for_each(opts, &config->objects, node) {
-		ret = object_create(machine, opts, errp);
+		ret = machine_object_add(machine, opts, errp);
 		if (ret)
 			return ret;
 	}
 	list_for_each(opts, &config->chardevs, node) {
-		ret = create_chardev(machine, opts, errp);
+		ret = machine_chardev_add(machine, opts, errp);
 		if (ret)
 			return ret;
 	}
@@ -316,7 +395,7 @@ int backends_create(struct machine *machine, struct error **errp)
 		ret = block_drive_new(opts, machine->platform.links, &drive, errp);
 		if (ret)
 			return ret;
-		backend_note(machine, drive, drive_destroy);
+		backend_note(machine, LINK_DRIVE, drive, drive_destroy);
 	}
 	list_for_each(opts, &config->netdevs, node)
 		return error_set(errp, -EOPNOTSUPP,

@@ -41,9 +41,13 @@ struct backend {
 	struct list node;
 	void *object;
 	void (*destroy)(void *object);
+	const char *kind; /* LINK_* */
 	const char *type; /* of -object, else NULL */
-	char *id;
+	char *id;         /* of -object */
 };
+
+/* Slots for devices that come and go while the guest runs (hotplug.c). */
+#define MACHINE_SLOTS_MAX 4
 
 struct machine {
 	const struct machine_class *class;
@@ -67,6 +71,8 @@ struct machine {
 	int exit_status;
 	bool ended; /* the main loop was told to stop */
 	struct list observers; /* struct machine_observer */
+	unsigned int slot_count; /* replaceable slots; set by the class's init_devices */
+	struct device *slots[MACHINE_SLOTS_MAX];
 
 	/* Requests of devices and vCPUs, taken up by on_request on the main loop. */
 	struct loop_call on_request;
@@ -85,6 +91,12 @@ extern const struct device_class *const machine_device_classes[];
 int __must_check backends_create(struct machine *machine, struct error **errp);
 int __must_check backends_create_ram(struct machine *machine, struct error **errp);
 void backends_destroy(struct machine *machine);
+
+/* hotplug.c: a device for each replaceable slot; the first disks of the description are in the first slots. */
+int __must_check hotplug_create_slots(struct machine *machine, struct error **errp);
+/* Is the description's @opts, the @nth disk (from 0), in a slot already? */
+bool hotplug_in_slot(const struct machine *machine, const struct opts *opts, unsigned int *nth);
+
 
 #ifdef __x86_64__
 extern const struct machine_class microvm_x86_class;

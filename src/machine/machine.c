@@ -349,14 +349,19 @@ static int class_unknown(const char *name, struct error **errp)
 
 static int create_devices(struct machine *machine, struct error **errp)
 {
+	unsigned int disks = 0;
 	struct opts *opts;
 	struct device *dev;
 	int ret;
 
 	ret = machine->class->init_devices(machine, errp);
+	if (!ret)
+		ret = hotplug_create_slots(machine, errp);
 	if (ret)
 		return ret;
 	list_for_each(opts, &machine->config->devices, node) {
+		if (hotplug_in_slot(machine, opts, &disks))
+			continue;
 		ret = device_create(&machine->platform, opts, true, &dev, errp);
 		if (ret)
 			return ret;

@@ -60,7 +60,7 @@ static void info_qtree(struct machine *machine, FILE *out)
 
 	fprintf(out, "machine: %s\r\n", machine_class_name(machine));
 	list_for_each(dev, &machine_platform(machine)->devices, node) {
-		fprintf(out, "  dev: %s, id \"%s\"\r\n", dev->class->name, dev->id);
+		fprintf(out, "  dev: %s, id \"%s\"\r\n", dev->class->name, device_name(dev));
 		for (const struct property *p = dev->class->props; p && p->name; p++) {
 			char *value = property_get(p, dev);
 

@@ -174,7 +174,7 @@ static bool find_device(struct machine *machine, const char *id, bool internal, 
 {
 	node->kind = NODE_DEVICE;
 	node->dev = device_find(machine_platform(machine), id);
-	return node->dev && node->dev->class->internal == internal;
+	return node->dev && device_is_internal(node->dev) == internal;
 }
 
 static bool find_object(struct machine *machine, const char *id, struct node *node)
@@ -261,8 +261,8 @@ static void add_devices(struct json_object *list, struct machine *machine, bool 
 	const struct device *dev;
 
 	list_for_each(dev, &machine_platform(machine)->devices, node) {
-		if (dev->class->internal == internal)
-			add_child(list, dev->id, dev->class->name);
+		if (device_is_internal(dev) == internal)
+			add_child(list, device_name(dev), dev->class->name);
 	}
 }
 

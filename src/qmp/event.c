@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "block/node.h"
 #include "internal.h"
 #include "util/alloc.h"
 
@@ -66,9 +67,32 @@ static const struct qmp_event event_ballooned = {
 	.interval_ns = NSEC_PER_SEC,
 };
 
+static const struct qmp_event event_deleted = {
+	.name = "DEVICE_DELETED",
+	.help = "a device was unplugged, its drive is free again",
+	.data = QMP_MEMBERS(QMP_OPTIONAL("device", qmp_str, "its id"),
+			    QMP_MEMBER("path", qmp_str, "/machine/peripheral/ID")),
+};
+static QMP_TYPE_ENUM(io_operation, "IoOperationType", "read", "write");
+static QMP_TYPE_ENUM(error_action, "BlockErrorAction", "report");
+static const struct qmp_event event_io_error = {
+	.name = "BLOCK_IO_ERROR",
+	.help = "the host failed a request; the guest was told",
+	.data = QMP_MEMBERS(QMP_MEMBER("qom-path", qmp_str, "the disk"),
+			    QMP_MEMBER("device", qmp_str, "the -drive, empty for a node"),
+			    QMP_OPTIONAL("node-name", qmp_str, NULL),
+			    QMP_MEMBER("operation", io_operation, "write stands for all that changes"),
+			    QMP_MEMBER("action", error_action, NULL),
+			    QMP_OPTIONAL("nospace", qmp_bool, "the host's disk is full"),
+			    QMP_MEMBER("reason", qmp_str, "for people")),
+	.interval_ns = NSEC_PER_SEC,
+	.key = "node-name",
+};
+
 const struct qmp_event *const qmp_events[] = {
 	&event_stop,	 &event_resume, &event_powerdown, &event_reset, &event_shutdown,
-	&event_panicked, &event_port,	&event_balloon,	  &event_ballooned, NULL,
+	&event_panicked, &event_port,	&event_balloon,	  &event_ballooned,
+	&event_deleted,	 &event_io_error, NULL,
 };
 
 /* --- sending --- */
@@ -170,6 +194,27 @@ static struct json_object *cause(const struct machine_event_info *info)
 	return data;
 }
 
+static void add_path(struct json_object *object, const char *name, const char *id)
+{
+	char *path = xasprintf("/machine/peripheral/%s", id);
+
+	qmp_add_str(object, name, path);
+	free(path);
+}
+
+static void add_io_error(struct json_object *data, const struct device_event_info *info)
+{
+	const char *node = block_drive_id(info->drive);
+
+	add_path(data, "qom-path", device_name(info->dev));
+	qmp_add_str(data, "device", block_drive_is_legacy(info->drive) ? node : "");
+	qmp_add_str(data, "node-name", node);
+	qmp_add_str(data, "operation", info->operation);
+	qmp_add_str(data, "action", "report");
+	qmp_add_bool(data, "nospace", info->error == -ENOSPC);
+	qmp_add_str(data, "reason", strerror(-info->error));
+}
+
 static void on_device_event(struct qmp *qmp, const struct machine_event_info *info)
 {
 	const struct device_event_info *device = info->device;
@@ -185,6 +230,15 @@ static void on_device_event(struct qmp *qmp, const struct machine_event_info *in
 		qmp_add_int(data, "actual", (int64_t)device->actual);
 		qmp_event_send(qmp, &event_balloon, json_object_get(data));
 		qmp_event_send(qmp, &event_ballooned, data);
+		break;
+	case DEVICE_EVENT_DELETED:
+		qmp_add_str(data, "device", device->id);
+		add_path(data, "path", device->id);
+		qmp_event_send(qmp, &event_deleted, data);
+		break;
+	case DEVICE_EVENT_DRIVE_ERROR:
+		add_io_error(data, device);
+		qmp_event_send(qmp, &event_io_error, data);
 		break;
 	}
 }

@@ -2,6 +2,9 @@
 /*
  * virtio-blk (virtio 1.2 §5.2). All queues of a device live on one home loop and share one engine. What a notification
  * brings is handed to the engine in one go; what the engine completes is published, and interrupted for, in one go.
+ *
+ * A disk in a replaceable slot can lose its drive and get another one while the guest runs: then it has no engine and
+ * capacity 0, and every request fails. The guest learns of it by a configuration interrupt.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -74,20 +77,25 @@ struct virtio_blk {
 	uint16_t num_queues, queue_size, bootindex;
 	uint32_t logical_block_size, physical_block_size;
 
-	uint64_t capacity; /* bytes, whole blocks */
 	struct blk_queue *bqs;
+	struct block_drive_user user;
+	struct loop_call error_call; /* main loop: tells of error */
+	_Atomic uint32_t error;      /* of a request: ERROR_WRITE and errno */
 
-	/* home loop */
-	struct block_engine *engine;
+	/* home loop; the main thread may read drive */
+	uint64_t capacity; /* bytes, whole blocks; 0 without a drive */
+	struct block_engine *engine; /* NULL without a drive */
 	struct block_engine_user engine_user;
 	bool sync_writes; /* the driver did not negotiate FLUSH */
 	struct bucket bucket;
 	struct loop_timer throttle;
-	struct log_limit io_limit;
+	struct log_limit io_limit, event_limit;
 };
 
+#define ERROR_WRITE (1U << 16)
+
 static const struct property blk_props[] = {
-	PROP_LINK("drive", struct virtio_blk, drive, LINK_DRIVE, PROPERTY_REQUIRED, "the disk's back end"),
+	PROP_LINK("drive", struct virtio_blk, drive, LINK_DRIVE, 0, "the disk's back end; required"),
 	PROP_STRING("serial", struct virtio_blk, serial, 0, BLK_ID_SIZE, NULL, "serial number"),
 	PROP_UINT(16, "num-queues", struct virtio_blk, num_queues, 1, 32, 1, "request queues"),
 	PROP_POW2(16, "queue-size", struct virtio_blk, queue_size, 4, 1024, 256, "entries of a queue"),
@@ -133,16 +141,46 @@ static void complete(struct blk_request *request, uint8_t status, uint32_t data_
 	bq->free = request;
 }
 
+/* On the main loop, where somebody may be listening; one error a second will do. */
+static void report_error(struct virtio_blk *blk, uint32_t write, int result)
+{
+	unsigned int dropped;
+
+	if (!log_limit_pass(&blk->event_limit, &dropped))
+		return;
+	atomic_store(&blk->error, write | (uint32_t)-result);
+	loop_call_schedule(&blk->error_call);
+}
+
+static void main_tell_error(struct loop_call *call)
+{
+	struct virtio_blk *blk = container_of(call, struct virtio_blk, error_call);
+	struct platform *platform = blk->vdev.dev.platform;
+	uint32_t error = atomic_load(&blk->error);
+
+	const struct device_event_info info = {
+		.dev = &blk->vdev.dev,
+		.drive = blk->drive,
+		.operation = error & ERROR_WRITE ? "write" : "read",
+		.error = -(int)(error & ~ERROR_WRITE),
+	};
+
+	if (platform->event && blk->drive)
+		platform->event(platform, DEVICE_EVENT_DRIVE_ERROR, &info);
+}
+
 static void io_done(struct block_request *io, int result)
 {
 	struct blk_request *request = container_of(io, struct blk_request, io);
 	struct virtio_blk *blk = request->bq->blk;
 
-	if (result)
+	if (result) {
+		report_error(blk, request->reading ? 0 : ERROR_WRITE, result);
 		log_warn_limited(&blk->io_limit, "%s: '%s': %s of %llu bytes at %llu: %s", blk->vdev.dev.id,
 				 block_drive_file(blk->drive), request->reading ? "read" : "request",
 				 (unsigned long long)io->length, (unsigned long long)io->offset,
 				 strerror(-result));
+	}
 	complete(request, result ? BLK_S_IOERR : BLK_S_OK, request->reading ? io->completed : 0);
 }
 
@@ -241,10 +279,12 @@ static void change_range(struct blk_request *request, const struct blk_parts *pa
 	len = (uint64_t)le32_to_cpu(range.sectors) * BLK_SECTOR;
 	if (flags & ~known_flags)
 		status = BLK_S_UNSUPP;
-	else if (len > (uint64_t)BLK_RANGE_SECTORS_MAX * BLK_SECTOR ||
+	else if (block_drive_readonly(blk->drive) ||
+		 len > (uint64_t)BLK_RANGE_SECTORS_MAX * BLK_SECTOR ||
 		 !blk_in_range(sector, len, blk->capacity, blk->logical_block_size))
 		status = BLK_S_IOERR;
-	if (status != BLK_S_OK) {
+	/* The drive may have come after the offer; to follow a discard is up to us. */
+	if (status != BLK_S_OK || (op == BLOCK_DISCARD && !block_drive_discard(blk->drive))) {
 		complete(request, status, 0);
 		return;
 	}
@@ -258,6 +298,10 @@ static void take(struct blk_queue *bq, uint16_t head, const struct blk_parts *pa
 
 	request->head = head;
 	request->status = parts->status;
+	if (!bq->blk->drive) {
+		complete(request, BLK_S_IOERR, 0);
+		return;
+	}
 	switch (parts->type) {
 	case BLK_T_IN:
 		transfer(request, parts, BLOCK_READ);
@@ -330,17 +374,21 @@ static void blk_handle_queue(struct virtio_queue *queue)
 	struct virtio_blk *blk = to_blk(queue->vdev);
 
 	take_available(&blk->bqs[queue->index]);
-	block_engine_submit(blk->engine);
+	if (blk->engine)
+		block_engine_submit(blk->engine);
 	flush_queues(blk);
+}
+
+static void kick_queues(struct virtio_blk *blk)
+{
+	for (unsigned int i = 0; i < blk->num_queues; i++)
+		if (blk->bqs[i].queue->running)
+			virtio_queue_kick(blk->bqs[i].queue);
 }
 
 static void throttle_over(struct loop_timer *timer)
 {
-	struct virtio_blk *blk = container_of(timer, struct virtio_blk, throttle);
-
-	for (unsigned int i = 0; i < blk->num_queues; i++)
-		if (blk->bqs[i].queue->running)
-			virtio_queue_kick(blk->bqs[i].queue);
+	kick_queues(container_of(timer, struct virtio_blk, throttle));
 }
 
 /* --- Life --- */
@@ -357,20 +405,22 @@ static void blk_stop(struct virtio_device *vdev, struct virtio_queue *queue)
 	if (!queue)
 		loop_timer_cancel(&blk->throttle);
 	/* Requests of other queues are waited for too, which takes no longer than the slowest of them. */
-	block_engine_drain(blk->engine);
+	if (blk->engine)
+		block_engine_drain(blk->engine);
 }
 
-static void set_features(struct virtio_blk *blk)
+/* What @drive can, or, without one, what whichever comes might. */
+static uint64_t features_for(const struct virtio_blk *blk, const struct block_drive *drive)
 {
 	uint64_t features = F_SEG_MAX | F_BLK_SIZE | F_FLUSH | F_TOPOLOGY;
 
-	if (block_drive_readonly(blk->drive))
+	if (drive && block_drive_readonly(drive))
 		features |= F_RO;
 	else
-		features |= F_WRITE_ZEROES | (block_drive_discard(blk->drive) ? F_DISCARD : 0);
+		features |= F_WRITE_ZEROES | (!drive || block_drive_discard(drive) ? F_DISCARD : 0);
 	if (blk->num_queues > 1)
 		features |= F_MQ;
-	blk->vdev.features_offered = features;
+	return features;
 }
 
 static void set_config(struct virtio_blk *blk)
@@ -387,23 +437,19 @@ static void set_config(struct virtio_blk *blk)
 		.discard_sector_alignment = cpu_to_le32(block / BLK_SECTOR),
 		.max_write_zeroes_sectors = cpu_to_le32(BLK_RANGE_SECTORS_MAX),
 		.max_write_zeroes_seg = cpu_to_le32(1),
-		.write_zeroes_may_unmap = block_drive_discard(blk->drive),
+		.write_zeroes_may_unmap = blk->drive && block_drive_discard(blk->drive),
 	};
 
 	virtio_device_set_config(&blk->vdev, &config, sizeof(config));
 }
 
-static int check_sizes(struct virtio_blk *blk, struct error **errp)
+static int check_block_sizes(struct virtio_blk *blk, struct error **errp)
 {
 	if (!blk->physical_block_size)
 		blk->physical_block_size = blk->logical_block_size;
 	if (blk->physical_block_size < blk->logical_block_size)
 		return error_set(errp, -EINVAL, "physical_block_size=%u is less than logical_block_size=%u",
 				 blk->physical_block_size, blk->logical_block_size);
-	blk->capacity = ALIGN_DOWN(block_drive_size(blk->drive), blk->logical_block_size);
-	if (!blk->capacity)
-		return error_set(errp, -EINVAL, "drive '%s' is smaller than one block of %u bytes",
-				 block_drive_id(blk->drive), blk->logical_block_size);
 	return 0;
 }
 
@@ -435,62 +481,201 @@ static void free_slots(struct virtio_blk *blk)
 	blk->bqs = NULL;
 }
 
-struct create_call {
+/* --- Drives come and go --- */
+
+/* A request to the home loop. */
+struct drive_call {
 	struct virtio_blk *blk;
+	struct block_drive *drive;
+	char **serial; /* changes places with the device's; NULL: that stays */
+	uint64_t size;
 	struct error **errp;
 	int ret;
 };
 
-static void home_create_engine(void *opaque)
+static void home_plug(void *opaque)
 {
-	struct create_call *call = opaque;
+	struct drive_call *call = opaque;
 	struct virtio_blk *blk = call->blk;
+	char *serial;
 
-	call->ret = block_engine_new(blk->drive, blk->vdev.home, blk->num_queues * blk->queue_size,
+	call->ret = block_engine_new(call->drive, blk->vdev.home, blk->num_queues * blk->queue_size,
 				     &blk->engine_user, &blk->engine, call->errp);
-	if (!call->ret)
-		log_debug("%s: drive '%s' by %s%s", blk->vdev.dev.id, block_drive_id(blk->drive),
-			  block_engine_name(blk->engine),
-			  block_drive_direct(blk->drive) ? ", direct" : "");
+	if (call->ret)
+		return;
+	if (call->serial) {
+		serial = blk->serial;
+		blk->serial = *call->serial;
+		*call->serial = serial;
+	}
+	blk->drive = call->drive;
+	blk->capacity = call->size;
+	bucket_init(&blk->bucket, block_drive_iops(blk->drive));
+	set_config(blk);
+	log_debug("%s: drive '%s' by %s%s", blk->vdev.dev.id, block_drive_id(blk->drive),
+		  block_engine_name(blk->engine), block_drive_direct(blk->drive) ? ", direct" : "");
 }
 
-static void home_free_engine(void *opaque)
+static void home_unplug(void *opaque)
 {
 	struct virtio_blk *blk = opaque;
 
+	block_engine_drain(blk->engine);
 	block_engine_free(blk->engine);
 	blk->engine = NULL;
+	blk->drive = NULL;
+	blk->capacity = 0;
+	bucket_init(&blk->bucket, 0);
+	loop_timer_cancel(&blk->throttle);
+	set_config(blk);
+	kick_queues(blk); /* what the throttle held back fails now */
 }
+
+/* Main thread, any time. */
+static int plug_drive(struct virtio_blk *blk, struct block_drive *drive, char **serial, struct error **errp)
+{
+	struct drive_call call = {
+		.blk = blk,
+		.drive = drive,
+		.serial = serial,
+		.size = ALIGN_DOWN(block_drive_size(drive), blk->logical_block_size),
+		.errp = errp,
+	};
+	int ret;
+
+	if (!call.size)
+		return error_set(errp, -EINVAL, "drive '%s' is smaller than one block of %u bytes",
+				 block_drive_id(drive), blk->logical_block_size);
+	ret = block_drive_attach(drive, blk->logical_block_size, &blk->user, errp);
+	if (ret)
+		return ret;
+	loop_run_sync(blk->vdev.home, home_plug, &call);
+	if (call.ret) {
+		block_drive_detach(drive);
+		return call.ret;
+	}
+	virtio_device_offer(&blk->vdev, features_for(blk, drive));
+	return 0;
+}
+
+static void unplug_drive(struct virtio_blk *blk)
+{
+	struct block_drive *drive = blk->drive;
+
+	if (!drive)
+		return;
+	loop_run_sync(blk->vdev.home, home_unplug, blk);
+	loop_call_cancel(&blk->error_call);
+	block_drive_detach(drive);
+	virtio_device_offer(&blk->vdev, features_for(blk, NULL));
+}
+
+static void home_drive_changed(void *opaque)
+{
+	struct drive_call *call = opaque;
+	struct virtio_blk *blk = call->blk;
+	bool resized = blk->capacity != call->size;
+
+	/* What reaches beyond a new end is done before the caller cuts the file. */
+	if (resized)
+		block_engine_drain(blk->engine);
+	blk->capacity = call->size;
+	if (resized)
+		set_config(blk);
+	if (blk->bucket.rate != block_drive_iops(blk->drive)) {
+		bucket_init(&blk->bucket, block_drive_iops(blk->drive));
+		loop_timer_cancel(&blk->throttle);
+		kick_queues(blk);
+	}
+}
+
+static void drive_changed(struct block_drive_user *user)
+{
+	struct virtio_blk *blk = container_of(user, struct virtio_blk, user);
+	struct drive_call call = {
+		.blk = blk,
+		.size = ALIGN_DOWN(block_drive_size(blk->drive), blk->logical_block_size),
+	};
+
+	loop_run_sync(blk->vdev.home, home_drive_changed, &call);
+}
+
+static const char *user_device_id(const struct block_drive_user *user)
+{
+	return device_name(&container_of(user, struct virtio_blk, user)->vdev.dev);
+}
+
+/* What can be said of a disk that the guest knows already. */
+struct plug_config {
+	struct block_drive *drive;
+	char *serial;
+};
+
+static const struct property plug_props[] = {
+	PROP_LINK("drive", struct plug_config, drive, LINK_DRIVE, PROPERTY_REQUIRED, "the disk's back end"),
+	PROP_STRING("serial", struct plug_config, serial, 0, BLK_ID_SIZE, NULL, "serial number"),
+	PROP_IGNORED("bootindex", "a kernel is given"),
+	PROP_END,
+};
+
+static int blk_plug(struct device *dev, const struct opts *opts, struct error **errp)
+{
+	static const char *const skip[] = { "driver", "id", "addr", "lun", NULL };
+	struct virtio_blk *blk = container_of(dev, struct virtio_blk, vdev.dev);
+	struct plug_config config = { 0 };
+	char *what;
+	int ret;
+
+	ret = property_apply(plug_props, &config, opts, skip, dev->platform->links, errp);
+	if (ret)
+		return ret;
+	ret = plug_drive(blk, config.drive, &config.serial, errp);
+	if (ret) {
+		what = opts_describe(opts);
+		error_prefix(errp, "%s: ", what);
+		free(what);
+	}
+	property_release(plug_props, &config); /* the serial number of before, when it went well */
+	return ret;
+}
+
+static void blk_unplug(struct device *dev)
+{
+	unplug_drive(container_of(dev, struct virtio_blk, vdev.dev));
+}
+
+/* --- Life of the device --- */
 
 static int blk_realize(struct virtio_device *vdev, struct error **errp)
 {
 	struct virtio_blk *blk = to_blk(vdev);
-	struct create_call call = { blk, errp, 0 };
+	struct block_drive *drive = blk->drive;
 	int ret;
 
-	ret = block_drive_attach(blk->drive, blk->logical_block_size, errp);
-	if (ret)
-		return ret;
+	if (!drive && !(vdev->dev.replaceable && !vdev->dev.plugged))
+		return error_set(errp, -EINVAL, "drive is required");
 	vdev->home = blk->iothread ? iothread_loop(blk->iothread) : vdev->dev.platform->main_loop;
 	blk->engine_user.batch_done = batch_done;
-	bucket_init(&blk->bucket, block_drive_iops(blk->drive));
+	blk->user.changed = drive_changed;
+	blk->user.device_id = user_device_id;
+	bucket_init(&blk->bucket, 0);
 	loop_timer_init(&blk->throttle, vdev->home, throttle_over);
-	ret = check_sizes(blk, errp);
+	loop_call_init(&blk->error_call, vdev->dev.platform->main_loop, main_tell_error);
+	blk->drive = NULL;
+	ret = check_block_sizes(blk, errp);
 	if (!ret)
 		ret = virtio_device_add_queues(vdev, blk->num_queues, blk->queue_size, errp);
 	if (!ret)
 		ret = create_slots(blk, errp);
-	if (!ret) {
-		loop_run_sync(vdev->home, home_create_engine, &call);
-		ret = call.ret;
-	}
+	if (!ret && drive)
+		ret = plug_drive(blk, drive, NULL, errp);
 	if (ret) {
 		free_slots(blk);
-		block_drive_detach(blk->drive);
 		return ret;
 	}
-	set_features(blk);
-	set_config(blk);
+	if (!drive)
+		set_config(blk);
+	vdev->features_offered = features_for(blk, drive);
 	return 0;
 }
 
@@ -498,9 +683,8 @@ static void blk_unrealize(struct virtio_device *vdev)
 {
 	struct virtio_blk *blk = to_blk(vdev);
 
-	loop_run_sync(vdev->home, home_free_engine, blk);
+	unplug_drive(blk);
 	free_slots(blk);
-	block_drive_detach(blk->drive);
 }
 
 static const struct virtio_device_ops blk_ops = {
@@ -518,5 +702,7 @@ const struct device_class virtio_blk_mmio_class = {
 	.instance_size = sizeof(struct virtio_blk),
 	.props = blk_props,
 	.data = &blk_ops,
+	.plug = blk_plug,
+	.unplug = blk_unplug,
 	VIRTIO_MMIO_CLASS,
 };

@@ -256,6 +256,7 @@ static void reset_locked(struct virtio_device *vdev)
 	vdev->started = false;
 	vdev->features_driver = 0;
 	vdev->features = 0;
+	vdev->features_offered = atomic_load(&vdev->features_next);
 	atomic_store(&vdev->isr, 0);
 	atomic_store(&vdev->status, 0);
 	if (vdev->ops->reset)
@@ -385,8 +386,14 @@ int virtio_device_realize(struct virtio_device *vdev, const struct virtio_transp
 		release(vdev);
 		return ret;
 	}
+	virtio_device_offer(vdev, vdev->features_offered);
 	vdev->features_offered |= COMMON_FEATURES;
 	return 0;
+}
+
+void virtio_device_offer(struct virtio_device *vdev, uint64_t features)
+{
+	atomic_store(&vdev->features_next, features | COMMON_FEATURES);
 }
 
 void virtio_device_unrealize(struct virtio_device *vdev)

@@ -190,11 +190,11 @@ END_TEST
 START_TEST(one_user)
 {
 	ck_assert_int_eq(create("id=d0,file=%s", &drive), 0);
-	ck_assert_int_eq(block_drive_attach(drive, 512, &err), 0);
-	ck_assert_int_eq(block_drive_attach(drive, 512, &err), -EBUSY);
+	ck_assert_int_eq(block_drive_attach(drive, 512, NULL, &err), 0);
+	ck_assert_int_eq(block_drive_attach(drive, 512, NULL, &err), -EBUSY);
 	ck_assert_error(err, "drive 'd0' is in use by another device");
 	block_drive_detach(drive);
-	ck_assert_int_eq(block_drive_attach(drive, 512, &err), 0);
+	ck_assert_int_eq(block_drive_attach(drive, 512, NULL, &err), 0);
 	block_drive_free(drive);
 }
 END_TEST

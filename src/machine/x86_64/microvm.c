@@ -38,11 +38,16 @@ static const uint8_t virtio_gsi[] = { 5,  6,  7,  9,  10, 11, 12, 13, 14, 15,
 				      17, 18, 19, 20, 21, 22, 23, 8 };
 #define VIRTIO_SLOTS ARRAY_SIZE(virtio_gsi)
 #define SERIAL_PORTS 1
+#define BLOCK_SLOTS 4
+
+enum { SLOTS_AUTO, SLOTS_ON, SLOTS_OFF };
+static const char *const slots_words[] = { "auto", "on", "off", NULL };
 
 struct microvm {
 	struct machine machine;
 	bool acpi;
 	bool rtc;
+	int replaceable_slots;
 	bool slot_used[VIRTIO_SLOTS];
 	unsigned int serial_count;
 	struct boot_source *source;
@@ -54,6 +59,9 @@ static const struct property microvm_props[] = {
 	PROP_BOOL("acpi", struct microvm, acpi, 1,
 		  "offer ACPI tables; off: devices are named on the kernel command line only"),
 	PROP_BOOL("rtc", struct microvm, rtc, 1, "CMOS real-time clock"),
+	PROP_ENUM("replaceable-slots", struct microvm, replaceable_slots, slots_words, SLOTS_AUTO,
+		  "the first four disks can come and go (device_add, device_del), empty ones are there "
+		  "with capacity 0; auto: when there is a monitor"),
 	PROP_END,
 };
 
@@ -147,6 +155,9 @@ static int microvm_init_devices(struct machine *machine, struct error **errp)
 
 	platform->mmio_slot_take = slot_take;
 	platform->mmio_slot_release = slot_release;
+	if (vm->replaceable_slots == SLOTS_ON ||
+	    (vm->replaceable_slots == SLOTS_AUTO && !list_empty(&machine->config->monitors)))
+		machine->slot_count = BLOCK_SLOTS;
 
 	ret = device_create_internal(platform, "i8042", "i8042", NULL, &dev, errp);
 	if (!ret)

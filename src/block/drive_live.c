@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What a drive tells about itself, and what can be changed while a device uses it. */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+#define SECTOR 512U
+
+const char *block_drive_id(const struct block_drive *drive)
+{
+	return drive->id;
+}
+
+const char *block_drive_file(const struct block_drive *drive)
+{
+	return drive->file;
+}
+
+uint64_t block_drive_size(const struct block_drive *drive)
+{
+	return drive->size;
+}
+
+bool block_drive_readonly(const struct block_drive *drive)
+{
+	return drive->readonly;
+}
+
+bool block_drive_discard(const struct block_drive *drive)
+{
+	return drive->discard;
+}
+
+bool block_drive_direct(const struct block_drive *drive)
+{
+	return drive->direct;
+}
+
+uint32_t block_drive_iops(const struct block_drive *drive)
+{
+	return drive->iops;
+}
+
+bool block_drive_ignores_flush(const struct block_drive *drive)
+{
+	return drive->ignore_flush;
+}
+
+bool block_drive_writethrough(const struct block_drive *drive)
+{
+	return drive->writethrough;
+}
+
+bool block_drive_in_use(const struct block_drive *drive)
+{
+	return drive->attached;
+}
+
+const char *block_drive_device(const struct block_drive *drive)
+{
+	return drive->user ? drive->user->device_id(drive->user) : NULL;
+}
+
+const char *block_drive_detect_zeroes(const struct block_drive *drive)
+{
+	static const char *const words[] = {
+		[BLOCK_DETECT_ZEROES_OFF] = "off",
+		[BLOCK_DETECT_ZEROES_ON] = "on",
+		[BLOCK_DETECT_ZEROES_UNMAP] = "unmap",
+	};
+
+	return words[drive->detect_zeroes];
+}
+
+uint64_t block_drive_allocated(const struct block_drive *drive)
+{
+	struct stat st;
+
+	return fstat(drive->fd, &st) ? 0 : (uint64_t)st.st_blocks * SECTOR;
+}
+
+void block_drive_stats(const struct block_drive *drive, struct block_stats *stats)
+{
+	const struct block_counters *from = &drive->counters;
+
+	for (unsigned int i = 0; i < BLOCK_ACCOUNTS; i++) {
+		stats->operations[i] = atomic_load_explicit(&from->operations[i], memory_order_relaxed);
+		stats->failed[i] = atomic_load_explicit(&from->failed[i], memory_order_relaxed);
+		stats->bytes[i] = atomic_load_explicit(&from->bytes[i], memory_order_relaxed);
+		stats->time_ns[i] = atomic_load_explicit(&from->time_ns[i], memory_order_relaxed);
+	}
+	stats->highest_write = atomic_load_explicit(&from->highest_write, memory_order_relaxed);
+}
+
+/* --- Changes --- */
+
+static void tell_user(struct block_drive *drive)
+{
+	if (drive->user)
+		drive->user->changed(drive->user);
+}
+
+void block_drive_set_iops(struct block_drive *drive, uint32_t iops)
+{
+	drive->iops = iops;
+	tell_user(drive);
+}
+
+static int resize_device(struct block_drive *drive, uint64_t size, struct error **errp)
+{
+	int ret = block_drive_read_size(drive, errp);
+
+	if (ret)
+		return ret;
+	tell_user(drive);
+	if (size <= drive->size)
+		return 0;
+	return error_set(errp, -EINVAL, "block device '%s' has %llu bytes, not the %llu asked for", drive->file,
+			 (unsigned long long)drive->size, (unsigned long long)size);
+}
+
+int block_drive_resize(struct block_drive *drive, uint64_t size, struct error **errp)
+{
+	uint64_t old = drive->size;
+
+	if (!size || !IS_ALIGNED(size, SECTOR) || size > INT64_MAX)
+		return error_set(errp, -EINVAL, "size %llu is not a multiple of %u above 0",
+				 (unsigned long long)size, SECTOR);
+	if (drive->block_device)
+		return resize_device(drive, size, errp);
+	if (drive->readonly)
+		return error_set(errp, -EACCES, "drive '%s' is read-only", drive->id);
+	/* The device must not reach for what is about to go, or is not there yet. */
+	if (size < old) {
+		drive->size = size;
+		tell_user(drive);
+	}
+	if (ftruncate(drive->fd, (off_t)size) < 0) {
+		int err = -errno;
+
+		drive->size = old;
+		tell_user(drive);
+		return error_set_errno(errp, err, "file '%s' cannot be resized", drive->file);
+	}
+	drive->size = size;
+	if (size >= old)
+		tell_user(drive);
+	return 0;
+}
