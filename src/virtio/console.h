@@ -28,6 +28,10 @@ struct serial_port {
 	bool told_open;	  /* what the operator knows of guest_open */
 	/* How much of the transmit queue's next chain the back end has taken; it did not take the rest yet. */
 	uint32_t sent;
+	/* A console whose reader takes nothing, see console_port.c. */
+	struct loop_timer stall_timer;
+	bool moved;   /* something was taken since the timer was set */
+	bool stalled; /* what is not taken at once is dropped */
 	bool holds; /* @chain, popped from the receive queue, waits for input */
 	struct virtq_chain chain;
 };

@@ -13,6 +13,9 @@
 #include "console.h"
 #include "virtio/classes.h"
 
+#define LOG_MODULE "virtio-serial"
+#include "util/log.h"
+
 /* Bounds of one turn on the main loop, so that a guest that prints without end does not hold it up (io-hijack). */
 #define BYTES_A_TURN (256 * KIB)
 #define CHAINS_A_TURN 128
@@ -35,6 +38,40 @@ static struct serial_port *from_user(struct chardev_user *user)
 
 /* --- guest to host --- */
 
+/*
+ * Linux drivers write to a console with a spinlock held and wait, spinning, until the buffer comes back: a peer that is
+ * connected and reads nothing would stop the whole guest. For a console one that takes nothing for a second is gone, like
+ * one that hung up, until it reads again. Ports wait for ever: only the process that writes is stopped.
+ */
+#define STALL_NS NSEC_PER_SEC
+
+static void stall_begins(struct serial_port *port)
+{
+	if (!serial_port_is_console(port) || port->stall_timer.deadline_ns)
+		return;
+	port->moved = false;
+	loop_timer_set(&port->stall_timer, clock_now_ns() + STALL_NS);
+}
+
+static void stall_ends(struct serial_port *port)
+{
+	port->stalled = false;
+	loop_timer_cancel(&port->stall_timer);
+}
+
+static void stall_expired(struct loop_timer *timer)
+{
+	struct serial_port *port = container_of(timer, struct serial_port, stall_timer);
+
+	serial_port_transmit(port); /* the back end has room before it says so */
+	if (port->moved || !serial_transmit_queue(port))
+		return;
+	log_info("%s: nobody reads, output is dropped", port->dev.id);
+	loop_timer_cancel(timer);
+	port->stalled = true;
+	serial_port_transmit(port);
+}
+
 /* True: the back end has taken the whole chain. */
 static bool give(struct serial_port *port, const struct virtq_chain *chain)
 {
@@ -50,8 +87,13 @@ static bool give(struct serial_port *port, const struct virtq_chain *chain)
 		}
 		done = chardev_write(port->chr, (const uint8_t *)iov->iov_base + skip, iov->iov_len - skip);
 		port->sent += done;
-		if (done < iov->iov_len - skip)
+		port->moved |= done > 0;
+		if (done < iov->iov_len - skip) {
+			if (port->stalled)
+				break;
+			stall_begins(port);
 			return false;
+		}
 		skip = 0;
 	}
 	port->sent = 0;
@@ -94,6 +136,7 @@ out:
 
 static void port_writable(struct chardev_user *user)
 {
+	stall_ends(from_user(user));
 	serial_port_transmit(from_user(user));
 }
 
@@ -196,6 +239,7 @@ static int port_realize(struct device *dev, struct error **errp)
 		.event = port_event,
 		.writable = port_writable,
 	};
+	loop_timer_init(&port->stall_timer, dev->platform->main_loop, stall_expired);
 	ret = serial_plug(port, errp);
 	if (ret)
 		return ret;
@@ -210,6 +254,7 @@ static void port_unrealize(struct device *dev)
 	struct serial_port *port = container_of(dev, struct serial_port, dev);
 
 	chardev_detach(port->chr);
+	stall_ends(port);
 	serial_unplug(port);
 }
 

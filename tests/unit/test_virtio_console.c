@@ -510,6 +510,52 @@ START_TEST(vanished_reader_blocks_nobody)
 }
 END_TEST
 
+/* A console's peer that is there and reads nothing does not stop the guest, which spins for its buffer. */
+START_TEST(idle_reader_of_a_console)
+{
+	char option[128], path[] = "/tmp/console-test-XXXXXX";
+	unsigned int posted = 0;
+	int64_t begin;
+
+	ck_assert_ptr_nonnull(mkdtemp(path));
+	snprintf(option, sizeof(option), "socket,id=c0,path=%s/s,server=on,wait=off", path);
+	add_chardev(0, option);
+	make("virtio-serial-device,max_ports=1");
+	make("virtconsole,chardev=c0");
+	drive(VIRTIO_F_VERSION_1);
+	snprintf(option, sizeof(option), "%s/s", path);
+	peers[0] = connect_to(option);
+	ck_assert(!run_until(NULL, 20));
+	do {
+		ck_assert_uint_lt(++posted, 100);
+		post(1, 0, BUF, 64 * KIB, 0);
+	} while (!idle(1, 20) && wait_used(1, NULL) == 0);
+	begin = clock_now_ns();
+	wait_used(1, NULL);
+	ck_assert_int_gt(clock_now_ns() - begin, 500 * NSEC_PER_MSEC);
+	begin = clock_now_ns();
+	for (unsigned int i = 0; i < 20; i++) {
+		post(1, 0, BUF, 64 * KIB, 0);
+		wait_used(1, NULL);
+	}
+	ck_assert_int_lt(clock_now_ns() - begin, 900 * NSEC_PER_MSEC); /* no second each */
+	/* It reads again, and is sent to again. */
+	received = 0;
+	for (unsigned int i = 0; i < 50; i++) {
+		drain(peers[0]);
+		run_until(NULL, 2);
+	}
+	received = 0;
+	post(1, 0, BUF, 1000, 0);
+	wait_used(1, NULL);
+	ck_assert(!run_until(NULL, 20));
+	drain(peers[0]);
+	ck_assert_uint_eq(received, 1000);
+	unlink(option);
+	rmdir(path);
+}
+END_TEST
+
 START_TEST(host_open_is_told)
 {
 	char option[128], path[] = "/tmp/console-test-XXXXXX";
@@ -697,7 +743,8 @@ static Suite *console_suite(void)
 {
 	const TTest *tests[] = {
 		bad_options, number_of_queues, single_port, both_ports, operator_hears, terminal_size,
-		emergency_write, slow_reader_loses_nothing, vanished_reader_blocks_nobody, host_open_is_told,
+		emergency_write, slow_reader_loses_nothing, vanished_reader_blocks_nobody, idle_reader_of_a_console,
+		host_open_is_told,
 		pause_keeps_everything, reset_begins_anew, ports_come_and_go, device_goes_before_its_ports,
 		split_header, chain_error, strange_messages,
 	};
