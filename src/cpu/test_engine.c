@@ -166,7 +166,8 @@ static void access_unit(struct request *request, uint64_t addr, void *data, unsi
 
 	if (!(write ? guest_write(space, addr, data, len) : guest_read(space, addr, data, len)))
 		return;
-	if (len > 1 && (is_ram(space, addr) || is_ram(space, addr + len - 1))) {
+	if (len > 1 && addr + (len - 1) > addr &&
+	    (is_ram(space, addr) || is_ram(space, addr + len - 1))) {
 		/* Over the end of RAM: as the pieces it consists of. */
 		for (unsigned int i = 0; i < len; i++)
 			access_unit(request, addr + i, (uint8_t *)data + i, 1, write);

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The VMM under the test accelerator, and a client that plays its guest.
+
+Guest memory is a file that both sides map, so tests write descriptors with slices of vm.ram. A request is answered when
+the VMM has come to rest; what depends on the host (a disk's completion, input on a serial port) is waited for with
+vm.until(), which wakes up when an interrupt comes. Nothing here sleeps.
+"""
+
+import ctypes
+import json
+import mmap
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+STRATOVIRT = os.environ.get("STRATOVIRT") or os.path.join(TOP, "build", "stratovirt")
+LIMIT = 30  # seconds that anything may take
+MIB = 1 << 20
+MEMORY = 128 * MIB
+
+
+class Refused(Exception):
+    """The VMM did not answer OK."""
+
+
+class Ended(Exception):
+    """The VMM is gone."""
+
+
+def die_with_parent():
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+class VM:
+    """One VMM; used as a context. Leaving it ends the VMM, whose exit status and standard error are checked."""
+
+    def __init__(self, *options, machine="microvm", qmp=True, dialect="qtest", share=True):
+        self.folder = tempfile.mkdtemp(prefix="sv-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+        self.irqs = []  # ("raise" or "lower", line), as they were told
+        self.data = b""
+        self.status = None
+        self.sock = self.ram = self.monitor = None
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(self.path("guest"))
+        listener.listen(1)
+        listener.settimeout(LIMIT)
+        drive = f"unix:{self.path('guest')}" if dialect == "qtest" else self.path("guest")
+        command = [STRATOVIRT, "-machine", machine + (",memory-backend=ram" if share else ""), "-accel", "test",
+                   "-m", str(MEMORY // MIB), f"-{dialect}", drive]
+        if share:
+            command += ["-object", f"memory-backend-file,id=ram,size={MEMORY // MIB}M,share=on,"
+                        f"mem-path={self.path('ram')}"]
+        if qmp:
+            command += ["-qmp", f"unix:{self.path('qmp')},server,nowait"]
+        self.command = command + [option.replace("$DIR", self.folder) for option in options]
+        self.errors = open(self.path("stderr"), "w+b")
+        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                        stderr=self.errors, preexec_fn=die_with_parent)
+        try:
+            self._connect(listener)
+            if share:
+                with open(self.path("ram"), "r+b") as f:
+                    self.ram = mmap.mmap(f.fileno(), MEMORY)
+            self.ask("irq_intercept_in")
+        except BaseException:
+            self._kill()
+            raise
+        finally:
+            listener.close()
+
+    def _connect(self, listener):
+        end = time.monotonic() + LIMIT
+        while not select.select([listener], [], [], 0.05)[0]:
+            assert self.process.poll() is None, f"the VMM did not start: {self.stderr()}"
+            assert time.monotonic() < end, "the VMM does not connect"
+        self.sock, _ = listener.accept()
+        self.sock.settimeout(LIMIT)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def stderr(self):
+        self.errors.seek(0)
+        return self.errors.read().decode(errors="replace")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *exc):
+        try:
+            if self.process.poll() is None and self.status is None:
+                self.process.terminate()
+                self.end(0)
+            assert self.process.returncode == (self.status or 0), \
+                f"exit status {self.process.returncode}\n{self.stderr()}"
+        finally:
+            self._kill()
+
+    def _kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        for thing in (self.sock, self.monitor, self.errors, self.ram):
+            if thing:
+                thing.close()
+        shutil.rmtree(self.folder)
+
+    def end(self, status):
+        """The VMM must end by itself, or has been told to."""
+        self.status = status
+        try:
+            self.process.wait(LIMIT)
+        except subprocess.TimeoutExpired:
+            raise AssertionError("the VMM does not end") from None
+        assert self.process.returncode == status, f"exit status {self.process.returncode}\n{self.stderr()}"
+
+    # --- The protocol ---
+
+    def _line(self):
+        while b"\n" not in self.data:
+            try:
+                got = self.sock.recv(1 << 20)
+            except ConnectionError:
+                got = b""
+            if not got:
+                raise Ended(self.stderr())
+            self.data += got
+        line, self.data = self.data.split(b"\n", 1)
+        return line.decode().rstrip("\r")
+
+    def _irq(self, line):
+        if not line.startswith("IRQ "):
+            return False
+        _, change, number = line.split()
+        self.irqs.append((change, int(number)))
+        return True
+
+    def send(self, line):
+        try:
+            self.sock.sendall(line if isinstance(line, bytes) else line.encode() + b"\n")
+        except ConnectionError:
+            raise Ended(self.stderr()) from None
+
+    def reply(self):
+        while True:
+            line = self._line()
+            if not self._irq(line):
+                return line
+
+    def ask(self, line):
+        """One request; what follows OK."""
+        self.send(line)
+        reply = self.reply()
+        if reply.split(" ", 1)[0] != "OK":
+            raise Refused(reply)
+        return reply[3:]
+
+    def read(self, width, addr):
+        return int(self.ask(f"read{'_bw_l___q'[width]} {addr:#x}"), 16)
+
+    def write(self, width, addr, value):
+        self.ask(f"write{'_bw_l___q'[width]} {addr:#x} {value:#x}")
+
+    def inp(self, port, width=1):
+        return int(self.ask(f"in{'_bw_l'[width]} {port:#x}"), 16)
+
+    def out(self, port, value, width=1):
+        self.ask(f"out{'_bw_l'[width]} {port:#x} {value:#x}")
+
+    def step(self, ns=None):
+        return int(self.ask("clock_step" if ns is None else f"clock_step {ns}"))
+
+    def pending(self, irq):
+        return self.ask(f"query_intx {irq}") == "TRUE"
+
+    def eoi(self, irq):
+        return self.ask(f"eoi_intx {irq}") == "TRUE"
+
+    def until(self, condition, what, limit=LIMIT):
+        """Waits for a condition. Interrupts that are told wake it up at once, and now and then it looks by itself."""
+        end = time.monotonic() + limit
+        while not condition():
+            assert time.monotonic() < end, f"waited in vain for {what}"
+            if b"\n" in self.data or select.select([self.sock], [], [], 0.002)[0]:
+                assert self._irq(self._line())
+
+    # --- QMP ---
+
+    def qmp(self, command, **arguments):
+        if not self.monitor:
+            sock = socket.socket(socket.AF_UNIX)
+            sock.settimeout(LIMIT)
+            sock.connect(self.path("qmp"))
+            self.monitor = sock.makefile("rw", encoding="utf-8")
+            sock.close()
+            json.loads(self.monitor.readline())
+            self.qmp("qmp_capabilities")
+        request = {"execute": command}
+        if arguments:
+            request["arguments"] = arguments
+        self.monitor.write(json.dumps(request) + "\n")
+        self.monitor.flush()
+        while True:
+            message = json.loads(self.monitor.readline())
+            if "event" not in message:
+                assert "error" not in message, message
+                return message["return"]
