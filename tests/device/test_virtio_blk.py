@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""virtio-blk's data path: each request, each error, cut anywhere; with and without an iothread, both I/O engines."""
+
+import struct
+
+import pytest
+
+import conftest
+import virtio as v
+
+SECTORS = conftest.SECTORS
+FIRST = struct.pack("<Q", 0) * 64
+
+
+def drive(*options, iothread=False, **keys):
+    extra = "".join(f",{key}={value}" for key, value in keys.items())
+    words = ["-drive", f"id=d0,file=$DISK,format=raw,direct=off{extra}"]
+    if iothread:
+        words += ["-object", "iothread,id=i0"]
+    words += ["-device", "virtio-blk-device,drive=d0,serial=disk-0" + (",iothread=i0" if iothread else "") +
+              "".join("," + option for option in options)]
+    return words
+
+
+@pytest.fixture(params=("main", "iothread", "io_uring", "threads"))
+def queue(start, request):
+    words = {"main": drive(), "iothread": drive(iothread=True), "io_uring": drive(aio="io_uring"),
+             "threads": drive(aio="threads")}[request.param]
+    return v.find(start(*words), v.ID_BLK).start(size=64, features=0x200)
+
+
+def test_read(queue):
+    for sector, count in ((0, 1), (1, 1), (SECTORS - 1, 1), (0, 256), (7, 9)):
+        assert v.blk_do(queue, v.BLK_IN, sector, 512 * count) == (v.BLK_OK, 512 * count + 1)
+        want = b"".join(struct.pack("<Q", sector + i) * 64 for i in range(count))
+        assert queue.ram[v.DATA:v.DATA + len(want)] == want
+
+
+def test_write_and_flush(queue, disk):
+    data = bytes(range(256)) * 8
+    queue.ram[v.DATA:v.DATA + len(data)] = data
+    assert v.blk_do(queue, v.BLK_OUT, 5, len(data), write=False) == (v.BLK_OK, 1)
+    assert v.blk_do(queue, v.BLK_FLUSH, 0) == (v.BLK_OK, 1)
+    assert disk.read_bytes()[5 * 512:5 * 512 + len(data)] == data
+
+
+def test_get_id(queue):
+    assert v.blk_do(queue, v.BLK_GET_ID, 0, 20) == (v.BLK_OK, 21)
+    assert queue.ram[v.DATA:v.DATA + 20] == b"disk-0".ljust(20, b"\0")
+
+
+def test_write_zeroes(start, disk):
+    device = v.find(start(*drive()), v.ID_BLK)
+    queue = device.start(features=1 << 14)
+    queue.ram[v.DATA:v.DATA + 16] = struct.pack("<QII", 1, 3, 0)
+    assert v.blk_do(queue, v.BLK_WRITE_ZEROES, 0, 16, write=False) == (v.BLK_OK, 1)
+    data = disk.read_bytes()
+    assert data[:512] == FIRST and not any(data[512:2048]) and data[2048:2056] == struct.pack("<Q", 4)
+    for sector, sectors, flags, status in ((SECTORS, 1, 0, v.BLK_IOERR), (0, 0xffffffff, 0, v.BLK_IOERR),
+                                           (0, 1, 2, v.BLK_UNSUPP), ((1 << 64) - 1, 1, 0, v.BLK_IOERR)):
+        queue.ram[v.DATA:v.DATA + 16] = struct.pack("<QII", sector, sectors, flags)
+        assert v.blk_do(queue, v.BLK_WRITE_ZEROES, 0, 16, write=False)[0] == status
+    for length in (1, 15, 17, 32):
+        assert v.blk_do(queue, v.BLK_WRITE_ZEROES, 0, length, write=False)[0] == v.BLK_IOERR
+
+
+@pytest.mark.parametrize("sector, length", ((SECTORS, 512), (SECTORS - 1, 1024), ((1 << 64) - 1, 512), (1 << 55, 512),
+                                            (0, 511), (0, 1), (1 << 63, 512)))
+def test_requests_outside_the_disk_are_errors(vm, disk, sector, length):
+    queue = v.find(vm, v.ID_BLK).start()
+    before = disk.read_bytes()
+    assert v.blk_do(queue, v.BLK_IN, sector, length) == (v.BLK_IOERR, 1)
+    assert v.blk_do(queue, v.BLK_OUT, sector, length, write=False) == (v.BLK_IOERR, 1)
+    assert disk.read_bytes() == before
+
+
+def test_unknown_requests_are_unsupported(vm):
+    queue = v.find(vm, v.ID_BLK).start()
+    for kind in (2, 3, 5, 6, 7, 9, 10, 12, 14, 0x80000000, 0xffffffff):
+        assert v.blk_do(queue, kind, 0, 512) == (v.BLK_UNSUPP, 1)
+
+
+def test_a_read_only_disk_stays_as_it_is(start, disk):
+    device = v.find(start(*drive(readonly="on")), v.ID_BLK)
+    assert device.offered() & (1 << 5)
+    queue = device.start()
+    before = disk.read_bytes()
+    for kind, length in ((v.BLK_OUT, 512), (v.BLK_WRITE_ZEROES, 16), (v.BLK_DISCARD, 16)):
+        assert v.blk_do(queue, kind, 0, length, write=False)[0] == v.BLK_IOERR
+    assert v.blk_do(queue, v.BLK_IN, 0, 512)[0] == v.BLK_OK
+    assert disk.read_bytes() == before
+
+
+def cuts(start, length):
+    """A buffer as two, at every place."""
+    return [[(start, cut), (start + cut, length - cut)] for cut in range(1, length)]
+
+
+def test_split_header(vm):
+    """The header and the status byte cut at every place (CVE-2019-18960)."""
+    queue = v.find(vm, v.ID_BLK).start()
+    for pieces in cuts(v.HEADER, 16):
+        v.blk_request(queue, v.BLK_IN, 3, 512)
+        queue.ram[v.DATA:v.DATA + 512] = bytes(512)
+        chain = [(addr, length, False) for addr, length in pieces]
+        assert queue.send(chain + [(v.DATA, 512, True), (v.STATUS_BYTE, 1, True)]) == 513
+        assert queue.ram[v.STATUS_BYTE] == v.BLK_OK
+        assert queue.ram[v.DATA:v.DATA + 512] == struct.pack("<Q", 3) * 64
+    # Header and data of a write in one buffer, cut anywhere; data and status of a read in one.
+    for cut in list(range(1, 20)) + [100, 511, 527]:
+        struct.pack_into("<IIQ", queue.ram, v.DATA, v.BLK_OUT, 0, 9)
+        queue.ram[v.DATA + 16:v.DATA + 528] = bytes([cut & 0xff]) * 512
+        queue.ram[v.STATUS_BYTE] = 0xff
+        assert queue.send([(v.DATA, cut, False), (v.DATA + cut, 528 - cut, False), (v.STATUS_BYTE, 1, True)]) == 1
+        assert queue.ram[v.STATUS_BYTE] == v.BLK_OK
+    for cut in list(range(1, 20)) + [100, 511, 512]:
+        v.blk_request(queue, v.BLK_IN, 3, 512)
+        queue.ram[v.DATA:v.DATA + 513] = b"\xff" * 513
+        assert queue.send([(v.HEADER, 16, False), (v.DATA, cut, True), (v.DATA + cut, 513 - cut, True)]) == 513
+        assert queue.ram[v.DATA:v.DATA + 513] == struct.pack("<Q", 3) * 64 + b"\0"
+
+
+def test_many_at_once_and_indirect(queue):
+    vm, device = queue.vm, queue.device
+    queue = device.start(size=64, features=v.F_INDIRECT | v.F_EVENT_IDX)
+    for turn in range(5):
+        heads = []
+        for i in range(64):
+            header, status, data, table = 0x400000 + 32 * i, 0x410000 + i, 0x420000 + 512 * i, 0x450000 + 64 * i
+            struct.pack_into("<IIQ", vm.ram, header, v.BLK_IN, 0, i + turn)
+            vm.ram[status] = 0xff
+            queue.chain([(header, 16, False), (data, 512, True), (status, 1, True)], table=table)
+            queue.put(i, table, 48, v.INDIRECT)
+            heads.append(i)
+        queue.publish(*heads)
+        queue.kick()
+        assert sorted(queue.take()[0] for _ in heads) == heads
+        for i in heads:
+            assert vm.ram[0x410000 + i] == v.BLK_OK
+            assert vm.ram[0x420000 + 512 * i:0x420000 + 512 * i + 8] == struct.pack("<Q", i + turn)
+
+
+def test_throttling_follows_the_clock(start):
+    vm = start(*drive(**{"throttling.iops-total": 10}))
+    queue = v.find(vm, v.ID_BLK).start(size=64)
+    for i in range(20):
+        struct.pack_into("<IIQ", vm.ram, 0x400000 + 32 * i, v.BLK_GET_ID, 0, 0)
+        queue.chain([(0x400000 + 32 * i, 16, False), (0x410000 + 32 * i, 21, True)], first=2 * i)
+        queue.publish(2 * i)
+    queue.kick()
+    first = queue.used_idx()
+    assert 1 <= first < 20
+    begin, end = vm.step(0), 0
+    while queue.used_idx() < 20:
+        end = vm.step()
+        assert end > begin
+        begin = end
+    assert 10**9 * (20 - first) / 10 * 0.8 <= end <= 10**9 * (20 - first) / 10 * 1.2

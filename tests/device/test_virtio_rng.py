@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""virtio-rng's data path."""
+
+import virtio as v
+
+
+def test_buffers_are_filled(vm):
+    queue = v.find(vm, v.ID_RNG).start()
+    seen = set()
+    for length in (1, 2, 16, 4096, 65536):
+        vm.ram[0x300000:0x300000 + length + 8] = bytes(length + 8)
+        assert queue.send([(0x300000, length, True)]) == length
+        data = vm.ram[0x300000:0x300000 + length]
+        assert length < 16 or data.count(0) < length / 2
+        assert not any(vm.ram[0x300000 + length:0x300000 + length + 8])
+        seen.add(bytes(data))
+    assert len(seen) == 5
+
+
+def test_a_buffer_in_pieces(vm):
+    queue = v.find(vm, v.ID_RNG).start()
+    assert queue.send([(0x300000 + 0x1000 * i, 7, True) for i in range(16)]) == 16 * 7
+
+
+def test_a_large_buffer_is_filled_in_part(vm):
+    queue = v.find(vm, v.ID_RNG).start()
+    assert queue.send([(0x300000, 1 << 20, True)]) == 65536
+
+
+def test_a_readable_buffer_breaks_the_device(vm):
+    device = v.find(vm, v.ID_RNG)
+    for chain in ([(0x300000, 8, False)], [(0x300000, 8, False), (0x301000, 8, True)]):
+        queue = device.start()
+        queue.publish(queue.chain(chain))
+        queue.kick()
+        assert device.broken() and device.get(v.INTERRUPT_STATUS) == 2
+    device.start().send([(0x300000, 8, True)])
+
+
+def test_the_rate_follows_the_clock(start):
+    vm = start("-object", "rng-random,id=r0,filename=/dev/urandom",
+               "-device", "virtio-rng-device,rng=r0,max-bytes=1000,period=1000")
+    queue = v.find(vm, v.ID_RNG).start()
+    total = 0
+    for _ in range(10):
+        queue.publish(queue.chain([(0x300000, 1000, True)]))
+        queue.kick()
+        while not queue.answered():
+            before = vm.step(0)
+            assert vm.step() > before
+        total += queue.take()[1]
+    assert total <= 1000 * (vm.step(0) / 10**9 + 1) * 1.1
+
+
+def test_rx_stall(vm):
+    """A ring that was full, and then empty, goes on when buffers come (CVE-2020-16843)."""
+    queue = v.find(vm, v.ID_RNG).start(size=8)
+    for turn in range(20):
+        for _ in range(5):
+            queue.kick()
+        for i in range(8):
+            queue.put(i, 0x300000 + 64 * i, 64, v.WRITE)
+        queue.publish(*range(8))
+        queue.kick()
+        assert sorted(queue.take()[0] for _ in range(8)) == list(range(8))
