@@ -92,7 +92,7 @@ int __must_check machine_blockdev_del(struct machine *machine, const char *name,
 
 /*
  * Devices in replaceable slots. The slot: "addr" (0x: hexadecimal), or "lun" plus 1, or the first that is empty.
- * machine_device_del() returns when the device's requests are done; -ENOENT: no such device.
+ * machine_device_del() returns when the device's requests are done; -ENODEV: no such device.
  */
 int __must_check machine_device_add(struct machine *machine, const struct opts *opts, struct error **errp);
 int __must_check machine_device_del(struct machine *machine, const char *id, struct error **errp);

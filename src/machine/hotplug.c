@@ -142,7 +142,7 @@ int machine_device_del(struct machine *machine, const char *id, struct error **e
 	struct device_event_info info = { .dev = dev, .id = id };
 
 	if (!dev || device_is_internal(dev))
-		return error_set(errp, -ENOENT, "Device '%s' not found", id);
+		return error_set(errp, -ENODEV, "Device '%s' not found", id);
 	if (!dev->replaceable)
 		return error_set(errp, -ENOTSUP, "Device '%s' cannot be unplugged: it is not in a replaceable slot",
 				 id);

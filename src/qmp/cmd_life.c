@@ -29,20 +29,10 @@ QMP_HANDLER(system_reset)
 
 QMP_HANDLER(system_powerdown)
 {
-	int err;
-
 	(void)args;
 	(void)ret;
-	err = machine_powerdown(call->qmp->machine, errp);
 	/* -ENODEV is about the button, not about a device that the client named. */
-	if (err && errp && *errp && error_code(*errp) == QMP_DEVICE_NOT_FOUND) {
-		struct error *cause = *errp;
-
-		*errp = NULL;
-		err = error_set(errp, -ENOTSUP, "%s", error_text(cause));
-		error_free(cause);
-	}
-	return err;
+	return qmp_generic_error(machine_powerdown(call->qmp->machine, errp), errp);
 }
 
 static void end(struct qmp *qmp)

@@ -277,6 +277,15 @@ static void list_unattached(struct json_object *list, struct machine *machine)
 	add_devices(list, machine, true);
 }
 
+static const struct property *find_property(const struct node *node, const char *name)
+{
+	const struct property *prop = NULL;
+
+	if (node->kind == NODE_DEVICE && node->dev->class->props)
+		prop = property_find(node->dev->class->props, name);
+	return prop && !(prop->flags & PROPERTY_IGNORED) ? prop : NULL;
+}
+
 static void list_node(struct json_object *list, struct machine *machine, const struct node *node)
 {
 	const char *type, *id;
@@ -307,7 +316,8 @@ static void list_node(struct json_object *list, struct machine *machine, const s
 			if (!(p->flags & PROPERTY_IGNORED))
 				add_entry(list, p->name, property_type_name(p));
 		for (const struct device_value *v = node->dev->class->values; v && v->name; v++)
-			add_entry(list, v->name, v->type);
+			if (!find_property(node, v->name)) /* one that -device takes, too */
+				add_entry(list, v->name, v->type);
 		break;
 	case NODE_CPU:
 	case NODE_OBJECT:
@@ -401,15 +411,6 @@ static const struct device_value *find_value(const struct node *node, const char
 		if (!strcmp(v->name, name))
 			return v;
 	return NULL;
-}
-
-static const struct property *find_property(const struct node *node, const char *name)
-{
-	const struct property *prop = NULL;
-
-	if (node->kind == NODE_DEVICE && node->dev->class->props)
-		prop = property_find(node->dev->class->props, name);
-	return prop && !(prop->flags & PROPERTY_IGNORED) ? prop : NULL;
 }
 
 static int no_such_property(struct qmp_call *call, const struct node *node, const char *name,

@@ -146,7 +146,10 @@ static int run(struct qmp_call *call, struct json_object *message, struct json_o
 	if (!cmd)
 		return error_set(errp, QMP_COMMAND_NOT_FOUND, "The command %s has not been found",
 				 qmp_quote(request.execute, quote));
-	err = qmp_check_members(cmd->args, request.arguments, errp);
+	if (cmd->flags & QMP_MORE_ARGS)
+		err = qmp_check_known_members(cmd->args, request.arguments, errp);
+	else
+		err = qmp_check_members(cmd->args, request.arguments, errp);
 	if (err)
 		return err;
 	log_debug("%s", cmd->name);

@@ -194,19 +194,11 @@ static struct json_object *cause(const struct machine_event_info *info)
 	return data;
 }
 
-static void add_path(struct json_object *object, const char *name, const char *id)
-{
-	char *path = xasprintf("/machine/peripheral/%s", id);
-
-	qmp_add_str(object, name, path);
-	free(path);
-}
-
 static void add_io_error(struct json_object *data, const struct device_event_info *info)
 {
 	const char *node = block_drive_id(info->drive);
 
-	add_path(data, "qom-path", device_name(info->dev));
+	qmp_add_path(data, "qom-path", device_name(info->dev));
 	qmp_add_str(data, "device", block_drive_is_legacy(info->drive) ? node : "");
 	qmp_add_str(data, "node-name", node);
 	qmp_add_str(data, "operation", info->operation);
@@ -233,7 +225,7 @@ static void on_device_event(struct qmp *qmp, const struct machine_event_info *in
 		break;
 	case DEVICE_EVENT_DELETED:
 		qmp_add_str(data, "device", device->id);
-		add_path(data, "path", device->id);
+		qmp_add_path(data, "path", device->id);
 		qmp_event_send(qmp, &event_deleted, data);
 		break;
 	case DEVICE_EVENT_DRIVE_ERROR:

@@ -72,6 +72,9 @@ extern const struct qmp_type qmp_int_array, qmp_str_array;
  */
 int __must_check qmp_check_members(const struct qmp_member *members, struct json_object *value,
 				   struct error **errp);
+/* The same, but members that @members does not know are let through. */
+int __must_check qmp_check_known_members(const struct qmp_member *members,
+					 struct json_object *value, struct error **errp);
 
 /* A peer's text, cut to a readable length at a character's border. Returns @buf. */
 #define QMP_QUOTE_MAX 128
@@ -97,6 +100,7 @@ struct qmp_call {
 };
 
 #define QMP_BEFORE_NEGOTIATION (1u << 0) /* before qmp_capabilities, and only then */
+#define QMP_MORE_ARGS (1u << 1) /* there may be more than @args, which the handler checks */
 
 struct qmp_command {
 	const char *name; /* NULL ends a table */
@@ -120,7 +124,8 @@ const struct qmp_command *qmp_command_find(const char *name);
 		for (const struct qmp_command *cmd = *_table; cmd->name; cmd++)
 
 extern const struct qmp_command qmp_info_commands[], qmp_cpu_commands[], qmp_life_commands[],
-	qmp_back_end_commands[], qmp_fd_commands[], qmp_qom_commands[], qmp_schema_commands[],
+	qmp_back_end_commands[], qmp_block_commands[], qmp_device_commands[],
+	qmp_object_commands[], qmp_memory_commands[], qmp_fd_commands[], qmp_qom_commands[], qmp_schema_commands[],
 	qmp_hmp_commands[];
 
 /*
@@ -139,10 +144,14 @@ const char *qmp_arg_str(struct json_object *args, const char *name); /* NULL whe
 int64_t qmp_arg_int(struct json_object *args, const char *name, int64_t absent);
 bool qmp_arg_bool(struct json_object *args, const char *name, bool absent);
 
+/* For errors from below whose code is not about the class: makes it a GenericError. Returns the code. */
+int qmp_generic_error(int code, struct error **errp);
+
 /* Replies. */
 void qmp_add_str(struct json_object *object, const char *name, const char *value);
 void qmp_add_int(struct json_object *object, const char *name, int64_t value);
 void qmp_add_bool(struct json_object *object, const char *name, bool value);
+void qmp_add_path(struct json_object *object, const char *name, const char *device); /* /machine/peripheral/… */
 
 extern const struct qmp_type qmp_version_info; /* of query-version and the greeting */
 struct json_object *qmp_version_object(void);

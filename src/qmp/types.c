@@ -56,8 +56,8 @@ static bool has_member(const struct qmp_member *members, const char *name)
 }
 
 /* @path: of the object itself, "" at the top. */
-static int check_object(const struct qmp_member *members, struct json_object *value,
-			const char *path, struct error **errp)
+static int check_known(const struct qmp_member *members, struct json_object *value,
+		       const char *path, struct error **errp)
 {
 	const char *dot = *path ? "." : "";
 	char quote[QMP_QUOTE_MAX];
@@ -74,6 +74,16 @@ static int check_object(const struct qmp_member *members, struct json_object *va
 					qmp_quote(name, quote));
 		free(name);
 	}
+	return ret;
+}
+
+static int check_object(const struct qmp_member *members, struct json_object *value,
+			const char *path, struct error **errp)
+{
+	const char *dot = *path ? "." : "";
+	char quote[QMP_QUOTE_MAX];
+	int ret = check_known(members, value, path, errp);
+
 	if (ret || !value)
 		return ret;
 	json_object_object_foreach(value, key, member)
@@ -187,6 +197,25 @@ int qmp_check_members(const struct qmp_member *members, struct json_object *valu
 	return check_object(members, value, "", errp);
 }
 
+int qmp_check_known_members(const struct qmp_member *members, struct json_object *value,
+			    struct error **errp)
+{
+	return check_known(members, value, "", errp);
+}
+
+int qmp_generic_error(int code, struct error **errp)
+{
+	struct error *cause = errp ? *errp : NULL;
+
+	if (!cause || (code != QMP_DEVICE_NOT_FOUND && code != QMP_DEVICE_NOT_ACTIVE &&
+		       code != QMP_COMMAND_NOT_FOUND && code != QMP_KVM_MISSING_CAP))
+		return code;
+	*errp = NULL;
+	code = error_set(errp, -EINVAL, "%s", error_text(cause));
+	error_free(cause);
+	return code;
+}
+
 /* --- arguments that were checked, and replies --- */
 
 bool qmp_arg_has(struct json_object *args, const char *name)
@@ -228,4 +257,12 @@ void qmp_add_int(struct json_object *object, const char *name, int64_t value)
 void qmp_add_bool(struct json_object *object, const char *name, bool value)
 {
 	json_object_object_add(object, name, json_object_new_boolean(value));
+}
+
+void qmp_add_path(struct json_object *object, const char *name, const char *device)
+{
+	char *path = xasprintf("/machine/peripheral/%s", device);
+
+	qmp_add_str(object, name, path);
+	free(path);
 }

@@ -14,12 +14,16 @@ from client import QmpError, Schema, VM, STRATOVIRT, wait_for
 RICH = ["-name", "guest=web1", "-uuid", "12345678-9ABC-def0-1234-56789abcdef0", "-smp", "3,maxcpus=4",
         "-object", "iothread,id=io0", "-object", "iothread,id=io1",
         "-object", "rng-random,id=r0,filename=/dev/urandom",
-        "-device", "virtio-rng-device,rng=r0,id=rng0", "-chardev", "null,id=c0"]
+        "-device", "virtio-rng-device,rng=r0,id=rng0", "-chardev", "null,id=c0",
+        "-drive", "id=d0,file=disk0,if=none", "-drive", "id=d1,file=disk1", "-device", "virtio-blk-device,drive=d1,id=b1"]
 
 
 @pytest.fixture
 def rich(tmp_path):
-    with VM(tmp_path, *RICH) as vm:
+    for i in range(3):
+        with open(tmp_path / f"disk{i}", "wb") as f:
+            f.truncate(1 << 20)
+    with VM(tmp_path, *RICH, cwd=tmp_path) as vm:
         yield vm
 
 
@@ -46,7 +50,26 @@ ARGUMENTS = {
     "closefd": [{"fdname": "x"}],
     "add-fd": [{"fdset-id": 3}],
     "remove-fd": [{"fdset-id": 3}],
+    "qom-set": [{"path": "/machine/peripheral/rng0", "property": "rng", "value": 1}],
+    "query-blockstats": [{}, {"query-nodes": True}],
+    "blockdev-add": [{"driver": "file", "node-name": "n0", "filename": "disk2"},
+                     {"driver": "raw", "node-name": "n1", "file": "n0"}],
+    "blockdev-del": [{"node-name": "n1"}],
+    "block_set_io_throttle": [{"id": "b1", "iops": 10, "bps": 0, "bps_rd": 0, "bps_wr": 0, "iops_rd": 0, "iops_wr": 0}],
+    "block_resize": [{"device": "d0", "size": 1 << 21}, {"node-name": "d1", "size": 1 << 19}],
+    "device_add": [{"driver": "virtio-blk-mmio", "id": "h0", "drive": "d0", "addr": "1"}],
+    "device_del": [{"id": "h0"}],
+    "netdev_add": [{"type": "tap", "id": "x"}],
+    "netdev_del": [{"id": "x"}],
+    "object-add": [{"qom-type": "iothread", "id": "x"}],
+    "object-del": [{"id": "x"}],
+    "chardev-add": [{"id": "x", "backend": {"type": "pty"}}, {"id": "y", "backend": {"type": "null", "data": {}}}],
+    "chardev-remove": [{"id": "x"}],
+    "balloon": [{"value": 1 << 27}],
+    "query-mem-gpa": [{"gpa": "100000"}],
 }
+# What this VM cannot do.
+REFUSED = ["qom-set", "netdev_add", "netdev_del", "balloon", "query-balloon"]
 LAST = ["quit"]
 NOT_TWICE = ["qmp_capabilities"]
 WITH_FD = ["getfd", "add-fd"]
@@ -64,7 +87,10 @@ def test_every_reply_is_what_the_schema_says(rich, q):
             request = {"execute": command, "arguments": arguments}
             with open("/dev/null", "rb") as null:
                 q.send(json.dumps(request), [null.fileno()] if command in WITH_FD else [])
-            schema.check_return(command, q.result())
+            if command in REFUSED:
+                assert set(q.reply()["error"]) == {"class", "desc"}
+            else:
+                schema.check_return(command, q.result())
     while q.events or (message := q.message()):
         schema.check_event(q.events.pop(0) if q.events else message)
     rich.end()

@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Drives and block nodes: what there is, what it does, and changing it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "block/node.h"
+#include "config/opts.h"
+#include "devices/device.h"
+#include "internal.h"
+
+static struct link_scope *links(struct qmp_call *call)
+{
+	return machine_platform(call->qmp->machine)->links;
+}
+
+/* --- what there is --- */
+
+static QMP_TYPE_OBJECT(image_info, "ImageInfo", QMP_MEMBER("filename", qmp_str, NULL),
+		       QMP_MEMBER("format", qmp_str, NULL),
+		       QMP_MEMBER("virtual-size", qmp_int, "bytes that the guest sees"),
+		       QMP_OPTIONAL("actual-size", qmp_int, "bytes that the image occupies"));
+static QMP_TYPE_OBJECT(cache_info, "BlockdevCacheInfo", QMP_MEMBER("writeback", qmp_bool, NULL),
+		       QMP_MEMBER("direct", qmp_bool, "the host's page cache is bypassed"),
+		       QMP_MEMBER("no-flush", qmp_bool, "flushes are ignored"));
+static QMP_TYPE_ENUM(detect_zeroes, "BlockdevDetectZeroesOptions", "off", "on", "unmap");
+static QMP_TYPE_OBJECT(device_info, "BlockDeviceInfo", QMP_MEMBER("file", qmp_str, "the image"),
+		       QMP_OPTIONAL("node-name", qmp_str, NULL), QMP_MEMBER("ro", qmp_bool, NULL),
+		       QMP_MEMBER("drv", qmp_str, "raw, file, host_device"),
+		       QMP_MEMBER("backing_file_depth", qmp_int, "always 0"),
+		       QMP_MEMBER("encrypted", qmp_bool, "always false"),
+		       QMP_MEMBER("detect_zeroes", detect_zeroes, NULL),
+		       QMP_MEMBER("bps", qmp_int, "always 0: no limit"),
+		       QMP_MEMBER("bps_rd", qmp_int, NULL), QMP_MEMBER("bps_wr", qmp_int, NULL),
+		       QMP_MEMBER("iops", qmp_int, "requests a second, 0: no limit"),
+		       QMP_MEMBER("iops_rd", qmp_int, "always 0: no limit of its own"),
+		       QMP_MEMBER("iops_wr", qmp_int, NULL), QMP_MEMBER("image", image_info, NULL),
+		       QMP_MEMBER("cache", cache_info, NULL),
+		       QMP_MEMBER("write_threshold", qmp_int, "always 0"));
+static QMP_TYPE_ARRAY(device_info_array, "BlockDeviceInfo", device_info);
+static QMP_TYPE_OBJECT(block_info, "BlockInfo",
+		       QMP_MEMBER("device", qmp_str, "the -drive, empty for a node"),
+		       QMP_OPTIONAL("qdev", qmp_str, "the disk's path"),
+		       QMP_MEMBER("type", qmp_str, "always unknown"),
+		       QMP_MEMBER("removable", qmp_bool, "always false"),
+		       QMP_MEMBER("locked", qmp_bool, "always false"),
+		       QMP_OPTIONAL("inserted", device_info, NULL));
+static QMP_TYPE_ARRAY(block_info_array, "BlockInfo", block_info);
+
+static struct json_object *node_info(const struct block_drive *drive, const char *name)
+{
+	static const char *const no_limits[] = { "bps", "bps_rd", "bps_wr", "iops_rd", "iops_wr" };
+	struct json_object *info = json_object_new_object(), *image = json_object_new_object(),
+			   *cache = json_object_new_object();
+
+	for (size_t i = 0; i < ARRAY_SIZE(no_limits); i++)
+		qmp_add_int(info, no_limits[i], 0);
+	qmp_add_int(info, "iops", block_drive_iops(drive));
+	qmp_add_str(info, "detect_zeroes", block_drive_detect_zeroes(drive));
+	qmp_add_int(image, "virtual-size", (int64_t)block_drive_size(drive));
+	qmp_add_str(image, "filename", block_drive_file(drive));
+	qmp_add_str(image, "format", block_node_driver(drive, name));
+	qmp_add_int(image, "actual-size", (int64_t)block_drive_allocated(drive));
+	json_object_object_add(info, "image", image);
+	qmp_add_bool(info, "ro", block_drive_readonly(drive));
+	qmp_add_str(info, "node-name", name);
+	qmp_add_int(info, "backing_file_depth", 0);
+	qmp_add_str(info, "drv", block_node_driver(drive, name));
+	qmp_add_bool(info, "encrypted", false);
+	qmp_add_bool(cache, "no-flush", block_drive_ignores_flush(drive));
+	qmp_add_bool(cache, "direct", block_drive_direct(drive));
+	qmp_add_bool(cache, "writeback", !block_drive_writethrough(drive));
+	json_object_object_add(info, "cache", cache);
+	qmp_add_int(info, "write_threshold", 0);
+	qmp_add_str(info, "file", block_drive_file(drive));
+	return info;
+}
+
+/* A -drive, or what a device uses: what QEMU calls a block back end. */
+static bool is_back_end(const struct block_drive *drive, const char *name)
+{
+	return !block_node_is_file(drive, name) &&
+	       (block_drive_is_legacy(drive) || block_drive_in_use(drive));
+}
+
+static void add_names(struct json_object *info, const struct block_drive *drive)
+{
+	const char *device = block_drive_device(drive);
+
+	qmp_add_str(info, "device", block_drive_is_legacy(drive) ? block_drive_id(drive) : "");
+	if (device)
+		qmp_add_path(info, "qdev", device);
+}
+
+static void add_block(void *opaque, const char *id, void *object)
+{
+	struct json_object *info;
+
+	if (!is_back_end(object, id))
+		return;
+	info = json_object_new_object();
+	add_names(info, object);
+	qmp_add_bool(info, "locked", false);
+	qmp_add_bool(info, "removable", false);
+	json_object_object_add(info, "inserted", node_info(object, id));
+	qmp_add_str(info, "type", "unknown");
+	json_object_array_add(opaque, info);
+}
+
+QMP_HANDLER(query_block)
+{
+	(void)args;
+	(void)errp;
+	*ret = json_object_new_array();
+	link_scope_each(links(call), LINK_DRIVE, add_block, *ret);
+	return 0;
+}
+
+static void add_node(void *opaque, const char *id, void *object)
+{
+	json_object_array_add(opaque, node_info(object, id));
+}
+
+QMP_HANDLER(query_named_block_nodes)
+{
+	(void)args;
+	(void)errp;
+	*ret = json_object_new_array();
+	link_scope_each(links(call), LINK_DRIVE, add_node, *ret);
+	return 0;
+}
+
+/* --- what they do --- */
+
+static QMP_TYPE_OBJECT(
+	device_stats, "BlockDeviceStats", QMP_MEMBER("rd_bytes", qmp_int, NULL),
+	QMP_MEMBER("wr_bytes", qmp_int, NULL), QMP_MEMBER("unmap_bytes", qmp_int, NULL),
+	QMP_MEMBER("rd_operations", qmp_int, NULL), QMP_MEMBER("wr_operations", qmp_int, NULL),
+	QMP_MEMBER("flush_operations", qmp_int, NULL),
+	QMP_MEMBER("unmap_operations", qmp_int, NULL),
+	QMP_MEMBER("rd_total_time_ns", qmp_int, "of all requests, added up"),
+	QMP_MEMBER("wr_total_time_ns", qmp_int, NULL),
+	QMP_MEMBER("flush_total_time_ns", qmp_int, NULL),
+	QMP_MEMBER("unmap_total_time_ns", qmp_int, NULL),
+	QMP_MEMBER("wr_highest_offset", qmp_int, "byte behind the farthest write"),
+	QMP_MEMBER("rd_merged", qmp_int, "always 0: requests are not merged"),
+	QMP_MEMBER("wr_merged", qmp_int, NULL), QMP_MEMBER("unmap_merged", qmp_int, NULL),
+	QMP_MEMBER("failed_rd_operations", qmp_int, "not counted above"),
+	QMP_MEMBER("failed_wr_operations", qmp_int, NULL),
+	QMP_MEMBER("failed_flush_operations", qmp_int, NULL),
+	QMP_MEMBER("failed_unmap_operations", qmp_int, NULL),
+	QMP_MEMBER("account_failed", qmp_bool, "always true: the time counts failed ones"));
+static QMP_TYPE_OBJECT(stats_info, "BlockStats",
+		       QMP_OPTIONAL("device", qmp_str, "the -drive, empty for a node"),
+		       QMP_OPTIONAL("qdev", qmp_str, "the disk's path"),
+		       QMP_OPTIONAL("node-name", qmp_str, NULL),
+		       QMP_MEMBER("stats", device_stats, NULL));
+static QMP_TYPE_ARRAY(stats_info_array, "BlockStats", stats_info);
+
+static void add_stat(struct json_object *object, const char *before, const char *kind,
+		     const char *behind, uint64_t value)
+{
+	char name[40];
+
+	snprintf(name, sizeof(name), "%s%s%s", before, kind, behind);
+	qmp_add_int(object, name, (int64_t)value);
+}
+
+static struct json_object *stats_object(const struct block_drive *drive)
+{
+	static const char *const kinds[] = {
+		[BLOCK_ACCOUNT_READ] = "rd",
+		[BLOCK_ACCOUNT_WRITE] = "wr",
+		[BLOCK_ACCOUNT_FLUSH] = "flush",
+		[BLOCK_ACCOUNT_DISCARD] = "unmap",
+	};
+	struct json_object *object = json_object_new_object();
+	struct block_stats stats;
+
+	block_drive_stats(drive, &stats);
+	for (unsigned int i = 0; i < BLOCK_ACCOUNTS; i++) {
+		add_stat(object, "", kinds[i], "_operations", stats.operations[i]);
+		add_stat(object, "failed_", kinds[i], "_operations", stats.failed[i]);
+		add_stat(object, "", kinds[i], "_total_time_ns", stats.time_ns[i]);
+		if (i == BLOCK_ACCOUNT_FLUSH)
+			continue;
+		add_stat(object, "", kinds[i], "_bytes", stats.bytes[i]);
+		add_stat(object, "", kinds[i], "_merged", 0);
+	}
+	qmp_add_int(object, "wr_highest_offset", (int64_t)stats.highest_write);
+	qmp_add_bool(object, "account_failed", true);
+	return object;
+}
+
+static void add_back_end_stats(void *opaque, const char *id, void *object)
+{
+	struct json_object *info;
+
+	if (!is_back_end(object, id))
+		return;
+	info = json_object_new_object();
+	add_names(info, object);
+	qmp_add_str(info, "node-name", id);
+	json_object_object_add(info, "stats", stats_object(object));
+	json_object_array_add(opaque, info);
+}
+
+static void add_node_stats(void *opaque, const char *id, void *object)
+{
+	struct json_object *info = json_object_new_object();
+
+	qmp_add_str(info, "node-name", id);
+	json_object_object_add(info, "stats", stats_object(object));
+	json_object_array_add(opaque, info);
+}
+
+QMP_HANDLER(query_blockstats)
+{
+	(void)errp;
+	*ret = json_object_new_array();
+	link_scope_each(links(call), LINK_DRIVE,
+			qmp_arg_bool(args, "query-nodes", false) ? add_node_stats : add_back_end_stats,
+			*ret);
+	return 0;
+}
+
+/* --- nodes come and go --- */
+
+QMP_HANDLER(blockdev_add)
+{
+	struct opts *opts;
+	int err;
+
+	(void)ret;
+	err = opts_from_json("blockdev-add", args, &opts, errp);
+	if (err)
+		return err;
+	err = machine_blockdev_add(call->qmp->machine, opts, errp);
+	opts_free(opts);
+	return qmp_generic_error(err, errp);
+}
+
+QMP_HANDLER(blockdev_del)
+{
+	(void)ret;
+	return machine_blockdev_del(call->qmp->machine, qmp_arg_str(args, "node-name"), errp);
+}
+
+/* --- changes --- */
+
+struct drive_search {
+	const char *device; /* id of the device that uses it */
+	struct block_drive *drive;
+};
+
+static void match_device(void *opaque, const char *id, void *object)
+{
+	struct drive_search *search = opaque;
+	const char *device = block_drive_device(object);
+
+	(void)id;
+	if (device && !strcmp(device, search->device))
+		search->drive = object;
+}
+
+/* @name: a disk's id or path, with or without the part that QEMU's virtio transports have behind it. */
+static struct block_drive *find_by_disk(struct qmp_call *call, const char *name)
+{
+	static const char folder[] = "/machine/peripheral/", inner[] = "/virtio-backend";
+	struct drive_search search = { NULL, NULL };
+	size_t len;
+	char *id;
+
+	if (!strncmp(name, folder, strlen(folder)))
+		name += strlen(folder);
+	id = strdup(name);
+	if (!id)
+		return NULL;
+	len = strlen(id);
+	if (len > strlen(inner) && !strcmp(id + len - strlen(inner), inner))
+		id[len - strlen(inner)] = '\0';
+	search.device = id;
+	link_scope_each(links(call), LINK_DRIVE, match_device, &search);
+	free(id);
+	return search.drive;
+}
+
+static int check_limits(struct json_object *args, struct error **errp)
+{
+	json_object_object_foreach(args, key, value)
+	{
+		if (!json_object_is_type(value, json_type_int) || !strcmp(key, "iops"))
+			continue;
+		if (json_object_get_int64(value))
+			return error_set(errp, -ENOTSUP,
+					 "%s is not supported: only iops, the limit of reads and writes "
+					 "together, is; the others must be 0",
+					 key);
+	}
+	return 0;
+}
+
+QMP_HANDLER(block_set_io_throttle)
+{
+	const char *disk = qmp_arg_str(args, "id"), *name = qmp_arg_str(args, "device");
+	int64_t iops = qmp_arg_int(args, "iops", 0);
+	struct block_drive *drive;
+	char quote[QMP_QUOTE_MAX];
+	int err;
+
+	(void)ret;
+	if (!disk == !name)
+		return error_set(errp, -EINVAL, "Need exactly one of 'device' and 'id'");
+	drive = disk ? find_by_disk(call, disk) : link_scope_find(links(call), LINK_DRIVE, name);
+	if (!drive)
+		return error_set(errp, QMP_DEVICE_NOT_FOUND, "Device '%s' not found",
+				 qmp_quote(disk ? disk : name, quote));
+	err = check_limits(args, errp);
+	if (err)
+		return err;
+	if (iops < 0 || iops > BLOCK_IOPS_MAX)
+		return error_set(errp, -ERANGE, "iops %lld is out of range [0, %d]", (long long)iops,
+				 BLOCK_IOPS_MAX);
+	block_drive_set_iops(drive, (uint32_t)iops);
+	return 0;
+}
+
+QMP_HANDLER(block_resize)
+{
+	const char *name = qmp_arg_str(args, "node-name"), *device = qmp_arg_str(args, "device");
+	char quote[QMP_QUOTE_MAX];
+	struct block_drive *drive;
+
+	(void)ret;
+	if (!name == !device)
+		return error_set(errp, -EINVAL, "Need exactly one of 'device' and 'node-name'");
+	if (device)
+		name = device;
+	drive = link_scope_find(links(call), LINK_DRIVE, name);
+	if (!drive && device)
+		return error_set(errp, QMP_DEVICE_NOT_FOUND, "Device '%s' not found",
+				 qmp_quote(name, quote));
+	if (!drive)
+		return error_set(errp, -ENOENT, "Cannot find device='' nor node-name='%s'",
+				 qmp_quote(name, quote));
+	return qmp_generic_error(
+		block_drive_resize(drive, json_object_get_uint64(json_object_object_get(args, "size")), errp),
+		errp);
+}
+
+#define NO_LIMIT(name) QMP_MEMBER(name, qmp_int, "must be 0")
+#define NO_BURST(name) QMP_OPTIONAL(name, qmp_int, "must be 0")
+
+const struct qmp_command qmp_block_commands[] = {
+	{ .name = "query-block",
+	  .help = "the drives: those of -drive and those that a disk uses",
+	  .returns = &block_info_array,
+	  .handler = query_block },
+	{ .name = "query-named-block-nodes",
+	  .help = "all block nodes",
+	  .args = QMP_MEMBERS(QMP_OPTIONAL("flat", qmp_bool, "no effect: there are no backing files")),
+	  .returns = &device_info_array,
+	  .handler = query_named_block_nodes },
+	{ .name = "query-blockstats",
+	  .help = "what drives have done",
+	  .args = QMP_MEMBERS(QMP_OPTIONAL("query-nodes", qmp_bool, "all block nodes instead")),
+	  .returns = &stats_info_array,
+	  .handler = query_blockstats },
+	{ .name = "blockdev-add",
+	  .help = "opens an image as a node, or puts a raw node above a file node; more members as for "
+		  "-blockdev of QEMU: cache.direct, cache.no-flush, discard, detect-zeroes, aio",
+	  .args = QMP_MEMBERS(QMP_OPTIONAL("driver", qmp_str, "raw, file, host_device or host_cdrom"),
+			      QMP_OPTIONAL("node-name", qmp_str, "required"),
+			      QMP_OPTIONAL("read-only", qmp_bool, NULL),
+			      QMP_OPTIONAL("auto-read-only", qmp_bool, NULL),
+			      QMP_OPTIONAL("filename", qmp_str, "for all drivers but raw"),
+			      QMP_OPTIONAL("file", qmp_any,
+					   "raw: a file node's name, or one's members")),
+	  .flags = QMP_MORE_ARGS,
+	  .handler = blockdev_add },
+	{ .name = "blockdev-del",
+	  .help = "closes a node that nothing uses",
+	  .args = QMP_MEMBERS(QMP_MEMBER("node-name", qmp_str, "or a -drive's id")),
+	  .handler = blockdev_del },
+	{ .name = "block_set_io_throttle",
+	  .help = "limits a drive's requests, in use or not",
+	  .args = QMP_MEMBERS(QMP_OPTIONAL("device", qmp_str, "the -drive or node, or"),
+			      QMP_OPTIONAL("id", qmp_str, "the disk's id or path"),
+			      QMP_MEMBER("iops", qmp_int, "requests a second, 0: no limit"),
+			      NO_LIMIT("bps"), NO_LIMIT("bps_rd"), NO_LIMIT("bps_wr"),
+			      NO_LIMIT("iops_rd"), NO_LIMIT("iops_wr"), NO_BURST("bps_max"),
+			      NO_BURST("bps_rd_max"), NO_BURST("bps_wr_max"), NO_BURST("iops_max"),
+			      NO_BURST("iops_rd_max"), NO_BURST("iops_wr_max"),
+			      NO_BURST("bps_max_length"), NO_BURST("bps_rd_max_length"),
+			      NO_BURST("bps_wr_max_length"), NO_BURST("iops_max_length"),
+			      NO_BURST("iops_rd_max_length"), NO_BURST("iops_wr_max_length"),
+			      NO_BURST("iops_size"),
+			      QMP_OPTIONAL("group", qmp_str, "no effect: every drive is its own")),
+	  .handler = block_set_io_throttle },
+	{ .name = "block_resize",
+	  .help = "gives an image another size, or reads that of a block device again; the guest is told",
+	  .args = QMP_MEMBERS(QMP_OPTIONAL("device", qmp_str, "the -drive, or"),
+			      QMP_OPTIONAL("node-name", qmp_str, "the node"),
+			      QMP_MEMBER("size", qmp_size, "bytes, a multiple of 512")),
+	  .handler = block_resize },
+	{ .name = NULL },
+};

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Guest memory: the balloon, and a look at a word. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "devices/device.h"
+#include "internal.h"
+#include "memory/space.h"
+#include "util/endian.h"
+
+static int no_balloon(struct error **errp)
+{
+	return error_set(errp, QMP_DEVICE_NOT_ACTIVE, "No balloon device has been activated");
+}
+
+QMP_HANDLER(balloon)
+{
+	(void)call;
+	(void)args;
+	(void)ret;
+	return no_balloon(errp);
+}
+
+static QMP_TYPE_OBJECT(balloon_info, "BalloonInfo",
+		       QMP_MEMBER("actual", qmp_int, "bytes of memory that the guest has"));
+
+QMP_HANDLER(query_balloon)
+{
+	(void)call;
+	(void)args;
+	(void)ret;
+	return no_balloon(errp);
+}
+
+/* Hexadecimal digits, as StratoVirt wants them, or with 0x before them. */
+static int parse_gpa(const char *text, uint64_t *gpa)
+{
+	char *end;
+
+	if (!strncmp(text, "0x", 2))
+		text += 2;
+	if (!*text || strspn(text, "0123456789abcdefABCDEF") != strlen(text))
+		return -EINVAL;
+	errno = 0;
+	*gpa = strtoull(text, &end, 16);
+	return errno ? -ERANGE : 0;
+}
+
+QMP_HANDLER(query_mem_gpa)
+{
+	const struct mem_space *space = machine_platform(call->qmp->machine)->space;
+	uint64_t gpa = 0;
+	char text[16];
+	le32_t word;
+
+	if (parse_gpa(qmp_arg_str(args, "gpa"), &gpa))
+		return error_set(errp, -EINVAL, "address not in hexadecimal");
+	if (guest_read(space, gpa, &word, sizeof(word)))
+		return error_set(errp, -EFAULT, "this gpa does not support query");
+	snprintf(text, sizeof(text), "%" PRIX32, le32_to_cpu(word));
+	*ret = json_object_new_string(text);
+	return 0;
+}
+
+const struct qmp_command qmp_memory_commands[] = {
+	{ .name = "balloon",
+	  .help = "asks the guest to change the size of its memory",
+	  .args = QMP_MEMBERS(QMP_MEMBER("value", qmp_size, "bytes it shall have")),
+	  .handler = balloon },
+	{ .name = "query-balloon",
+	  .help = "the size of the guest's memory",
+	  .returns = &balloon_info,
+	  .handler = query_balloon },
+	{ .name = "query-mem-gpa",
+	  .help = "32 bits of guest memory, as StratoVirt shows them: hexadecimal, without 0x",
+	  .args = QMP_MEMBERS(QMP_MEMBER("gpa", qmp_str, "guest physical address, hexadecimal")),
+	  .returns = &qmp_str,
+	  .handler = query_mem_gpa },
+	{ .name = NULL },
+};
