@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The rules of the translation one by one: docs/config.md, "The old dialect". */
+#include "config_text.h"
+
+#define DISK "-device", "virtio-blk-device,id=d,drive=d"
+
+START_TEST(disks)
+{
+	/* A drive that no device names is a disk, as with QEMU. */
+	config_same(("-drive", "id=d,file=f"), ("-drive", "id=d,file=f", DISK));
+	config_same(("-drive", "id=d,file=f,serial=s,iothread=i"),
+		    ("-drive", "id=d,file=f", "-device",
+		     "virtio-blk-device,id=d,drive=d,serial=s,iothread=i"));
+	/* It says that it is none, or something else has it. */
+	config_same(("-drive", "id=d,file=f,if=none", DISK),
+		    ("-drive", "id=d,file=f,if=none", DISK));
+	{
+		char *text = config_text("-drive", "id=d,file=f,if=none", "-drive",
+					 "id=e,file=f,if=pflash", "-drive", "id=g,file=f",
+					 "-machine", "pflash0=g", "-drive", "file=noid");
+
+		ck_assert_ptr_null(strstr(text, "virtio-blk"));
+		free(text);
+	}
+	config_same(("-drive", "id=d,file=f", "-device", "usb-storage,id=u,drive=d"),
+		    ("-device", "usb-storage,id=u,drive=d", "-drive", "id=d,file=f"));
+	config_refused("-drive id=d: 'serial' belongs to the -device that uses it", "-drive",
+		       "id=d,file=f,serial=s", DISK);
+	config_refused("-drive id=d: 'iothread' belongs to the -device that uses it", "-drive",
+		       "id=d,file=f,if=none,iothread=i");
+}
+END_TEST
+
+START_TEST(throttling)
+{
+	config_same(("-drive", "id=d,file=f,iops=0"),
+		    ("-drive", "id=d,file=f,throttling.iops-total=0"));
+	config_same(("-drive", "id=d,file=f,iops=1000000"),
+		    ("-drive", "id=d,file=f,throttling.iops-total=1000000"));
+	config_refused("-drive id=d: iops=1000001 is out of range [0, 1000000]", "-drive",
+		       "id=d,file=f,iops=1000001");
+	config_refused("-drive id=d: iops=x is not a number", "-drive", "id=d,file=f,iops=x");
+	config_refused("-drive id=d: 'iops' is the old word for 'throttling.iops-total': give one",
+		       "-drive", "id=d,file=f,iops=1,throttling.iops-total=1");
+}
+END_TEST
+
+START_TEST(words_for_yes_and_no)
+{
+	static const char *const yes[] = { "true", "on", "yes" }, *const no[] = { "false", "off",
+										  "no" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(yes); i++) {
+		char drive[64];
+
+		snprintf(drive, sizeof(drive), "id=d,file=f,readonly=%s,direct=%s", yes[i], no[i]);
+		config_same(("-drive", drive), ("-drive", "id=d,file=f,readonly=on,direct=off"));
+	}
+}
+END_TEST
+
+#define NIC "-device", "virtio-net-device,id=n,netdev=n"
+
+START_TEST(nics)
+{
+	config_same(("-netdev", "id=n,netdev=tap0"), ("-netdev", "tap,id=n,ifname=tap0", NIC));
+	/* The first release wrote the kind first. */
+	config_same(("-netdev", "tap,id=n,netdev=tap0"), ("-netdev", "tap,id=n,ifname=tap0", NIC));
+	config_same(("-netdev", "id=n,netdev=tap0,fds=4"), ("-netdev", "tap,id=n,fd=4", NIC));
+	config_same(("-netdev", "id=n,netdev=tap0,fds=4:5,vhost=true,vhostfds=6:7"),
+		    ("-netdev", "tap,id=n,fds=4:5,vhost=on,vhostfds=6:7", NIC));
+	config_same(("-netdev", "id=n,netdev=tap0", "-device", "x,netdev=n"),
+		    ("-netdev", "tap,id=n,ifname=tap0", "-device", "x,netdev=n"));
+	config_refused("-netdev netdev=tap0: 'id' is required", "-netdev", "netdev=tap0");
+	config_refused("-netdev vhost-user,id=n: 'netdev' names a tap, this is a vhost-user",
+		       "-netdev", "vhost-user,id=n,netdev=tap0");
+	config_refused("-netdev id=n: 'netdev' is the old word for 'ifname': give one", "-netdev",
+		       "id=n,netdev=tap0,ifname=tap0");
+	config_refused("-netdev tap,id=n: 'mac' belongs to the -device that uses it", "-netdev",
+		       "id=n,netdev=t,mac=1", NIC);
+}
+END_TEST
+
+START_TEST(consoles)
+{
+	config_same(("-chardev", "id=c,path=p"),
+		    ("-chardev", "socket,id=c,path=p,server=on,wait=off", "-device",
+		     "virtio-serial-device,id=virtio-serial0", "-device",
+		     "virtconsole,id=c,chardev=c"));
+	/* One bus for all of them, and the one that is there. */
+	config_same(("-chardev", "id=c,path=p", "-chardev", "id=e,path=q"),
+		    ("-chardev", "socket,id=c,path=p,server,nowait", "-chardev",
+		     "socket,id=e,path=q,server,nowait", "-device",
+		     "virtio-serial-device,id=virtio-serial0", "-device",
+		     "virtconsole,id=c,chardev=c", "-device", "virtconsole,id=e,chardev=e"));
+	config_same(("-chardev", "id=c,path=p", "-device", "virtio-serial-device,id=mine"),
+		    ("-chardev", "socket,id=c,path=p,server,nowait", "-device",
+		     "virtio-serial-device,id=mine", "-device", "virtconsole,id=c,chardev=c"));
+	config_same(("-chardev", "id=c,path=p", "-device", "x,chardev=c"),
+		    ("-chardev", "socket,id=c,path=p,server,nowait", "-device", "x,chardev=c"));
+	{
+		/* Something is forgotten here, but not because it is old. */
+		char *text = config_text("-chardev", "id=c,path=p,server");
+
+		ck_assert_ptr_null(strstr(text, "virtconsole"));
+		ck_assert_ptr_null(strstr(text, "backend"));
+		free(text);
+	}
+}
+END_TEST
+
+START_TEST(options_that_are_gone)
+{
+	config_same(("-device", "vsock,id=v,guest-cid=3"),
+		    ("-device", "vhost-vsock-device,id=v,guest-cid=3"));
+	config_same(("-iothread", "id=i"), ("-object", "iothread,id=i"));
+	config_refused("-iothread id=: id= has 0 bytes, at least 1 are needed", "-iothread", "id=");
+	config_same(("-balloon"), ("-device", "virtio-balloon-device,id=balloon0"));
+	config_same(("-balloon", "deflate-on-oom=no"),
+		    ("-device", "virtio-balloon-device,id=balloon0,deflate-on-oom=off"));
+	config_refused("-balloon deflate=1: unknown property 'deflate'", "-balloon", "deflate=1");
+	config_same(("-rng", "random_file=/r"), ("-object", "rng-random,id=rng0,filename=/r",
+						 "-device", "virtio-rng-device,id=rng0,rng=rng0"));
+	config_same(("-rng", "random_file=/r,bytes_per_sec=64"),
+		    ("-object", "rng-random,id=rng0,filename=/r", "-device",
+		     "virtio-rng-device,id=rng0,rng=rng0,max-bytes=64,period=1000"));
+	config_refused("-rng bytes_per_sec=64: 'random_file' is required", "-rng",
+		       "bytes_per_sec=64");
+	config_refused("-rng random_file=/r: bytes_per_sec=63 is out of range [64, 1000000000]",
+		       "-rng", "random_file=/r,bytes_per_sec=63");
+	config_refused("-rng random_file=/r: bytes_per_sec=1000000001 is out of range [64, "
+		       "1000000000]",
+		       "-rng", "random_file=/r,bytes_per_sec=1000000001");
+	config_same(("-api-channel", "unix:/a"), ("-qmp", "unix:/a,server=on,wait=off,strict=off"));
+	config_same(("-api-channel", "unix:/a,server,nowait"), ("-api-channel", "unix:/a"));
+	config_same(("-machine", "type=MicroVm"), ("-machine", "microvm"));
+	config_same(("-m", "268435456"), ("-m", "256M"));
+}
+END_TEST
+
+/* Later errors name the option that was written. */
+START_TEST(origin)
+{
+	char *argv[] = { (char *)(uintptr_t) "stratovirt", (char *)(uintptr_t) "-drive",
+			 (char *)(uintptr_t) "id=d,file=f", NULL };
+	enum cmdline_action action = CMDLINE_RUN;
+	struct vm_config config;
+	char *topic = NULL, *name;
+
+	vm_config_init(&config);
+	ck_assert_int_eq(cmdline_parse(3, argv, &config, &action, &topic, NULL), 0);
+	name = opts_describe(list_entry(list_first(&config.devices), struct opts, node));
+	ck_assert_str_eq(name, "-drive as -device virtio-blk-device,id=d");
+	free(name);
+	vm_config_release(&config);
+}
+END_TEST
+
+START_TEST(once_in_a_vm)
+{
+	config_refused("-device virtio-balloon-device,id=b: a VM can have one such device",
+		       "-balloon", "-device", "virtio-balloon-device,id=b");
+	config_refused("-device vhost-vsock-device,id=w: a VM can have one such device", "-device",
+		       "vsock,id=v,guest-cid=3", "-device", "vsock,id=w,guest-cid=4");
+	config_refused("-device virtio-serial-pci,id=s: a VM can have one such device", "-device",
+		       "virtio-serial-device", "-device", "virtio-serial-pci,id=s");
+	config_refused("-balloon is given twice", "-balloon", "-balloon");
+}
+END_TEST
+
+UNIT_SUITE(suite, "config old dialect", disks, throttling, words_for_yes_and_no, nics, consoles,
+	   options_that_are_gone, origin, once_in_a_vm)
+UNIT_MAIN(suite)
