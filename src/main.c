@@ -27,7 +27,24 @@ struct signals {
 	bool seen;
 };
 
-/* SIGTERM, SIGINT and SIGHUP end the VM in order; a second one ends the process at once. */
+/* A log file was moved away. False: there is none. */
+static bool reopen_log(void)
+{
+	struct error *err = NULL;
+	int ret = log_reopen(&err);
+
+	if (ret == -ENXIO) {
+		error_free(err);
+		return false;
+	}
+	if (ret)
+		error_report(err);
+	else
+		log_info("log opened again");
+	return true;
+}
+
+/* SIGTERM, SIGINT and SIGHUP without a log file end the VM in order; a second one ends the process at once. */
 static void on_signal(struct loop_fd *lfd, uint32_t events)
 {
 	struct signals *signals = container_of(lfd, struct signals, lfd);
@@ -35,6 +52,8 @@ static void on_signal(struct loop_fd *lfd, uint32_t events)
 
 	(void)events;
 	if (read(lfd->fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (info.ssi_signo == SIGHUP && reopen_log())
 		return;
 	if (signals->seen) {
 		chardev_restore_terminal();

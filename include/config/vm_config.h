@@ -36,6 +36,7 @@ struct vm_config {
 	bool daemonize;
 	bool start_paused; /* -S */
 	bool no_reboot, no_shutdown;
+	char *panic_action; /* one of vm_panic_words; NULL = the first */
 	bool disable_seccomp;
 
 	struct list drives, devices, netdevs, chardevs, objects, serials; /* struct opts */
@@ -45,6 +46,9 @@ struct vm_config {
 	char *mod_test;     /* -mod-test PATH, or NULL */
 	struct opts *qtest; /* -qtest: keys of a chardev socket, or NULL */
 };
+
+/* When the guest panics: end as after a power-off, stop the VM, end with status 1, do nothing. */
+extern const char *const vm_panic_words[]; /* "shutdown", "pause", "exit-failure", "none" */
 
 void vm_config_init(struct vm_config *config);
 void vm_config_release(struct vm_config *config);

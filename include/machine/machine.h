@@ -59,6 +59,7 @@ struct machine_event_info {
 	enum device_event device_event; /* DEVICE */
 	const struct device_event_info *device; /* DEVICE */
 	bool stays;         /* SHUTDOWN, PANICKED: the process stays, with the VM stopped (-no-shutdown) */
+	bool runs;          /* PANICKED: nothing is done about it */
 };
 
 /* Called on the main thread, in the order of the events. Owned by the watcher, who removes it before it goes. */

@@ -25,6 +25,9 @@ void log_init(void);
 /* Appends to @path (created 0640); NULL or "" selects stderr. -errno with a reason on failure. */
 int log_open(const char *path, struct error **errp);
 
+/* Opens the file of log_open() again by its name: somebody may have moved it away. Without a file, -ENXIO. Main thread. */
+int log_reopen(struct error **errp);
+
 void log_write(enum log_level level, const char *module, const char *fmt, ...) __printf(3, 4);
 
 #define log_at(level, ...)                                                \

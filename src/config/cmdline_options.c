@@ -463,6 +463,50 @@ HANDLER(ask_dump)
 	return 0;
 }
 
+/* --- Running --- */
+
+struct action_keys {
+	int reboot, shutdown, panic;
+};
+
+static const char *const reboot_words[] = { "reset", "shutdown", NULL };
+static const char *const shutdown_words[] = { "poweroff", "pause", NULL };
+
+static const struct property action_keys[] = {
+	PROP_ENUM("reboot", struct action_keys, reboot, reboot_words, 0,
+		  "when the guest reboots; shutdown is -no-reboot"),
+	PROP_ENUM("shutdown", struct action_keys, shutdown, shutdown_words, 0,
+		  "when the guest powers off; pause is -no-shutdown"),
+	PROP_ENUM("panic", struct action_keys, panic, vm_panic_words, 0,
+		  "when the guest's kernel panics (-device pvpanic)"),
+	PROP_IGNORED("watchdog", "accepted, without effect: there is no watchdog"),
+	PROP_END,
+};
+
+/* Several add up; what one does not name stays as it was. */
+HANDLER(set_action)
+{
+	struct vm_config *config = cmdline->config;
+	struct action_keys keys = { 0 };
+	struct opts *opts;
+	int ret;
+
+	ret = parse_opts(cmdline, option, value, &opts, errp);
+	if (ret)
+		return ret;
+	ret = property_apply(action_keys, &keys, opts, NULL, NULL, errp);
+	if (!ret && opts_get(opts, "reboot"))
+		config->no_reboot = keys.reboot;
+	if (!ret && opts_get(opts, "shutdown"))
+		config->no_shutdown = keys.shutdown;
+	if (!ret && opts_get(opts, "panic")) {
+		free(config->panic_action);
+		config->panic_action = xstrdup(vm_panic_words[keys.panic]);
+	}
+	opts_free(opts);
+	return ret;
+}
+
 /* --- Process --- */
 
 HANDLER(set_log)
@@ -587,6 +631,8 @@ const struct cmdline_option cmdline_options[] = {
 	  .help = "end when the guest reboots" },
 	{ "no-shutdown", NULL, VALUE_NONE, 0, set_flag, AT(no_shutdown), .usage = "",
 	  .help = "stay, with the CPUs stopped, when the guest powers off" },
+	{ "action", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, set_action, .usage = "EVENT=ACTION[,...]",
+	  .help = "what to do when the guest reboots, powers off or panics", .keys = action_keys },
 	{ "daemonize", NULL, VALUE_NONE, 0, set_flag, AT(daemonize), .usage = "",
 	  .help = "go into the background once the VM is up" },
 	{ "pidfile", NULL, VALUE_REQUIRED, 0, set_text, AT(pidfile), .usage = "FILE",

@@ -36,6 +36,7 @@ const struct description_field description_fields[] = {
 	{ "start-paused", DESCRIPTION_FLAG, AT(start_paused) },
 	{ "no-reboot", DESCRIPTION_FLAG, AT(no_reboot) },
 	{ "no-shutdown", DESCRIPTION_FLAG, AT(no_shutdown) },
+	{ "panic-action", DESCRIPTION_TEXT, AT(panic_action), .min = 1 },
 	{ "daemonize", DESCRIPTION_FLAG, AT(daemonize) },
 	{ "pidfile", DESCRIPTION_TEXT, AT(pidfile), .min = 1 },
 	{ "log", DESCRIPTION_LOG, AT(log_path) },

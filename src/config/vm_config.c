@@ -12,6 +12,8 @@
 
 const char *const vm_accel_words[] = { "kvm", "kvm:tcg", "test", "qtest", NULL };
 
+const char *const vm_panic_words[] = { "shutdown", "pause", "exit-failure", "none", NULL };
+
 void vm_config_init(struct vm_config *config)
 {
 	memset(config, 0, sizeof(*config));
@@ -53,6 +55,7 @@ void vm_config_release(struct vm_config *config)
 	free(config->append);
 	free(config->name);
 	free(config->log_path);
+	free(config->panic_action);
 	free(config->pidfile);
 	memset(config, 0, sizeof(*config));
 }
@@ -225,6 +228,20 @@ static void finish_machine(struct vm_config *config)
 	free(lower);
 }
 
+/* From JSON it can be any text. */
+static int check_panic_action(const struct vm_config *config, struct error **errp)
+{
+	if (!config->panic_action)
+		return 0;
+	for (size_t i = 0; vm_panic_words[i]; i++) {
+		if (!strcmp(config->panic_action, vm_panic_words[i]))
+			return 0;
+	}
+	return error_set(errp, -EINVAL,
+			 "panic-action '%s' is not one of shutdown, pause, exit-failure, none",
+			 config->panic_action);
+}
+
 int vm_config_finish(struct vm_config *config, struct error **errp)
 {
 	const struct {
@@ -245,6 +262,8 @@ int vm_config_finish(struct vm_config *config, struct error **errp)
 		ret = check_name(config, errp);
 	if (!ret)
 		ret = check_cpu(config, errp);
+	if (!ret)
+		ret = check_panic_action(config, errp);
 	if (ret)
 		return ret;
 	ret = cpu_topology_complete(&config->smp, errp);

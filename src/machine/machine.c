@@ -95,6 +95,15 @@ static void go(struct machine *machine)
 
 /* --- observers ------------------------------------------------------------------------ */
 
+static void notify_info(struct machine *machine, enum machine_event event,
+			const struct machine_event_info *info)
+{
+	struct machine_observer *observer, *next;
+
+	list_for_each_safe(observer, next, &machine->observers, node)
+		observer->event(observer, event, info);
+}
+
 static void notify(struct machine *machine, enum machine_event event, bool guest, const char *reason)
 {
 	const struct machine_event_info info = {
@@ -102,10 +111,8 @@ static void notify(struct machine *machine, enum machine_event event, bool guest
 		.reason = reason,
 		.stays = machine->config->no_shutdown && !machine->ended,
 	};
-	struct machine_observer *observer, *next;
 
-	list_for_each_safe(observer, next, &machine->observers, node)
-		observer->event(observer, event, &info);
+	notify_info(machine, event, &info);
 }
 
 static void platform_event(struct platform *platform, enum device_event what,
@@ -113,10 +120,8 @@ static void platform_event(struct platform *platform, enum device_event what,
 {
 	struct machine *machine = container_of(platform, struct machine, platform);
 	const struct machine_event_info info = { .device_event = what, .device = device };
-	struct machine_observer *observer, *next;
 
-	list_for_each_safe(observer, next, &machine->observers, node)
-		observer->event(observer, MACHINE_EVENT_DEVICE, &info);
+	notify_info(machine, MACHINE_EVENT_DEVICE, &info);
 }
 
 void machine_add_observer(struct machine *machine, struct machine_observer *observer)
@@ -155,6 +160,43 @@ static void guest_ended(struct machine *machine, enum run_state state, const cha
 		notify(machine, MACHINE_EVENT_STOP, false, NULL);
 }
 
+static bool panic_action_is(const struct machine *machine, const char *word)
+{
+	const char *action = machine->config->panic_action;
+
+	return !strcmp(action ? action : vm_panic_words[0], word);
+}
+
+static void notify_panic(struct machine *machine, bool stays, bool runs)
+{
+	const struct machine_event_info info = { .guest = true, .stays = stays, .runs = runs };
+
+	notify_info(machine, MACHINE_EVENT_PANICKED, &info);
+}
+
+static void guest_panicked(struct machine *machine)
+{
+	bool was_running = machine->run_state == RUN_STATE_RUNNING;
+
+	if (panic_action_is(machine, "none")) {
+		notify_panic(machine, true, true);
+	} else if (panic_action_is(machine, "pause")) {
+		notify_panic(machine, true, false);
+		halt(machine, RUN_STATE_GUEST_PANICKED);
+		if (was_running)
+			notify(machine, MACHINE_EVENT_STOP, false, NULL);
+	} else if (panic_action_is(machine, "exit-failure")) {
+		notify_panic(machine, false, false);
+		halt(machine, RUN_STATE_GUEST_PANICKED);
+		machine->ended = true;
+		notify(machine, MACHINE_EVENT_SHUTDOWN, true, "guest-panic");
+		end_loop(machine, EXIT_FAILURE, "guest-panic");
+	} else {
+		notify_panic(machine, machine->config->no_shutdown, false);
+		guest_ended(machine, RUN_STATE_GUEST_PANICKED, "guest-panic");
+	}
+}
+
 /* Main loop: what devices and vCPUs asked for since the last call. An end outranks a reset. */
 static void on_request(struct loop_call *call)
 {
@@ -185,8 +227,7 @@ static void on_request(struct loop_call *call)
 	} else if (requests & (1u << GUEST_POWEROFF)) {
 		guest_ended(machine, RUN_STATE_SHUTDOWN, "guest-shutdown");
 	} else if (requests & (1u << GUEST_PANICKED)) {
-		notify(machine, MACHINE_EVENT_PANICKED, true, "guest-panic");
-		guest_ended(machine, RUN_STATE_GUEST_PANICKED, "guest-panic");
+		guest_panicked(machine);
 	} else if (requests & (1u << GUEST_RESET)) {
 		if (machine->config->no_reboot) {
 			guest_ended(machine, RUN_STATE_SHUTDOWN, "guest-reset");

@@ -13,7 +13,7 @@
 static QMP_TYPE_ENUM(shutdown_cause, "ShutdownCause", "host-error", "host-qmp-quit",
 		     "host-qmp-system-reset", "host-signal", "host-ui", "guest-shutdown",
 		     "guest-reset", "guest-panic");
-static QMP_TYPE_ENUM(panic_action, "GuestPanicAction", "pause", "poweroff");
+static QMP_TYPE_ENUM(panic_action, "GuestPanicAction", "pause", "poweroff", "run");
 
 static const struct qmp_member cause_data[] = {
 	QMP_MEMBER("guest", qmp_bool, "the guest asked for it"),
@@ -260,7 +260,7 @@ static void on_machine_event(struct machine_observer *observer, enum machine_eve
 		break;
 	case MACHINE_EVENT_PANICKED:
 		data = json_object_new_object();
-		qmp_add_str(data, "action", info->stays ? "pause" : "poweroff");
+		qmp_add_str(data, "action", info->runs ? "run" : info->stays ? "pause" : "poweroff");
 		qmp_event_send(qmp, &event_panicked, data);
 		break;
 	case MACHINE_EVENT_DEVICE:

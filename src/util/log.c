@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The log's destination and level are set while the process has one thread; afterwards everything
+ * The log's descriptor and level are set while the process has one thread; afterwards everything
  * here is lock-free: a line is formatted on the caller's stack and leaves in one write(2) to a
  * descriptor opened with O_APPEND.
  */
@@ -26,7 +26,8 @@ enum log_level log_threshold = LOG_WARN;
 
 static const char *const level_names[] = { "ERROR", "WARN", "INFO", "DEBUG", "TRACE" };
 static bool level_from_environment;
-static int log_fd = -1; /* a file; -1 is stderr */
+static int log_fd = -1; /* a file; -1 is stderr. What is behind it may change, the number does not */
+static char *log_path;	/* absolute; main thread */
 
 bool log_is_file(void)
 {
@@ -62,8 +63,29 @@ int log_open(const char *path, struct error **errp)
 	}
 	fd_close(&log_fd);
 	log_fd = fd;
+	/* -daemonize leaves the directory that a relative name counts from. */
+	free(log_path);
+	log_path = fd >= 0 ? realpath(path, NULL) : NULL;
 	if (!level_from_environment)
 		log_threshold = fd < 0 ? LOG_WARN : LOG_INFO;
+	return 0;
+}
+
+int log_reopen(struct error **errp)
+{
+	int fd;
+
+	if (log_fd < 0 || !log_path)
+		return error_set(errp, -ENXIO, "the log goes to no file");
+	fd = open(log_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+	/* Other threads write all the time: each line goes into the old file or the new one. */
+	if (fd < 0 || dup3(fd, log_fd, O_CLOEXEC) < 0) {
+		int err = -errno;
+
+		fd_close(&fd);
+		return error_set_errno(errp, err, "log file '%s'", log_path);
+	}
+	fd_close(&fd);
 	return 0;
 }
 
