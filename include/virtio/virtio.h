@@ -127,6 +127,9 @@ int __must_check virtio_device_add_queues(struct virtio_device *vdev, unsigned i
  * Any thread.
  */
 void virtio_device_set_config(struct virtio_device *vdev, const void *config, uint32_t size);
+/* Replaces @size bytes at @offset of it. @tell: a driver that is running is told. Any thread. */
+void virtio_device_update_config(struct virtio_device *vdev, uint32_t offset, const void *data, uint32_t size,
+				 bool tell);
 
 /* The device bits that are offered from the driver's next reset on. Any thread. */
 void virtio_device_offer(struct virtio_device *vdev, uint64_t features);

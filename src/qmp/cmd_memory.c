@@ -9,18 +9,29 @@
 #include "internal.h"
 #include "memory/space.h"
 #include "util/endian.h"
+#include "virtio/balloon.h"
 
-static int no_balloon(struct error **errp)
+static struct device *find_balloon(struct qmp_call *call, struct error **errp)
 {
-	return error_set(errp, QMP_DEVICE_NOT_ACTIVE, "No balloon device has been activated");
+	struct device *dev = balloon_find(machine_platform(call->qmp->machine));
+
+	if (!dev)
+		(void)error_set(errp, QMP_DEVICE_NOT_ACTIVE, "No balloon device has been activated");
+	return dev;
 }
 
 QMP_HANDLER(balloon)
 {
-	(void)call;
-	(void)args;
+	struct device *dev = find_balloon(call, errp);
+	int64_t value = qmp_arg_int(args, "value", 0);
+
 	(void)ret;
-	return no_balloon(errp);
+	if (!dev)
+		return QMP_DEVICE_NOT_ACTIVE;
+	if (value <= 0)
+		return error_set(errp, -EINVAL, "Parameter 'value' expects a size in bytes, more than 0");
+	balloon_set_target(dev, (uint64_t)value);
+	return 0;
 }
 
 static QMP_TYPE_OBJECT(balloon_info, "BalloonInfo",
@@ -28,10 +39,14 @@ static QMP_TYPE_OBJECT(balloon_info, "BalloonInfo",
 
 QMP_HANDLER(query_balloon)
 {
-	(void)call;
+	struct device *dev = find_balloon(call, errp);
+
 	(void)args;
-	(void)ret;
-	return no_balloon(errp);
+	if (!dev)
+		return QMP_DEVICE_NOT_ACTIVE;
+	*ret = json_object_new_object();
+	qmp_add_int(*ret, "actual", (int64_t)balloon_actual(dev));
+	return 0;
 }
 
 /* Hexadecimal digits, as StratoVirt wants them, or with 0x before them. */
@@ -66,8 +81,9 @@ QMP_HANDLER(query_mem_gpa)
 
 const struct qmp_command qmp_memory_commands[] = {
 	{ .name = "balloon",
-	  .help = "asks the guest to change the size of its memory",
-	  .args = QMP_MEMBERS(QMP_MEMBER("value", qmp_size, "bytes it shall have")),
+	  .help = "asks the guest to change the size of its memory; BALLOON_CHANGE tells what it does",
+	  .args = QMP_MEMBERS(QMP_MEMBER("value", qmp_size,
+					 "bytes it shall have; more than the VM has means all")),
 	  .handler = balloon },
 	{ .name = "query-balloon",
 	  .help = "the size of the guest's memory",

@@ -300,6 +300,14 @@ void virtio_device_set_status_locked(struct virtio_device *vdev, uint8_t value)
 
 /* --- Configuration space --- */
 
+static void config_changed(struct virtio_device *vdev)
+{
+	if (atomic_load(&vdev->status) & VIRTIO_STATUS_DRIVER_OK) {
+		atomic_fetch_or(&vdev->isr, VIRTIO_ISR_CONFIG);
+		vdev->transport_ops->notify_config(vdev);
+	}
+}
+
 void virtio_device_set_config(struct virtio_device *vdev, const void *config, uint32_t size)
 {
 	pthread_mutex_lock(&vdev->config_lock);
@@ -307,10 +315,18 @@ void virtio_device_set_config(struct virtio_device *vdev, const void *config, ui
 	vdev->config_size = size;
 	vdev->config_generation++;
 	pthread_mutex_unlock(&vdev->config_lock);
-	if (atomic_load(&vdev->status) & VIRTIO_STATUS_DRIVER_OK) {
-		atomic_fetch_or(&vdev->isr, VIRTIO_ISR_CONFIG);
-		vdev->transport_ops->notify_config(vdev);
-	}
+	config_changed(vdev);
+}
+
+void virtio_device_update_config(struct virtio_device *vdev, uint32_t offset, const void *data, uint32_t size,
+				 bool tell)
+{
+	pthread_mutex_lock(&vdev->config_lock);
+	memcpy(vdev->config + offset, data, size);
+	vdev->config_generation++;
+	pthread_mutex_unlock(&vdev->config_lock);
+	if (tell)
+		config_changed(vdev);
 }
 
 uint32_t virtio_device_config_read(struct virtio_device *vdev, uint32_t offset, unsigned int size)
