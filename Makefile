@@ -7,6 +7,7 @@
 #   make ARCH=aarch64 CROSS_COMPILE=aarch64-linux-gnu-
 #   make install DESTDIR= PREFIX=/usr/local
 #   make check            every test ring this machine allows (installs what it needs, as root)
+#   make nightly          ten minutes of random requests for each device, with sanitizers
 #   make demo             boot a stock kernel on microvm
 #
 # V=1 shows the commands.
@@ -134,6 +135,11 @@ check:
 	@tests/tools/install-deps check
 	@tests/tools/check
 
+nightly:
+	@$(MAKE) --no-print-directory SAN=asan,ubsan all
+	STRATOVIRT=build/asan-ubsan/stratovirt DEVICE_SECONDS=600 /usr/bin/python3 -m pytest -q -rP -p no:cacheprovider \
+		tests/device/test_random.py
+
 demo:
 	@tests/tools/install-deps demo
 	@$(MAKE) --no-print-directory all
@@ -152,6 +158,6 @@ clean:
 format:
 	clang-format -i $(shell git ls-files '*.c' '*.h')
 
-.PHONY: all check demo install docs clean format unit-build FORCE
+.PHONY: all check nightly demo install docs clean format unit-build FORCE
 
 -include $(OBJ:.o=.d) $(MAIN:.o=.d) $(UNIT_SRC:%.c=$(O)/obj/%.d)
