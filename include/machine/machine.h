@@ -83,13 +83,15 @@ uint64_t machine_ram_size(const struct machine *machine);
 
 /* --- changes of a VM that is there, in any run state; what is refused leaves nothing behind --- */
 
-/* Objects, character devices and drives, from the same options as at start. -ENOENT, -EBUSY when in use. */
+/* Objects, character devices, drives and network back ends, from the same options as at start. -ENOENT, -EBUSY when in use. */
 int __must_check machine_object_add(struct machine *machine, const struct opts *opts, struct error **errp);
 int __must_check machine_object_del(struct machine *machine, const char *id, struct error **errp);
 int __must_check machine_chardev_add(struct machine *machine, const struct opts *opts, struct error **errp);
 int __must_check machine_chardev_del(struct machine *machine, const char *id, struct error **errp);
 int __must_check machine_blockdev_add(struct machine *machine, const struct opts *opts, struct error **errp);
 int __must_check machine_blockdev_del(struct machine *machine, const char *name, struct error **errp);
+int __must_check machine_netdev_add(struct machine *machine, const struct opts *opts, struct error **errp);
+int __must_check machine_netdev_del(struct machine *machine, const char *id, struct error **errp);
 
 /*
  * Devices in replaceable slots. The slot: "addr" (0x: hexadecimal), or "lun" plus 1, or the first that is empty.

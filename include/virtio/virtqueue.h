@@ -15,7 +15,7 @@
 #include "util/endian.h"
 #include "util/macros.h"
 
-#define VIRTQ_SIZE_MAX 1024
+#define VIRTQ_SIZE_MAX 4096
 
 #define VIRTQ_DESC_F_NEXT 1
 #define VIRTQ_DESC_F_WRITE 2

@@ -12,6 +12,7 @@
 #include "block/node.h"
 #include "chardev/chardev.h"
 #include "internal.h"
+#include "net/netdev.h"
 #include "util/alloc.h"
 #include "util/log.h"
 #include "util/parse.h"
@@ -371,6 +372,34 @@ int machine_blockdev_del(struct machine *machine, const char *name, struct error
 	return ret;
 }
 
+static void netdev_destroy(void *object)
+{
+	netdev_free(object);
+}
+
+int machine_netdev_add(struct machine *machine, const struct opts *opts, struct error **errp)
+{
+	struct netdev *netdev;
+	int ret;
+
+	ret = netdev_new(opts, machine->platform.links, &netdev, errp);
+	if (!ret)
+		backend_note(machine, LINK_NETDEV, netdev, netdev_destroy);
+	return ret;
+}
+
+int machine_netdev_del(struct machine *machine, const char *id, struct error **errp)
+{
+	struct netdev *netdev = link_scope_find(machine->platform.links, LINK_NETDEV, id);
+
+	if (!netdev)
+		return error_set(errp, -ENOENT, "netdev '%s' not found", id);
+	if (netdev_in_use(netdev) || device_find_user(&machine->platform, netdev))
+		return error_set(errp, -EBUSY, "netdev '%s' is in use", id);
+	backend_destroy(backend_find(machine, netdev));
+	return 0;
+}
+
 int backends_create(struct machine *machine, struct error **errp)
 {
 	const struct vm_config *config = machine->config;
@@ -397,9 +426,11 @@ int backends_create(struct machine *machine, struct error **errp)
 			return ret;
 		backend_note(machine, LINK_DRIVE, drive, drive_destroy);
 	}
-	list_for_each(opts, &config->netdevs, node)
-		return error_set(errp, -EOPNOTSUPP,
-				 "-netdev: network devices are not part of this version");
+	list_for_each(opts, &config->netdevs, node) {
+		ret = machine_netdev_add(machine, opts, errp);
+		if (ret)
+			return ret;
+	}
 	return 0;
 }
 

@@ -1,0 +1,463 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * virtio-net (virtio 1.2 §5.1). All queues of a device live on one home loop, or, with vhost=on, in the kernel: then only
+ * the control queue and the interrupts are handled here.
+ */
+#include "net.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mmio.h"
+#include "virtio/classes.h"
+
+#define LOG_MODULE "virtio-net"
+#include "util/log.h"
+
+#define RETRY_NS NSEC_PER_SEC
+
+/* §5.1.4 */
+struct net_config {
+	uint8_t mac[ETHER_ADDR];
+	le16_t status, max_virtqueue_pairs, mtu;
+} __packed;
+
+static const struct property net_props[] = {
+	PROP_LINK("netdev", struct virtio_net, netdev, LINK_NETDEV, PROPERTY_REQUIRED, "the network back end"),
+	PROP_STRING("mac", struct virtio_net, mac_text, 17, 17, NULL,
+		    "Ethernet address; from 52:54:00:12:34:56 upward without it"),
+	PROP_UINT(16, "mtu", struct virtio_net, mtu, 0, 65535, 0, "MTU that the guest is told; 0: not told"),
+	PROP_LINK("iothread", struct virtio_net, iothread, LINK_IOTHREAD, 0,
+		  "thread that moves the frames; the main thread without it"),
+	PROP_BOOL("mq", struct virtio_net, mq, false, "use all queues of the netdev"),
+	PROP_POW2(16, "queue-size", struct virtio_net, queue_size, 256, 4096, 256, "entries of a queue"),
+	PROP_IGNORED("vectors", "MSI-X vectors: virtio-mmio has none"),
+	PROP_END,
+};
+
+/* --- Helpers of the data path. Home loop. --- */
+
+bool net_link_up(const struct virtio_net *net)
+{
+	return net->status & NET_S_LINK_UP;
+}
+
+void net_update_config(struct virtio_net *net)
+{
+	struct net_config config = {
+		.status = cpu_to_le16(net->status),
+		.max_virtqueue_pairs = cpu_to_le16(net->pair_count),
+		.mtu = cpu_to_le16(net->mtu),
+	};
+
+	memcpy(config.mac, net->mac, sizeof(config.mac));
+	virtio_device_set_config(&net->vdev, &config, sizeof(config));
+}
+
+void net_watch(struct net_pair *pair, bool in, bool out)
+{
+	uint32_t events = (in ? EPOLLIN : 0) | (out ? EPOLLOUT : 0);
+	int ret = 0;
+
+	if (in == pair->want_in && out == pair->want_out)
+		return;
+	pair->want_in = in;
+	pair->want_out = out;
+	pair->fd.events = events;
+	if (!events)
+		loop_fd_del(&pair->fd);
+	else if (pair->fd.loop)
+		ret = loop_fd_set_events(&pair->fd, events);
+	else
+		ret = loop_fd_add(pair->net->vdev.home, &pair->fd);
+	if (ret) {
+		pair->want_in = pair->want_out = false;
+		net_host_error(pair, "watching", ret);
+	}
+}
+
+void net_host_error(struct net_pair *pair, const char *what, int error)
+{
+	struct virtio_net *net = pair->net;
+
+	log_warn_limited(&net->host_limit, "%s: netdev '%s': %s: %s; tried again in a second", net->vdev.dev.id,
+			 net->netdev->id, what, strerror(-error));
+	pair->failed = true;
+	loop_timer_set(&net->retry, clock_now_ns() + RETRY_NS);
+}
+
+static void retry(struct loop_timer *timer)
+{
+	struct virtio_net *net = container_of(timer, struct virtio_net, retry);
+
+	for (unsigned int i = 0; i < net->pair_count; i++) {
+		net->pairs[i].failed = false;
+		if (net->pairs[i].rx->running)
+			virtio_queue_kick(net->pairs[i].rx);
+		if (net->pairs[i].tx->running)
+			virtio_queue_kick(net->pairs[i].tx);
+	}
+}
+
+static void fd_ready(struct loop_fd *lfd, uint32_t events)
+{
+	struct net_pair *pair = container_of(lfd, struct net_pair, fd);
+	bool error = events & (EPOLLERR | EPOLLHUP);
+
+	if (pair->want_out && (error || events & EPOLLOUT)) {
+		net_watch(pair, pair->want_in, false);
+		net_tx_handle(pair);
+	}
+	if (pair->want_in && (error || events & EPOLLIN))
+		net_rx_handle(pair);
+}
+
+int net_set_pairs(struct virtio_net *net, unsigned int pairs)
+{
+	struct netdev *netdev = net->netdev;
+
+	for (unsigned int i = 0; i < netdev->queue_count; i++) {
+		int ret;
+
+		if (i >= pairs && i < net->pair_count)
+			net_watch(&net->pairs[i], false, false); /* its descriptor shows nothing but errors now */
+		ret = netdev->ops->set_queue(netdev, i, i < pairs);
+		if (ret) {
+			log_warn_limited(&net->host_limit, "%s: netdev '%s': queue %u: %s", net->vdev.dev.id,
+					 netdev->id, i, strerror(-ret));
+			return ret;
+		}
+	}
+	net->pairs_used = pairs;
+	for (unsigned int i = 0; i < pairs; i++)
+		if (net->pairs[i].rx->running)
+			virtio_queue_kick(net->pairs[i].rx);
+	return 0;
+}
+
+/* --- Queues --- */
+
+/* §5.1.2: receiveq1, transmitq1, receiveq2, …, and the control queue behind those that are in use. */
+static bool is_ctrl(const struct virtio_net *net, const struct virtio_queue *queue)
+{
+	return virtio_has_feature(&net->vdev, NET_F_MQ) ? queue == net->ctrl_last : queue->index == 2;
+}
+
+static void net_handle_queue(struct virtio_queue *queue)
+{
+	struct virtio_net *net = to_net(queue->vdev);
+	struct net_pair *pair;
+	int ret;
+
+	if (is_ctrl(net, queue)) {
+		if (virtio_has_feature(&net->vdev, NET_F_CTRL_VQ))
+			net_ctrl_handle(queue);
+		return;
+	}
+	if (queue->index / 2 >= net->pair_count)
+		return;
+	pair = &net->pairs[queue->index / 2];
+	if (net->vhost) {
+		ret = net_link_up(net) ? vhost_net_queue_start(net, queue) : 0;
+		if (ret) {
+			log_warn_limited(&net->host_limit, "%s: vhost-net: queue %u: %s", net->vdev.dev.id,
+					 queue->index, strerror(-ret));
+			virtio_device_error(&net->vdev, "vhost-net does not take its queue");
+		}
+	} else if (queue == pair->rx) {
+		net_rx_handle(pair);
+	} else {
+		net_tx_handle(pair);
+	}
+}
+
+static unsigned int wanted_offloads(const struct virtio_device *vdev)
+{
+	static const struct { uint64_t features; unsigned int offload; } list[] = {
+		{ NET_F_GUEST_TSO4, NETDEV_TSO4 },
+		{ NET_F_GUEST_TSO6, NETDEV_TSO6 },
+		{ NET_F_GUEST_ECN, NETDEV_ECN },
+		{ NET_F_GUEST_UFO, NETDEV_UFO },
+		{ NET_F_GUEST_USO4 | NET_F_GUEST_USO6, NETDEV_USO },
+	};
+	unsigned int offloads = NETDEV_CSUM;
+
+	if (!virtio_has_feature(vdev, NET_F_GUEST_CSUM)) /* §5.1.3.1: the others depend on it */
+		return 0;
+	for (unsigned int i = 0; i < ARRAY_SIZE(list); i++)
+		if ((vdev->features & list[i].features) == list[i].features)
+			offloads |= list[i].offload;
+	return offloads;
+}
+
+static void net_start(struct virtio_device *vdev)
+{
+	struct virtio_net *net = to_net(vdev);
+	struct netdev *netdev = net->netdev;
+	int ret;
+
+	net->filter.vlan_off = !virtio_has_feature(vdev, NET_F_CTRL_VLAN);
+	ret = netdev->ops->set_offloads(netdev, wanted_offloads(vdev));
+	if (!ret)
+		ret = net_set_pairs(net, net->pairs_used);
+	if (!ret && net->vhost)
+		ret = vhost_net_start(net);
+	if (ret)
+		log_warn_limited(&net->host_limit, "%s: netdev '%s' does not start: %s", vdev->dev.id, netdev->id,
+				 strerror(-ret));
+}
+
+static void net_stop(struct virtio_device *vdev, struct virtio_queue *queue)
+{
+	struct virtio_net *net = to_net(vdev);
+
+	if (!queue)
+		loop_timer_cancel(&net->retry);
+	for (unsigned int i = 0; i < net->pair_count; i++) {
+		struct net_pair *pair = &net->pairs[i];
+		bool rx = !queue || queue == pair->rx, tx = !queue || queue == pair->tx;
+
+		if (rx && net->vhost)
+			vhost_net_queue_stop(net, pair->rx);
+		if (tx && net->vhost)
+			vhost_net_queue_stop(net, pair->tx);
+		net_watch(pair, pair->want_in && !rx, pair->want_out && !tx);
+		if (rx)
+			net_rx_stop(pair);
+		if (!queue)
+			pair->failed = false;
+	}
+}
+
+static void set_power_on(struct virtio_net *net)
+{
+	memcpy(net->mac, net->mac_default, sizeof(net->mac));
+	net->status = net->netdev->link_up ? NET_S_LINK_UP : 0;
+	net->pairs_used = 1;
+	net_filter_reset(&net->filter);
+	net_update_config(net);
+}
+
+static void net_reset(struct virtio_device *vdev)
+{
+	struct virtio_net *net = to_net(vdev);
+
+	set_power_on(net);
+	if (net_set_pairs(net, 1)) /* said so already */
+		net->pairs_used = 1;
+}
+
+/* --- The operator --- */
+
+static void home_link_changed(void *opaque)
+{
+	struct virtio_net *net = opaque;
+
+	net->status = net->netdev->link_up ? NET_S_LINK_UP : 0;
+	net_update_config(net);
+	for (unsigned int i = 0; net->vhost && i < net->pair_count; i++) {
+		struct net_pair *pair = &net->pairs[i];
+
+		if (net_link_up(net)) { /* net_handle_queue() starts them */
+			if (pair->rx->running)
+				net_handle_queue(pair->rx);
+			if (pair->tx->running)
+				net_handle_queue(pair->tx);
+		} else {
+			vhost_net_queue_stop(net, pair->rx);
+			vhost_net_queue_stop(net, pair->tx);
+		}
+	}
+}
+
+static void user_set_link(struct netdev_user *user, bool up)
+{
+	struct virtio_net *net = container_of(user, struct virtio_net, user);
+
+	(void)up; /* netdev->link_up, which changes on this thread only */
+	loop_run_sync(net->vdev.home, home_link_changed, net);
+}
+
+static void home_announce(void *opaque)
+{
+	struct virtio_net *net = opaque;
+
+	net->status |= NET_S_ANNOUNCE;
+	net_update_config(net);
+}
+
+static void user_announce(struct netdev_user *user)
+{
+	struct virtio_net *net = container_of(user, struct virtio_net, user);
+
+	loop_run_sync(net->vdev.home, home_announce, net);
+}
+
+/* --- Life --- */
+
+static bool mac_taken(const struct virtio_net *net, const uint8_t *mac)
+{
+	struct device *dev;
+
+	list_for_each(dev, &net->vdev.dev.platform->devices, node) {
+		struct virtio_device *vdev = container_of(dev, struct virtio_device, dev);
+
+		if (dev->class->data == net->vdev.dev.class->data && vdev != &net->vdev &&
+		    !memcmp(to_net(vdev)->mac_default, mac, ETHER_ADDR))
+			return true;
+	}
+	return false;
+}
+
+static int choose_mac(struct virtio_net *net, struct error **errp)
+{
+	uint8_t mac[ETHER_ADDR] = { 0x52, 0x54, 0x00, 0x12, 0x34, 0x56 };
+	unsigned int byte[ETHER_ADDR];
+	int end = 0;
+
+	if (!net->mac_text) {
+		while (mac_taken(net, mac))
+			if (!++mac[5])
+				mac[4]++;
+		memcpy(net->mac_default, mac, sizeof(mac));
+		return 0;
+	}
+	if (sscanf(net->mac_text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &byte[0], &byte[1], &byte[2], &byte[3], &byte[4],
+		   &byte[5], &end) != 6 || end != 17)
+		return error_set(errp, -EINVAL, "mac=%s is no address of the form 52:54:00:12:34:56", net->mac_text);
+	for (unsigned int i = 0; i < ETHER_ADDR; i++)
+		net->mac_default[i] = byte[i];
+	if (net->mac_default[0] & 1)
+		return error_set(errp, -EINVAL, "mac=%s is a multicast address", net->mac_text);
+	return 0;
+}
+
+static uint64_t offer(const struct virtio_net *net)
+{
+	static const struct { unsigned int offload; uint64_t features; } list[] = {
+		{ NETDEV_CSUM, NET_F_CSUM | NET_F_GUEST_CSUM },
+		{ NETDEV_TSO4, NET_F_HOST_TSO4 | NET_F_GUEST_TSO4 },
+		{ NETDEV_TSO6, NET_F_HOST_TSO6 | NET_F_GUEST_TSO6 },
+		{ NETDEV_ECN, NET_F_HOST_ECN | NET_F_GUEST_ECN },
+		{ NETDEV_UFO, NET_F_HOST_UFO | NET_F_GUEST_UFO },
+		{ NETDEV_USO, NET_F_HOST_USO | NET_F_GUEST_USO4 | NET_F_GUEST_USO6 },
+	};
+	uint64_t features = NET_F_MAC | NET_F_STATUS | NET_F_MRG_RXBUF | NET_F_CTRL_VQ | NET_F_CTRL_RX |
+			    NET_F_CTRL_RX_EXTRA | NET_F_CTRL_VLAN | NET_F_CTRL_MAC_ADDR | NET_F_GUEST_ANNOUNCE;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(list); i++)
+		if (net->netdev->offloads & list[i].offload)
+			features |= list[i].features;
+	if (net->pair_count > 1)
+		features |= NET_F_MQ;
+	if (net->mtu)
+		features |= NET_F_MTU;
+	return features;
+}
+
+static void free_pairs(struct virtio_net *net)
+{
+	for (unsigned int i = 0; net->pairs && i < net->pair_count; i++) {
+		free(net->pairs[i].buffers);
+		free(net->pairs[i].rx_iov);
+		free(net->pairs[i].spill);
+		free(net->pairs[i].bounce);
+	}
+	free(net->pairs);
+	net->pairs = NULL;
+}
+
+static int create_pairs(struct virtio_net *net, struct error **errp)
+{
+	net->pairs = calloc(net->pair_count, sizeof(*net->pairs));
+	for (unsigned int i = 0; net->pairs && i < net->pair_count; i++) {
+		struct net_pair *pair = &net->pairs[i];
+
+		pair->net = net;
+		pair->index = i;
+		pair->rx = &net->vdev.queues[2 * i];
+		pair->tx = &net->vdev.queues[2 * i + 1];
+		pair->fd = (struct loop_fd){ .fd = net->netdev->fds[i], .handler = fd_ready };
+		list_init(&pair->fd.node);
+		pair->buffers = calloc(net->queue_size, sizeof(*pair->buffers));
+		pair->rx_iov = calloc(NET_IOV_MAX, sizeof(*pair->rx_iov));
+		pair->spill = malloc(NETDEV_HEADER + NET_FRAME_MAX);
+		if (!pair->buffers || !pair->rx_iov || !pair->spill)
+			return error_set(errp, -ENOMEM, "out of memory");
+	}
+	return net->pairs ? 0 : error_set(errp, -ENOMEM, "out of memory");
+}
+
+static int net_realize(struct virtio_device *vdev, struct error **errp)
+{
+	struct virtio_net *net = to_net(vdev);
+	uint64_t features;
+	int ret;
+
+	if (net->mtu && net->mtu < 68)
+		return error_set(errp, -ERANGE, "mtu=%u is less than 68, the least that IPv4 allows", net->mtu);
+	ret = choose_mac(net, errp);
+	if (ret)
+		return ret;
+	net->user = (struct netdev_user){ user_set_link, user_announce };
+	ret = netdev_attach(net->netdev, &net->user, errp);
+	if (ret)
+		return ret;
+	vdev->home = net->iothread ? iothread_loop(net->iothread) : vdev->dev.platform->main_loop;
+	loop_timer_init(&net->retry, vdev->home, retry);
+	net->pair_count = net->mq ? net->netdev->queue_count : 1;
+	ret = virtio_device_add_queues(vdev, 2 * net->pair_count + 1, net->queue_size, errp);
+	if (ret)
+		goto fail;
+	net->ctrl_last = &vdev->queues[2 * net->pair_count];
+	ret = create_pairs(net, errp);
+	if (ret)
+		goto fail;
+	features = offer(net);
+	if (net->netdev->vhost) {
+		ret = vhost_net_new(net, &features, errp);
+		if (ret)
+			goto fail;
+	}
+	vdev->features_offered = features;
+	set_power_on(net);
+	ret = net_set_pairs(net, 1);
+	if (!ret)
+		return 0;
+	error_set_errno(errp, ret, "netdev '%s': its queues cannot be switched", net->netdev->id);
+	vhost_net_free(net);
+fail:
+	free_pairs(net);
+	netdev_detach(net->netdev);
+	return ret;
+}
+
+static void net_unrealize(struct virtio_device *vdev)
+{
+	struct virtio_net *net = to_net(vdev);
+
+	vhost_net_free(net);
+	free_pairs(net);
+	netdev_detach(net->netdev);
+}
+
+static const struct virtio_device_ops net_ops = {
+	.device_id = 1,
+	.realize = net_realize,
+	.unrealize = net_unrealize,
+	.start = net_start,
+	.stop = net_stop,
+	.handle_queue = net_handle_queue,
+	.reset = net_reset,
+};
+
+const struct device_class virtio_net_mmio_class = {
+	.name = "virtio-net-device",
+	.summary = "virtio network card",
+	.instance_size = sizeof(struct virtio_net),
+	.props = net_props,
+	.data = &net_ops,
+	VIRTIO_MMIO_CLASS,
+};

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * virtio-net (virtio 1.2 §5.1), cut into: the device (net.c), receiving (net_rx.c), sending (net_tx.c), the control queue and
+ * the receive filter (net_ctrl.c), headers and scattered bytes (net_packet.c), the kernel's data path (vhost_net.c).
+ */
+#ifndef VIRTIO_NET_H
+#define VIRTIO_NET_H
+
+#include <sys/uio.h>
+
+#include "net/netdev.h"
+#include "virtio/virtio.h"
+
+#define NET_F_CSUM (1ULL << 0)
+#define NET_F_GUEST_CSUM (1ULL << 1)
+#define NET_F_MTU (1ULL << 3)
+#define NET_F_MAC (1ULL << 5)
+#define NET_F_GUEST_TSO4 (1ULL << 7)
+#define NET_F_GUEST_TSO6 (1ULL << 8)
+#define NET_F_GUEST_ECN (1ULL << 9)
+#define NET_F_GUEST_UFO (1ULL << 10)
+#define NET_F_HOST_TSO4 (1ULL << 11)
+#define NET_F_HOST_TSO6 (1ULL << 12)
+#define NET_F_HOST_ECN (1ULL << 13)
+#define NET_F_HOST_UFO (1ULL << 14)
+#define NET_F_MRG_RXBUF (1ULL << 15)
+#define NET_F_STATUS (1ULL << 16)
+#define NET_F_CTRL_VQ (1ULL << 17)
+#define NET_F_CTRL_RX (1ULL << 18)
+#define NET_F_CTRL_VLAN (1ULL << 19)
+#define NET_F_CTRL_RX_EXTRA (1ULL << 20)
+#define NET_F_GUEST_ANNOUNCE (1ULL << 21)
+#define NET_F_MQ (1ULL << 22)
+#define NET_F_CTRL_MAC_ADDR (1ULL << 23)
+#define NET_F_GUEST_USO4 (1ULL << 54)
+#define NET_F_GUEST_USO6 (1ULL << 55)
+#define NET_F_HOST_USO (1ULL << 56)
+
+#define NET_S_LINK_UP 1
+#define NET_S_ANNOUNCE 2
+
+/* struct virtio_net_hdr_v1. Its length does not depend on features: VERSION_1 is always negotiated (§5.1.6.1). */
+struct net_header {
+	uint8_t flags, gso_type;
+	le16_t hdr_len, gso_size, csum_start, csum_offset, num_buffers;
+};
+_Static_assert(sizeof(struct net_header) == NETDEV_HEADER, "header");
+
+#define NET_HDR_F_NEEDS_CSUM 1
+#define NET_HDR_GSO_TCPV4 1
+#define NET_HDR_GSO_UDP 3
+#define NET_HDR_GSO_TCPV6 4
+#define NET_HDR_GSO_UDP_L4 5
+#define NET_HDR_GSO_ECN 0x80
+
+#define ETHER_HEADER 14U
+#define ETHER_ADDR 6U
+/* The longest frame: a segmented packet of 64 KiB behind an Ethernet header with two VLAN tags. */
+#define NET_FRAME_MAX (65535U + ETHER_HEADER + 8)
+/* Pieces of memory in one readv() or writev(). */
+#define NET_IOV_MAX 1024U
+
+/* --- net_packet.c --- */
+
+/* Copies @len bytes out of, or into, the iovecs' bytes from @offset on. False: they end before that, nothing is copied. */
+bool __must_check net_gather(const struct iovec *iov, unsigned int count, size_t offset, void *buf, size_t len);
+bool __must_check net_scatter(const struct iovec *iov, unsigned int count, size_t offset, const void *buf, size_t len);
+/* Drops the first @len bytes, which must be there; how many iovecs are left at *iov. */
+unsigned int net_skip(struct iovec **iov, unsigned int count, size_t len);
+/* May a driver that negotiated @features send a frame of @frame_len bytes under this header (§5.1.6.2)? */
+bool net_header_valid(const struct net_header *header, uint64_t features, uint32_t frame_len);
+
+/* --- Receive filter, net_ctrl.c. Home loop. --- */
+
+#define NET_MAC_TABLE 64
+
+struct net_filter {
+	bool promisc, allmulti, alluni, nomulti, nouni, nobcast;
+	bool unicast_overflow, multicast_overflow; /* the driver's table is longer than ours: all of them pass */
+	bool vlan_off;                             /* not negotiated: all VLANs pass */
+	unsigned int unicast, multicast;           /* entries of table, in this order */
+	uint8_t table[NET_MAC_TABLE][ETHER_ADDR];
+	uint64_t vlans[4096 / 64];
+};
+
+void net_filter_reset(struct net_filter *filter);
+/* @frame: its first 18 bytes, zeroes where it is shorter. */
+bool net_filter_pass(const struct net_filter *filter, const uint8_t *mac, const uint8_t frame[18]);
+
+/* --- The device --- */
+
+/* A chain that was popped and waits for a frame. */
+struct net_buffer {
+	uint16_t head;
+	uint16_t iov_count;
+	uint32_t len;
+};
+
+struct net_pair {
+	struct virtio_net *net;
+	unsigned int index;
+	struct virtio_queue *rx, *tx;
+	/* home loop */
+	struct loop_fd fd; /* the netdev's queue; watched while frames are wanted or sending waits */
+	bool want_in, want_out;
+	bool failed; /* the netdev gives errors: not looked at until the retry timer says so */
+
+	/* Popped receive chains, in order, with their memory in rx_iov[0 … rx_iov_count). One more iovec for the spill. */
+	struct net_buffer *buffers; /* as many as the queue has entries */
+	unsigned int buffer_count, rx_iov_count;
+	uint64_t buffer_bytes;
+	struct iovec *rx_iov; /* NET_IOV_MAX */
+	/* What of a frame did not fit; rx_pending bytes of frame and header in all wait for more chains. */
+	uint8_t *spill;
+	uint32_t rx_pending;
+
+	uint8_t *bounce; /* for frames to send in too many pieces; allocated when the first one comes */
+};
+
+struct virtio_net {
+	struct virtio_device vdev;
+	struct netdev *netdev;
+	struct iothread *iothread;
+	char *mac_text;
+	uint16_t queue_size, mtu;
+	bool mq;
+
+	struct netdev_user user;
+	unsigned int pair_count;
+	struct net_pair *pairs;
+	struct virtio_queue *ctrl_last; /* where the control queue is with MQ */
+	uint8_t mac_default[ETHER_ADDR];
+
+	/* home loop */
+	uint8_t mac[ETHER_ADDR];
+	uint16_t status;
+	uint16_t pairs_used; /* by the driver; survives a pause */
+	struct net_filter filter;
+	struct loop_timer retry; /* after an error of the back end */
+	struct log_limit host_limit;
+	struct vhost_net *vhost; /* NULL: frames go through this process */
+};
+
+static inline struct virtio_net *to_net(struct virtio_device *vdev)
+{
+	return container_of(vdev, struct virtio_net, vdev);
+}
+
+/* All on the home loop. */
+void net_update_config(struct virtio_net *net); /* from mac and status */
+void net_watch(struct net_pair *pair, bool in, bool out);
+void net_host_error(struct net_pair *pair, const char *what, int error); /* the netdev fails; looked at again in a second */
+bool net_link_up(const struct virtio_net *net);
+int __must_check net_set_pairs(struct virtio_net *net, unsigned int pairs);
+
+void net_rx_handle(struct net_pair *pair);
+void net_rx_stop(struct net_pair *pair); /* chains that are not filled go back */
+void net_tx_handle(struct net_pair *pair);
+void net_ctrl_handle(struct virtio_queue *queue);
+
+/* --- vhost_net.c: one kernel device a pair, with vring 0 to receive and 1 to send --- */
+
+/* Main thread. Takes what the kernel cannot do out of *features. */
+int __must_check vhost_net_new(struct virtio_net *net, uint64_t *features, struct error **errp);
+void vhost_net_free(struct virtio_net *net);
+/* Home loop. */
+int __must_check vhost_net_start(struct virtio_net *net);
+/* Hands the queue over to the kernel, if it is not there already; -errno. */
+int __must_check vhost_net_queue_start(struct virtio_net *net, struct virtio_queue *queue);
+void vhost_net_queue_stop(struct virtio_net *net, struct virtio_queue *queue); /* harmless when the kernel has it not */
+
+#endif

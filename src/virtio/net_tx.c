@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Sending. The header is copied out of the chain and checked before the host's kernel sees it; the copy is what is sent,
+ * so the guest cannot change it any more (csum-offset). A frame that cannot be sent, because it is malformed or because the
+ * host refuses it, is dropped as on any network; only a chain without room for a header is a broken driver's.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "net.h"
+
+#define LOG_MODULE "virtio-net"
+#include "util/log.h"
+
+/* The frame in too many pieces for one call, as one. False: no memory. */
+static bool flatten(struct net_pair *pair, struct iovec **iov, unsigned int *count, uint32_t len)
+{
+	if (!pair->bounce)
+		pair->bounce = malloc(NET_FRAME_MAX);
+	if (!pair->bounce || !net_gather(*iov, *count, 0, pair->bounce, len))
+		return false;
+	(*iov)[0] = (struct iovec){ pair->bounce, len };
+	*count = 1;
+	return true;
+}
+
+/* -EAGAIN: the netdev takes nothing now. Everything else is done with the frame. */
+static int send_frame(struct net_pair *pair, struct net_header *header, struct virtq_chain *chain)
+{
+	struct virtio_net *net = pair->net;
+	uint32_t len = chain->out_len - NETDEV_HEADER;
+	struct iovec iov[NET_IOV_MAX], *data = chain->iov;
+	unsigned int count;
+	ssize_t n;
+
+	if (!net_link_up(net) || !net_header_valid(header, net->vdev.features, len))
+		return 0;
+	count = net_skip(&data, chain->out_count, NETDEV_HEADER);
+	if (count > NET_IOV_MAX - 1 && !flatten(pair, &data, &count, len))
+		return 0;
+	/* What a driver has no business to set (§5.1.6.2). */
+	header->flags &= NET_HDR_F_NEEDS_CSUM;
+	header->num_buffers = cpu_to_le16(0);
+	iov[0] = (struct iovec){ header, sizeof(*header) };
+	for (unsigned int i = 0; i < count; i++)
+		iov[i + 1] = data[i];
+	do {
+		n = writev(pair->fd.fd, iov, count + 1);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EAGAIN)
+		return -EAGAIN;
+	if (n < 0 && errno != EINVAL) /* EINVAL is the guest's doing, and its loss */
+		log_debug("%s: a frame of %u bytes is not sent: %d", net->vdev.dev.id, len, errno);
+	return 0;
+}
+
+void net_tx_handle(struct net_pair *pair)
+{
+	struct virtio_queue *queue = pair->tx;
+	unsigned int budget = queue->vq.size;
+	struct virtq_chain chain;
+	struct net_header header;
+
+	if (!queue->running)
+		return;
+	net_watch(pair, pair->want_in, false);
+	virtqueue_notify_off(&queue->vq);
+	do {
+		while (virtio_queue_pop(queue, &chain)) {
+			if (!net_gather(chain.iov, chain.out_count, 0, &header, sizeof(header))) {
+				virtqueue_unpop(&queue->vq, chain.head);
+				virtio_device_error(queue->vdev, "a frame to send has no header");
+				goto out;
+			}
+			if (!budget--) { /* others have their turn */
+				virtqueue_unpop(&queue->vq, chain.head);
+				virtio_queue_kick(queue);
+				goto out;
+			}
+			if (send_frame(pair, &header, &chain)) {
+				virtqueue_unpop(&queue->vq, chain.head);
+				net_watch(pair, pair->want_in, true);
+				goto out;
+			}
+			virtqueue_push(&queue->vq, chain.head, 0);
+		}
+	} while (queue->running && virtqueue_notify_on(&queue->vq));
+out:
+	virtio_queue_flush(queue);
+}

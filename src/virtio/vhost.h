@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Devices whose queues the kernel handles (/dev/vhost-*). The kernel is kicked by the queue's own eventfd, that is, by
+ * the guest's write, without this process. The other way, its call eventfd goes through the home loop: on virtio-mmio an
+ * interrupt must be preceded by its cause in InterruptStatus (virtio 1.2 §4.2.2), which a bare irqfd cannot set.
+ */
+#ifndef VIRTIO_VHOST_H
+#define VIRTIO_VHOST_H
+
+#include "virtio/virtio.h"
+
+struct vhost_vring {
+	int fd;             /* the vhost device */
+	unsigned int index; /* of the vring there */
+	struct virtio_queue *queue;
+	struct loop_fd call;
+	bool running;
+};
+
+/* Main thread. Takes the device for this process; *features are what the kernel offers. */
+int __must_check vhost_open(int fd, uint64_t *features);
+void vhost_close(int fd); /* the device, which stays open, forgets everything */
+/* The eventfd; -errno. */
+int __must_check vhost_vring_init(struct vhost_vring *vring, int fd, unsigned int index, struct virtio_queue *queue);
+void vhost_vring_release(struct vhost_vring *vring);
+
+/* Home loop: before vrings are started. Gives the kernel guest memory and the negotiated features. */
+int __must_check vhost_start(int fd, uint64_t features, const struct mem_space *space);
+/* Home loop. Rings and eventfds of a queue that runs. What makes the kernel begin differs by device and comes next. */
+int __must_check vhost_vring_set_up(struct vhost_vring *vring);
+/* vhost-net only: frames come from and go to the tap @fd; -1: the kernel ends. */
+int __must_check vhost_vring_set_tap(const struct vhost_vring *vring, int fd);
+/* Home loop, after the kernel was told to end: the queue is ours again, as the kernel left it. */
+void vhost_vring_take_back(struct vhost_vring *vring);
+
+#endif
