@@ -9,6 +9,7 @@ extern const struct device_class virtio_blk_mmio_class; /* virtio-blk-device */
 extern const struct device_class virtio_rng_mmio_class; /* virtio-rng-device */
 extern const struct device_class virtio_net_mmio_class; /* virtio-net-device */
 extern const struct device_class virtio_vsock_mmio_class; /* virtio-vsock-device */
+extern const struct device_class vhost_vsock_mmio_class; /* vhost-vsock-device */
 extern const struct device_class virtio_serial_mmio_class; /* virtio-serial-device */
 extern const struct device_class virtio_balloon_mmio_class; /* virtio-balloon-device */
 extern const struct device_class virtconsole_class, virtserialport_class; /* its ports */

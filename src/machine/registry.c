@@ -25,6 +25,7 @@ const struct device_class *const machine_device_classes[] = {
 	&virtio_rng_mmio_class,
 	&virtio_net_mmio_class,
 	&virtio_vsock_mmio_class,
+	&vhost_vsock_mmio_class,
 	&virtio_balloon_mmio_class,
 	&virtio_serial_mmio_class,
 	&virtconsole_class,

@@ -125,6 +125,18 @@ int vhost_vring_set_tap(const struct vhost_vring *vring, int fd)
 	return ioctl(vring->fd, VHOST_NET_SET_BACKEND, &file) < 0 ? -errno : 0;
 }
 
+int vhost_vsock_set_cid(int fd, uint64_t cid)
+{
+	return ioctl(fd, VHOST_VSOCK_SET_GUEST_CID, &cid) < 0 ? -errno : 0;
+}
+
+int vhost_vsock_set_running(int fd, bool on)
+{
+	int value = on;
+
+	return ioctl(fd, VHOST_VSOCK_SET_RUNNING, &value) < 0 ? -errno : 0;
+}
+
 void vhost_vring_take_back(struct vhost_vring *vring)
 {
 	struct vhost_vring_file none = { vring->index, -1 };

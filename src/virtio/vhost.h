@@ -30,6 +30,10 @@ int __must_check vhost_start(int fd, uint64_t features, const struct mem_space *
 int __must_check vhost_vring_set_up(struct vhost_vring *vring);
 /* vhost-net only: frames come from and go to the tap @fd; -1: the kernel ends. */
 int __must_check vhost_vring_set_tap(const struct vhost_vring *vring, int fd);
+/* vhost-vsock only. -EADDRINUSE: another VM has it. Any thread. */
+int __must_check vhost_vsock_set_cid(int fd, uint64_t cid);
+/* vhost-vsock only, home loop: both vrings begin, or end. */
+int __must_check vhost_vsock_set_running(int fd, bool on);
 /* Home loop, after the kernel was told to end: the queue is ours again, as the kernel left it. */
 void vhost_vring_take_back(struct vhost_vring *vring);
 

@@ -14,15 +14,8 @@
 #define LOG_MODULE "virtio-vsock"
 #include "util/log.h"
 
-#define F_STREAM (1ULL << 0)
-#define QUEUE_SIZE 256
 #define PACKETS_A_TURN 256 /* bound of one turn on the home loop (io-hijack) */
-#define EVENT_TRANSPORT_RESET 0 /* §5.10.6.7 */
 #define PATH_MAX_BYTES 96 /* with "_4294967295" behind it, it still fits in a socket's address */
-
-struct vsock_config {
-	le64_t guest_cid;
-};
 
 static const struct property vsock_props[] = {
 	{ .name = "guest-cid", .help = "context id of the guest", .type = PROPERTY_UINT32,
@@ -188,33 +181,6 @@ void vsock_rx_schedule(struct vsock *vsock)
 		loop_call_schedule(&vsock->rx_call);
 }
 
-/* §5.10.6.7: tells the driver that its connections are gone. */
-static void send_event(struct vsock *vsock)
-{
-	struct virtio_queue *queue = &vsock->vdev.queues[VSOCK_QUEUE_EVENT];
-	le32_t event = cpu_to_le32(EVENT_TRANSPORT_RESET);
-	const char *from = (const char *)&event;
-	size_t left = sizeof(event);
-	struct virtq_chain chain;
-
-	if (!vsock->event_pending || !virtio_queue_pop(queue, &chain))
-		return;
-	if (chain.out_count || chain.in_len < sizeof(event)) {
-		virtio_device_error(queue->vdev, "an event buffer is not writable, or too small");
-		return;
-	}
-	for (unsigned int i = 0; left; i++) {
-		size_t n = MIN(left, chain.iov[i].iov_len);
-
-		memcpy(chain.iov[i].iov_base, from, n);
-		from += n;
-		left -= n;
-	}
-	vsock->event_pending = false;
-	virtqueue_push(&queue->vq, chain.head, sizeof(event));
-	virtio_queue_flush(queue);
-}
-
 /* --- From the guest --- */
 
 static void take_packet(struct vsock *vsock, struct virtq_chain *chain)
@@ -287,7 +253,7 @@ static void vsock_handle_queue(struct virtio_queue *queue)
 		virtio_queue_flush(queue);
 		break;
 	default:
-		send_event(vsock);
+		vsock_events_send(&vsock->events, queue);
 	}
 }
 
@@ -332,22 +298,6 @@ static void timer_expired(struct loop_timer *timer)
 
 /* --- Life --- */
 
-int vsock_check_single(const struct device *dev, struct error **errp)
-{
-	const struct device *other;
-
-	list_for_each(other, &dev->platform->devices, node) {
-		const struct virtio_device_ops *ops = other->class->data;
-
-		/* In virtio-mmio slots there are only virtio devices. */
-		if (other->class->bus == DEVICE_BUS_MMIO && ops && ops->device_id == VSOCK_DEVICE_ID)
-			return error_set(errp, -EBUSY,
-					 "a VM has one vsock device, and '%s' (%s) is there already",
-					 other->id, other->class->name);
-	}
-	return 0;
-}
-
 static void orphan_all(struct vsock *vsock)
 {
 	struct vsock_connection *conn, *next;
@@ -383,8 +333,7 @@ static void vsock_stop(struct virtio_device *vdev, struct virtio_queue *queue)
 	} else if (queue->index != VSOCK_QUEUE_EVENT) {
 		/* Nobody knows which of its packets the driver threw away. */
 		orphan_all(vsock);
-		vsock->event_pending = true;
-		send_event(vsock);
+		vsock_events_reset(&vsock->events, &vdev->queues[VSOCK_QUEUE_EVENT]);
 	}
 }
 
@@ -393,13 +342,12 @@ static void vsock_reset(struct virtio_device *vdev)
 	struct vsock *vsock = to_vsock(vdev);
 
 	orphan_all(vsock);
-	vsock->event_pending = false;
+	vsock->events.pending = false;
 }
 
 static int vsock_realize(struct virtio_device *vdev, struct error **errp)
 {
 	struct vsock *vsock = to_vsock(vdev);
-	struct vsock_config config = { cpu_to_le64(vsock->guest_cid) };
 	int ret;
 
 	ret = vsock_check_single(&vdev->dev, errp);
@@ -410,13 +358,13 @@ static int vsock_realize(struct virtio_device *vdev, struct error **errp)
 	list_init(&vsock->ready);
 	loop_call_init(&vsock->rx_call, vdev->home, rx_call);
 	loop_timer_init(&vsock->timer, vdev->home, timer_expired);
-	ret = virtio_device_add_queues(vdev, 3, QUEUE_SIZE, errp);
+	ret = virtio_device_add_queues(vdev, VSOCK_QUEUES, VSOCK_QUEUE_SIZE, errp);
 	if (!ret)
 		ret = vsock_bridge_open(vsock, errp);
 	if (ret)
 		return ret;
-	vdev->features_offered = F_STREAM;
-	virtio_device_set_config(vdev, &config, sizeof(config));
+	vdev->features_offered = VSOCK_F_STREAM;
+	vsock_set_config(vdev, vsock->guest_cid);
 	return 0;
 }
 

@@ -9,22 +9,13 @@
 #define VIRTIO_VSOCK_H
 
 #include "util/address.h"
-#include "virtio/virtio.h"
-
-#define VSOCK_DEVICE_ID 19
-#define VSOCK_CID_HOST 2
-#define VSOCK_CID_MIN 3
-#define VSOCK_CID_MAX 0xfffffffe /* 0xffffffff means "any" to programs */
+#include "vsock_common.h"
 
 /* What one guest can make the VMM hold: so many connections of every state, each with so many bytes. */
 #define VSOCK_CONNECTIONS_MAX 1024
 #define VSOCK_BUFFER_SIZE (64 * 1024)
 #define VSOCK_BUCKETS 256
 #define VSOCK_REFUSALS_MAX 64
-
-#define VSOCK_QUEUE_RX 0 /* to the guest */
-#define VSOCK_QUEUE_TX 1
-#define VSOCK_QUEUE_EVENT 2
 
 /* §5.10.6 */
 #define VSOCK_TYPE_STREAM 1
@@ -100,7 +91,7 @@ struct vsock_connection {
 	uint32_t buffer_head, buffer_fill;
 
 	int64_t deadline_ns; /* 0: none */
-	int64_t give_up_ns;  /* DIALING */
+	int64_t give_up_ns, dial_again_ns; /* DIALING */
 };
 
 /* RST for packets that belong to no connection. */
@@ -118,7 +109,7 @@ struct vsock {
 
 	bool running; /* between start and stop of the device */
 	bool filling; /* vsock_rx_schedule() would be in vain */
-	bool event_pending;
+	struct vsock_events events;
 	bool tx_stalled; /* waits for room in refusals[] */
 	struct address address;
 	struct socket_file file;
@@ -141,8 +132,6 @@ struct vsock {
 
 /* --- vsock.c --- */
 
-/* -EBUSY when there is a vsock of either kind already. */
-int __must_check vsock_check_single(const struct device *dev, struct error **errp);
 /* There is something for the guest. */
 void vsock_rx_schedule(struct vsock *vsock);
 void vsock_set_timer(struct vsock *vsock, int64_t deadline_ns);

@@ -22,7 +22,8 @@
 #define HELLO_TIMEOUT_NS (10 * NSEC_PER_SEC)
 #define REQUEST_TIMEOUT_NS (10 * NSEC_PER_SEC)
 #define DIAL_TIMEOUT_NS (2 * NSEC_PER_SEC)
-#define DIAL_AGAIN_NS (5 * NSEC_PER_MSEC)
+#define DIAL_AGAIN_NS (5 * NSEC_PER_MSEC) /* doubled each time, so that many who wait cost little */
+#define DIAL_AGAIN_MAX_NS (160 * NSEC_PER_MSEC)
 #define LINGER_NS (30 * NSEC_PER_SEC)
 
 /* A packet that carries nothing but credit is worth sending for so much. */
@@ -278,7 +279,8 @@ static void dial(struct vsock_connection *conn)
 	int fd = vsock_bridge_dial(conn->vsock, conn->host_port);
 
 	if (fd == -EAGAIN && clock_now_ns() < conn->give_up_ns) {
-		set_deadline(conn, DIAL_AGAIN_NS);
+		set_deadline(conn, conn->dial_again_ns);
+		conn->dial_again_ns = MIN(2 * conn->dial_again_ns, DIAL_AGAIN_MAX_NS);
 		return;
 	}
 	if (fd < 0) {
@@ -372,6 +374,7 @@ static void guest_requests(struct vsock *vsock, const struct vsock_packet *packe
 		return;
 	}
 	conn->give_up_ns = clock_now_ns() + DIAL_TIMEOUT_NS;
+	conn->dial_again_ns = DIAL_AGAIN_NS;
 	dial(conn);
 }
 
