@@ -65,14 +65,16 @@ void net_watch(struct net_pair *pair, bool in, bool out)
 		return;
 	pair->want_in = in;
 	pair->want_out = out;
-	pair->fd.events = events;
-	if (!events)
+	if (!events) {
 		loop_fd_del(&pair->fd);
-	else if (pair->fd.loop)
+	} else if (pair->fd.loop) {
 		ret = loop_fd_set_events(&pair->fd, events);
-	else
+	} else {
+		pair->fd.events = events;
 		ret = loop_fd_add(pair->net->vdev.home, &pair->fd);
+	}
 	if (ret) {
+		loop_fd_del(&pair->fd);
 		pair->want_in = pair->want_out = false;
 		net_host_error(pair, "watching", ret);
 	}
