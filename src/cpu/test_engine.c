@@ -27,7 +27,7 @@ struct request {
 	unsigned int count;
 	char *reply;
 	int64_t target;
-	enum test_result result;
+	enum test_outcome result;
 	unsigned int width; /* of the command's table entry */
 };
 
@@ -477,7 +477,7 @@ static void run(struct request *request)
 		answer(request, "FAIL Unknown command '%.64s'", request->words[0]);
 }
 
-enum test_result test_execute(struct test_accel *accel, enum test_dialect dialect, char *line,
+enum test_outcome test_execute(struct test_accel *accel, enum test_dialect dialect, char *line,
 			      struct test_reply *reply, int64_t *target)
 {
 	struct request request = { .accel = accel, .dialect = dialect, .result = TEST_ANSWERED };

@@ -69,7 +69,7 @@ int64_t test_next_deadline(void);
 
 /* --- The protocol (test_engine.c) --- */
 
-enum test_result {
+enum test_outcome {
 	TEST_ANSWERED, /* the reply is complete and nothing has happened */
 	TEST_SETTLE,   /* the reply is complete; it is sent when all is at rest */
 	TEST_STEP,     /* step the clock to *@target, then reply "OK <now>" */
@@ -80,7 +80,7 @@ struct test_reply {
 };
 
 /* Executes one line, which is taken apart. */
-enum test_result test_execute(struct test_accel *accel, enum test_dialect dialect, char *line,
+enum test_outcome test_execute(struct test_accel *accel, enum test_dialect dialect, char *line,
 			      struct test_reply *reply, int64_t *target);
 
 /* --- Clients (test_server.c) --- */

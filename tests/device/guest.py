@@ -45,7 +45,7 @@ class VM:
         self.irqs = []  # ("raise" or "lower", line), as they were told
         self.data = b""
         self.status = None
-        self.sock = self.ram = self.monitor = None
+        self.sock = self.ram = self.words = self.monitor = None
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(self.path("guest"))
         listener.listen(1)
@@ -67,6 +67,8 @@ class VM:
             if share:
                 with open(self.path("ram"), "r+b") as f:
                     self.ram = mmap.mmap(f.fileno(), MEMORY)
+                # What the device looks at meanwhile is written in one piece, which struct.pack_into() does not promise.
+                self.words = memoryview(self.ram).cast("H")
             self.ask("irq_intercept_in")
         except BaseException:
             self._kill()
@@ -106,6 +108,8 @@ class VM:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+        if self.words:
+            self.words.release()
         for thing in (self.sock, self.monitor, self.errors, self.ram):
             if thing:
                 thing.close()

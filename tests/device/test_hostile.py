@@ -387,20 +387,38 @@ def test_double_fetch(victim):
     victim.works()
 
 
+READS = slice(0x1000000, 0x1000000 + 32 * 0x10000)
+
+
+def many_reads(queue):
+    """32 reads of 64 KiB each, published."""
+    for i in range(32):
+        struct.pack_into("<IIQ", queue.ram, 0x400000 + 16 * i, v.BLK_IN, 0, 0)
+        queue.chain([(0x400000 + 16 * i, 16, False), (READS.start + 0x10000 * i, 0x10000, True),
+                     (0x410000 + i, 1, True)], first=3 * i)
+        queue.publish(3 * i)
+
+
+def nothing_comes(queue):
+    vm, used = queue.vm, queue.used_idx()
+    vm.ram[READS] = b"\xa5" * (READS.stop - READS.start)
+    vm.ram[0x410000:0x410020] = b"\xa5" * 32
+    for _ in range(20):
+        vm.ask("inb 0x3ff")
+    assert queue.used_idx() == used
+    assert vm.ram[0x410000:0x410020] == b"\xa5" * 32
+    assert vm.ram[READS].count(b"\xa5") == READS.stop - READS.start
+
+
 @pytest.mark.parametrize("aio", ("io_uring", "threads"))
 @pytest.mark.parametrize("how", ("transport", "ring", "machine"))
 def test_completion_after_free(start, aio, how):
     """Resets with requests in flight: afterwards nothing is written to the guest's memory."""
     vm = start(*drive(iothread=True, aio=aio))
     device = v.find(vm, v.ID_BLK)
-    area = slice(0x1000000, 0x1000000 + 32 * 0x10000)
-    for turn in range(20):
+    for _ in range(20):
         queue = device.start(size=128, features=v.F_RING_RESET)
-        for i in range(32):
-            struct.pack_into("<IIQ", vm.ram, 0x400000 + 16 * i, v.BLK_IN, 0, 0)
-            queue.chain([(0x400000 + 16 * i, 16, False), (area.start + 0x10000 * i, 0x10000, True),
-                         (0x410000 + i, 1, True)], first=3 * i)
-            queue.publish(3 * i)
+        many_reads(queue)
         device.set(v.QUEUE_SEL, 0)
         notify = f"writel {device.base + v.QUEUE_NOTIFY:#x} 0\n".encode()
         if how == "machine":
@@ -411,16 +429,27 @@ def test_completion_after_free(start, aio, how):
             register = v.STATUS if how == "transport" else v.QUEUE_RESET
             vm.send(notify + f"writel {device.base + register:#x} {0 if how == 'transport' else 1}\n".encode())
             assert [vm.reply(), vm.reply()] == ["OK", "OK"]
-        used = queue.used_idx()
-        vm.ram[area] = b"\xa5" * (area.stop - area.start)
-        vm.ram[0x410000:0x410020] = b"\xa5" * 32
-        for _ in range(20):
-            vm.ask("inb 0x3ff")
-        assert queue.used_idx() == used
-        assert vm.ram[0x410000:0x410020] == b"\xa5" * 32
-        assert vm.ram[area].count(b"\xa5") == area.stop - area.start
+        nothing_comes(queue)
     queue = device.start()
     assert v.blk_do(queue, v.BLK_GET_ID, 0, 20) == (v.BLK_OK, 21)
+
+
+def test_completion_after_free_by_unplug(start, disk):
+    """A disk that is taken away with requests in flight (CVE-2026-45782)."""
+    vm = start("rng")
+    for turn in range(10):
+        name = f"hot{turn}"
+        vm.qmp("blockdev-add", **{"node-name": name, "driver": "raw", "file": {"driver": "file", "filename": str(disk)}})
+        vm.qmp("device_add", driver="virtio-blk-mmio", id=name, addr="0x0", drive=name)
+        device = next(device for device in v.walk(vm) if device.id == v.ID_BLK and device.get(v.CONFIG))
+        queue = device.start(size=128)
+        many_reads(queue)
+        vm.send(f"writel {device.base + v.QUEUE_NOTIFY:#x} 0")
+        vm.qmp("device_del", id=name)
+        assert vm.reply() == "OK"
+        nothing_comes(queue)
+        assert device.get(v.CONFIG) == 0
+        vm.qmp("blockdev-del", **{"node-name": name})
 
 
 def test_io_hijack(start):
@@ -432,12 +461,11 @@ def test_io_hijack(start):
         queue.put(i, 0x300000, 65536, v.WRITE)
         struct.pack_into("<H", vm.ram, queue.avail + 4 + 2 * i, i)
 
-    def refill(ram):
+    def refill(words):
         while os.getppid() != 1:
-            used = struct.unpack_from("<H", ram, queue.used + 2)[0]
-            struct.pack_into("<H", ram, queue.avail + 2, used + 256 & 0xffff)
+            words[(queue.avail + 2) // 2] = words[(queue.used + 2) // 2] + 256 & 0xffff
 
-    process = multiprocessing.get_context("fork").Process(target=refill, args=(vm.ram,))
+    process = multiprocessing.get_context("fork").Process(target=refill, args=(vm.words,))
     process.start()
     try:
         vm.until(lambda: any(vm.ram[queue.avail + 2:queue.avail + 4]), "the other CPU")

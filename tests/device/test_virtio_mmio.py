@@ -19,8 +19,11 @@ def device(vm, request):
 
 
 def test_the_bus_walk_finds_the_devices(vm):
-    assert sorted(device.id for device in v.walk(vm)) == [v.ID_BLK, v.ID_RNG]
-    assert len({device.gsi for device in v.walk(vm)}) == 2
+    devices = v.walk(vm)
+    # Replaceable slots that nothing is plugged into are disks without sectors.
+    full = [device for device in devices if device.id != v.ID_BLK or device.get(v.CONFIG)]
+    assert sorted(device.id for device in full) == [v.ID_BLK, v.ID_RNG]
+    assert len({device.gsi for device in devices}) == len(devices)
 
 
 def test_reset_values_of_every_register(device):

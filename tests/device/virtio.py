@@ -129,13 +129,13 @@ class Queue:
         for head in heads:
             struct.pack_into("<H", self.ram, self.avail + 4 + 2 * (self.avail_idx % self.size), head)
             self.avail_idx = self.avail_idx + 1 & 0xffff
-        struct.pack_into("<H", self.ram, self.avail + 2, self.avail_idx if index is None else index)
+        self.vm.words[(self.avail + 2) // 2] = self.avail_idx if index is None else index
 
     def kick(self):
         self.device.set(QUEUE_NOTIFY, self.index)
 
     def used_idx(self):
-        return struct.unpack_from("<H", self.ram, self.used + 2)[0]
+        return self.vm.words[(self.used + 2) // 2]
 
     def answered(self):
         return self.used_idx() != self.last_used
