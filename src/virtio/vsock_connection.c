@@ -21,7 +21,7 @@
 
 #define HELLO_TIMEOUT_NS (10 * NSEC_PER_SEC)
 #define REQUEST_TIMEOUT_NS (10 * NSEC_PER_SEC)
-#define DIAL_TIMEOUT_NS (2 * NSEC_PER_SEC)
+#define DIAL_TIMEOUT_NS (5 * NSEC_PER_SEC) /* Linux guests wait for two, if not told otherwise */
 #define DIAL_AGAIN_NS (5 * NSEC_PER_MSEC) /* doubled each time, so that many who wait cost little */
 #define DIAL_AGAIN_MAX_NS (160 * NSEC_PER_MSEC)
 #define LINGER_NS (30 * NSEC_PER_SEC)
