@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The operations of the test accelerator: interrupts are recorded, notifications come by register access, and memory needs
- * no mapping. There is no interrupt controller: a line is what its device drives.
+ * The operations of the test accelerator: interrupts are recorded, notifications come by register
+ * access, and memory needs no mapping. There is no interrupt controller: a line is what its device
+ * drives.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -14,9 +15,9 @@
 #define LOG_MODULE "test"
 #include "util/log.h"
 
-#define LINES 1024	    /* GSIs that devices may have */
-#define ROUTES_MAX 4096	    /* and behind them those of MSI routes */
-#define MESSAGES_MAX 4096   /* different ones that nobody asked for */
+#define LINES 1024	     /* GSIs that devices may have */
+#define ROUTES_MAX 4096	     /* and behind them those of MSI routes */
+#define MESSAGES_MAX 4096    /* different ones that nobody asked for */
 #define TRANSITIONS_MAX 4096 /* between two turns of the main loop */
 #define VCPUS_MAX 254
 
@@ -53,7 +54,8 @@ static void transition_locked(struct test_accel *accel, uint32_t gsi, bool level
 static void message_locked(struct test_accel *accel, const struct msi_message *msg)
 {
 	for (unsigned int i = 0; i < accel->message_count; i++)
-		if (accel->messages[i].address == msg->address && accel->messages[i].data == msg->data)
+		if (accel->messages[i].address == msg->address &&
+		    accel->messages[i].data == msg->data)
 			return;
 	if (accel->message_count < MESSAGES_MAX)
 		accel->messages[accel->message_count++] = *msg;
@@ -221,7 +223,8 @@ static struct test_route *route_locked(struct test_accel *accel, int gsi)
 {
 	unsigned int i = (unsigned int)gsi - LINES;
 
-	return gsi >= LINES && i < accel->route_count && accel->routes[i].used ? &accel->routes[i] : NULL;
+	return gsi >= LINES && i < accel->route_count && accel->routes[i].used ? &accel->routes[i]
+									       : NULL;
 }
 
 static int test_route_update(struct accel *base, int gsi, const struct msi_message *msg)
@@ -280,7 +283,8 @@ bool test_irq_eoi(struct test_accel *accel, uint32_t gsi)
 	if (line->edges) {
 		line->edges--;
 	} else if (line->level && line->resample_fd >= 0) {
-		/* As KVM does: the EOI takes the line down, and the owner raises it again if it still wants. */
+		/* As KVM does: the EOI takes the line down, and the owner raises it again if it
+		 * still wants. */
 		line->level = false;
 		transition_locked(accel, gsi, false);
 		resample_fd = line->resample_fd;
@@ -298,7 +302,8 @@ bool test_msi_take(struct test_accel *accel, const struct msi_message *msg)
 	collect(accel);
 	pthread_mutex_lock(&accel->lock);
 	for (unsigned int i = 0; i < accel->message_count && !found; i++) {
-		found = accel->messages[i].address == msg->address && accel->messages[i].data == msg->data;
+		found = accel->messages[i].address == msg->address &&
+			accel->messages[i].data == msg->data;
 		if (found)
 			accel->messages[i] = accel->messages[--accel->message_count];
 	}

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The protocol of the test accelerator: one line a request. A request that cannot be understood changes nothing and
- * is answered with a line that says why. An access is done as a vCPU would do it: RAM directly, everything else by
- * the dispatcher of the address space, so what is not there reads as ones.
+ * The protocol of the test accelerator: one line a request. A request that cannot be understood
+ * changes nothing and is answered with a line that says why. An access is done as a vCPU would do
+ * it: RAM directly, everything else by the dispatcher of the address space, so what is not there
+ * reads as ones.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -101,7 +102,8 @@ static uint8_t *hex_bytes(const char *text, size_t *len)
 	return bytes;
 }
 
-static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+static const char base64_digits[] =
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 static char *base64_encode(const uint8_t *bytes, size_t len)
 {
@@ -160,7 +162,8 @@ static bool is_ram(const struct mem_space *space, uint64_t addr)
 }
 
 /* One access of 1 to 8 bytes, as a CPU makes it. */
-static void access_unit(struct request *request, uint64_t addr, void *data, unsigned int len, bool write)
+static void access_unit(struct request *request, uint64_t addr, void *data, unsigned int len,
+			bool write)
 {
 	struct mem_space *space = request->accel->accel.space;
 
@@ -181,14 +184,16 @@ static void access_unit(struct request *request, uint64_t addr, void *data, unsi
 }
 
 /* RAM in pages; the rest in the widest aligned accesses. */
-static void access_bulk(struct request *request, uint64_t addr, uint8_t *data, uint64_t len, bool write)
+static void access_bulk(struct request *request, uint64_t addr, uint8_t *data, uint64_t len,
+			bool write)
 {
 	struct mem_space *space = request->accel->accel.space;
 
 	while (len) {
 		uint64_t piece = MIN(len, PAGE - addr % PAGE);
 
-		if (write ? guest_write(space, addr, data, piece) : guest_read(space, addr, data, piece)) {
+		if (write ? guest_write(space, addr, data, piece)
+			  : guest_read(space, addr, data, piece)) {
 			for (piece = 8; piece > len || addr % piece; piece /= 2)
 				;
 			access_unit(request, addr, data, (unsigned int)piece, write);
@@ -253,7 +258,8 @@ static bool range(struct request *request, uint64_t *addr, uint64_t *len)
 		return false;
 	if (*len && *len <= BULK_MAX && *addr + (*len - 1) >= *addr)
 		return true;
-	fail(request, "a length from 1 to 16 MiB below the end of memory is needed", request->words[2]);
+	fail(request, "a length from 1 to 16 MiB below the end of memory is needed",
+	     request->words[2]);
 	return false;
 }
 
@@ -292,7 +298,8 @@ static void do_bulk_write(struct request *request)
 
 	if (!range(request, &addr, &len))
 		return;
-	data = base64 ? base64_bytes(request->words[3], &have) : hex_bytes(request->words[3], &have);
+	data = base64 ? base64_bytes(request->words[3], &have)
+		      : hex_bytes(request->words[3], &have);
 	if (!data) {
 		fail(request, "no such bytes", request->words[3]);
 	} else if (have != len) {
@@ -393,7 +400,8 @@ static void do_query_msix(struct request *request)
 	if (!number(request, 1, false, &msg.address) || !number(request, 2, false, &data))
 		return;
 	msg.data = (uint32_t)data;
-	answer(request, "OK %s", data <= UINT32_MAX && test_msi_take(request->accel, &msg) ? "TRUE" : "FALSE");
+	answer(request, "OK %s",
+	       data <= UINT32_MAX && test_msi_take(request->accel, &msg) ? "TRUE" : "FALSE");
 }
 
 static void do_intx(struct request *request)
@@ -404,11 +412,13 @@ static void do_intx(struct request *request)
 
 	if (!number(request, 1, false, &irq))
 		return;
-	answer(request, "OK %s", irq <= UINT32_MAX && ask(request->accel, (uint32_t)irq) ? "TRUE" : "FALSE");
+	answer(request, "OK %s",
+	       irq <= UINT32_MAX && ask(request->accel, (uint32_t)irq) ? "TRUE" : "FALSE");
 	request->result = TEST_SETTLE; /* an EOI may wake somebody */
 }
 
-/* There is one place to listen at: the lines of the machine. A path is accepted for QEMU's clients. */
+/* There is one place to listen at: the lines of the machine. A path is accepted for QEMU's clients.
+ */
 static void do_intercept(struct request *request)
 {
 	test_irq_record(request->accel);
@@ -478,13 +488,14 @@ static void run(struct request *request)
 }
 
 enum test_outcome test_execute(struct test_accel *accel, enum test_dialect dialect, char *line,
-			      struct test_reply *reply, int64_t *target)
+			       struct test_reply *reply, int64_t *target)
 {
 	struct request request = { .accel = accel, .dialect = dialect, .result = TEST_ANSWERED };
 	char *rest = NULL, *word;
 
 	for (char *c = line; *c; c++)
-		if (!isprint((unsigned char)*c)) /* none of our words, and not for the reply either */
+		if (!isprint((
+			    unsigned char)*c)) /* none of our words, and not for the reply either */
 			*c = *c == '\t' ? ' ' : '?';
 	for (word = strtok_r(line, " ", &rest); word && request.count < WORDS_MAX;
 	     word = strtok_r(NULL, " ", &rest))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of the test accelerator share. Everything on the main thread unless it says otherwise. */
+/* What the files of the test accelerator share. Everything on the main thread unless it says
+ * otherwise. */
 #ifndef CPU_TEST_PRIVATE_H
 #define CPU_TEST_PRIVATE_H
 
@@ -81,7 +82,7 @@ struct test_reply {
 
 /* Executes one line, which is taken apart. */
 enum test_outcome test_execute(struct test_accel *accel, enum test_dialect dialect, char *line,
-			      struct test_reply *reply, int64_t *target);
+			       struct test_reply *reply, int64_t *target);
 
 /* --- Clients (test_server.c) --- */
 

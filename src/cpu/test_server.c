@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Clients of the test accelerator. One request at a time: while one is carried out nothing is read, and its reply is
- * sent when everything has come to rest. A client's end, mistakes and silence concern nobody but itself.
+ * Clients of the test accelerator. One request at a time: while one is carried out nothing is read,
+ * and its reply is sent when everything has come to rest. A client's end, mistakes and silence
+ * concern nobody but itself.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -137,7 +138,8 @@ static void finish(struct test_server *server)
 	process(server);
 }
 
-/* All is at rest: the next deadline on the way, or the end. Timers run at their own time, one after the other. */
+/* All is at rest: the next deadline on the way, or the end. Timers run at their own time, one after
+ * the other. */
 static void at_rest(struct test_settle *settle)
 {
 	struct test_server *server = container_of(settle, struct test_server, settle);
@@ -210,8 +212,8 @@ static void receive(struct test_server *server)
 		server->in_size = server->in_size ? server->in_size * 2 : 64 * KIB;
 		server->in = xrealloc(server->in, server->in_size);
 	}
-	n = recv(server->client.fd, server->in + server->in_len, server->in_size - server->in_len - 1,
-		 MSG_DONTWAIT);
+	n = recv(server->client.fd, server->in + server->in_len,
+		 server->in_size - server->in_len - 1, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
@@ -281,7 +283,8 @@ static int server_connect(struct test_server *server, struct error **errp)
 	if (ret) {
 		server->client.fd = -1;
 		fd_close(&fd);
-		return error_set_errno(errp, ret, "cannot connect to '%s'", server->address.un.sun_path);
+		return error_set_errno(errp, ret, "cannot connect to '%s'",
+				       server->address.un.sun_path);
 	}
 	return 0;
 }
@@ -301,8 +304,8 @@ static int server_listen(struct test_server *server, struct error **errp)
 	return ret ? error_set_errno(errp, ret, "the test socket cannot be watched") : 0;
 }
 
-int accel_test_serve(struct accel *base, const char *path, bool listening, enum test_dialect dialect,
-		     struct error **errp)
+int accel_test_serve(struct accel *base, const char *path, bool listening,
+		     enum test_dialect dialect, struct error **errp)
 {
 	struct test_accel *accel = to_test_accel(base);
 	struct test_server *server = xcalloc(1, sizeof(*server));

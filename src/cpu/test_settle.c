@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * When has everything happened that a request caused? When, on a walk over all loops, each was found with nothing to do
- * and none of them did anything meanwhile: what one loop gives another to do shows as work of the first.
- * The main loop is waited for by a call of its own; iothreads wait for nobody, so they can be waited for.
+ * When has everything happened that a request caused? When, on a walk over all loops, each was
+ * found with nothing to do and none of them did anything meanwhile: what one loop gives another to
+ * do shows as work of the first. The main loop is waited for by a call of its own; iothreads wait
+ * for nobody, so they can be waited for.
  */
 #include <errno.h>
 #include <semaphore.h>

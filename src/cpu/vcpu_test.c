@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The vCPUs of the test accelerator: they can be counted, paused and reset, and never run. They have no threads. */
+/* The vCPUs of the test accelerator: they can be counted, paused and reset, and never run. They
+ * have no threads. */
 #include <unistd.h>
 
 #include "util/alloc.h"
