@@ -47,7 +47,7 @@ struct netdev {
 	int fds[NETDEV_QUEUES_MAX];       /* non-blocking */
 	int vhost_fds[NETDEV_QUEUES_MAX]; /* of /dev/vhost-net, or -1 */
 	bool vhost;
-	bool link_up;
+	_Atomic bool link_up;     /* set on the main thread */
 	struct netdev_user *user; /* NULL: nobody */
 	struct link_scope *scope;
 };

@@ -152,7 +152,7 @@ void vhost_vring_take_back(struct vhost_vring *vring)
 	else
 		vq->last_avail = vq->used_idx = (uint16_t)base.num; /* it finishes what it takes */
 	loop_fd_del(&vring->call);
-	/* A call that came since the last look at it. */
+	/* A call that came since the last look at it; the counter is never read, so there may be one interrupt too many. */
 	if (eventfd_consume(vring->call.fd))
 		called(&vring->call, EPOLLIN);
 }
