@@ -32,6 +32,8 @@ static const struct guest_test tests[] = {
 	{ "hostile-race", test_hostile_race },
 	{ "triple", test_triple },
 	{ "reset", test_reset },
+	{ "hotplug", test_hotplug },
+	{ "panic", test_panic },
 	{ "error", test_error },
 	{ "spin", test_spin },
 };

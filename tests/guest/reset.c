@@ -90,6 +90,16 @@ void test_error(void)
 	REQUIRE(false, "KVM had no trouble with it");
 }
 
+/* Tells -device pvpanic, and stays. */
+void test_panic(void)
+{
+	print("about to panic\n");
+	outb(0x505, 1);
+	print("went on\n");
+	for (;;)
+		cpu_relax();
+}
+
 /* Runs until it is ended from outside; how=halt sleeps instead, how=exits leaves the guest all the time. */
 void test_spin(void)
 {

@@ -30,6 +30,8 @@ void test_hostile_registers(void);
 void test_hostile_race(void);
 void test_triple(void);
 void test_reset(void);
+void test_hotplug(void);
+void test_panic(void);
 void test_error(void);
 void test_spin(void);
 

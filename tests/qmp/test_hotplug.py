@@ -1,0 +1,330 @@
+"""Disks that come and go in the replaceable slots, back ends with them, with a guest that uses them all the time."""
+
+import os
+import re
+import time
+
+import pytest
+
+from client import QmpError, VM, wait_for
+
+MIB = 1 << 20
+
+
+class Guest(VM):
+    """A running VM whose guest says what it sees of its disks; images lie in its folder."""
+
+    def __init__(self, folder, *options, append="test=hotplug", **more):
+        super().__init__(folder, *options, paused=False, append=append, cwd=folder, **more)
+        self.command[self.command.index("null")] = "file:console"
+
+    def console(self):
+        with open(os.path.join(self.folder, "console"), errors="replace") as f:
+            return f.read()
+
+    def lines(self, disk):
+        return re.findall(rf"^disk {disk}: (.*)\n", self.console(), re.M)
+
+    def sees(self, disk, *lines):
+        """Waits until these are the last lines about the disk."""
+        wait_for(lambda: self.lines(disk)[-len(lines):] == list(lines) or "FAIL" in self.console())
+        assert "FAIL" not in self.console(), self.console()
+
+    def ready(self):
+        wait_for(lambda: os.path.exists(os.path.join(self.folder, "console")) and "ready\n" in self.console())
+        return self
+
+    def image(self, name, size=MIB):
+        with open(os.path.join(self.folder, name), "wb") as f:
+            f.truncate(size)
+        return name
+
+
+@pytest.fixture
+def guest(tmp_path):
+    with Guest(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def q(guest):
+    with guest.connect() as c:
+        guest.ready()
+        yield c
+
+
+def node(q, name, file, **more):
+    q.run("blockdev-add", driver="raw", node_name=name, file={"driver": "file", "filename": file, "aio": "native"}, **more)
+
+
+def plug(q, name, **more):
+    q.run("device_add", **{"driver": "virtio-blk-mmio", "id": name, "drive": name, **more})
+
+
+def refused(q, text, command, **arguments):
+    with pytest.raises(QmpError, match=text) as caught:
+        q.run(command, **arguments)
+    return caught.value.kind
+
+
+def unplug(q, name):
+    q.run("device_del", id=name)
+    event = q.event("DEVICE_DELETED")
+    assert event["data"] == {"device": name, "path": f"/machine/peripheral/{name}"}
+
+
+# ---- the slots ----
+
+def test_empty_slots_are_disks_without_capacity(guest, q):
+    for disk in range(4):
+        assert guest.lines(disk) == ["0 sectors"]
+    assert "blk-slot3" in [e["name"] for e in q.run("qom-list", path="/machine/unattached")]
+    assert q.run("query-block") == []
+
+
+def test_a_disk_comes_works_and_goes(guest, q):
+    guest.image("a")
+    node(q, "a", "a", read_only=False)
+    plug(q, "a", addr="2")
+    guest.sees(2, f"{MIB // 512} sectors", "works")
+    assert [e["name"] for e in q.run("qom-list", path="/machine/peripheral")].count("a") == 1
+    assert q.run("qom-get", path="/machine/peripheral/a", property="drive") == "a"
+    info, = q.run("query-block")
+    assert info["qdev"] == "/machine/peripheral/a" and info["inserted"]["node-name"] == "a"
+    assert refused(q, "Node 'a' is busy: device 'a' uses it", "blockdev-del", node_name="a") == "GenericError"
+    unplug(q, "a")
+    guest.sees(2, "0 sectors")
+    assert "a" not in [e["name"] for e in q.run("qom-list", path="/machine/peripheral")]
+    assert refused(q, "Device 'a' not found", "device_del", id="a") == "DeviceNotFound"
+    q.run("blockdev-del", node_name="a")
+    assert q.run("query-named-block-nodes") == []
+    with open(os.path.join(guest.folder, "a"), "rb") as f:
+        assert f.read(4096) == b"\x5a" * 4096
+    assert [guest.lines(d) for d in (0, 1, 3)] == [["0 sectors"]] * 3
+
+
+def test_slots_are_chosen_as_stratovirts_clients_do(guest, q):
+    for name in "abcd":
+        guest.image(name)
+        node(q, name, name)
+    plug(q, "a", addr="0x3")
+    plug(q, "b", lun=0)
+    plug(q, "c")  # the first that is free
+    for disk in (0, 1, 3):
+        guest.sees(disk, f"{MIB // 512} sectors", "works")
+    assert refused(q, "The slot 3 is occupied already", "device_add", driver="virtio-blk-mmio", id="d", drive="d", addr=3)
+    assert refused(q, r"slot 4 is out of range \[0, 3\]", "device_add", driver="virtio-blk-mmio", id="d", drive="d", lun=3)
+    assert refused(q, "addr=x is not a number", "device_add", driver="virtio-blk-mmio", id="d", drive="d", addr="x")
+    plug(q, "d")
+    guest.sees(2, f"{MIB // 512} sectors", "works")
+    assert refused(q, "all 4 replaceable slots are occupied", "device_add", driver="virtio-blk-mmio", id="e", drive="d")
+
+
+@pytest.mark.parametrize("arguments,text", [
+    ({"driver": "virtio-blk-mmio", "id": "x"}, "drive"),
+    ({"driver": "virtio-blk-mmio", "id": "x", "drive": "none"}, "none"),
+    ({"driver": "virtio-blk-mmio", "id": "x", "drive": "b", "num-queues": 2}, "num-queues"),
+    ({"driver": "virtio-blk-mmio", "id": "x", "drive": "a", "serial": "x" * 21}, "serial"),
+    ({"driver": "virtio-blk-mmio", "id": "", "drive": "b"}, "id has 0 bytes"),
+    ({"driver": "virtio-blk-mmio", "id": "a", "drive": "b"}, "device id 'a' is already used"),
+    ({"driver": "virtio-blk-mmio", "id": "blk-slot3", "drive": "b"}, "'blk-slot3' is already used"),
+    ({"driver": "virtio-blk-mmio", "id": "x", "drive": "a"}, "drive 'a' is in use by another device"),
+    ({"driver": "virtio-rng-device", "id": "x"}, "does not support hotplugging"),
+    ({"driver": "ide-hd", "id": "x"}, "'ide-hd' is not a valid device model name"),
+    ({"driver": "virtio-blk-mmio", "id": "x", "drive": ["a"]}, "drive"),
+])
+def test_what_is_refused_leaves_nothing(guest, q, arguments, text):
+    for name in "ab":
+        guest.image(name)
+        node(q, name, name)
+    plug(q, "a")
+    guest.sees(0, f"{MIB // 512} sectors", "works")
+    before = guest.descriptors()
+    assert refused(q, text, "device_add", **arguments) == "GenericError"
+    assert guest.descriptors() == before
+    assert guest.lines(1) == ["0 sectors"]
+    assert [e["name"] for e in q.run("qom-list", path="/machine/peripheral")] == ["type", "serial0", "a"]
+    plug(q, "b", serial="S1")
+    guest.sees(1, f"{MIB // 512} sectors", "works")
+    assert q.run("qom-get", path="/machine/peripheral/b", property="serial") == "S1"
+
+
+def test_requests_without_a_drive_fail(tmp_path):
+    with Guest(tmp_path, append="test=hotplug empty=1") as guest, guest.connect() as q:
+        guest.ready()
+        for disk in range(4):
+            guest.sees(disk, "0 sectors", "fails")
+        guest.image("a")
+        node(q, "a", "a")
+        plug(q, "a", addr=1)
+        guest.sees(1, f"{MIB // 512} sectors", "works")
+        unplug(q, "a")
+        guest.sees(1, "0 sectors", "fails")
+
+
+def test_a_read_only_disk_takes_no_writes(guest, q):
+    guest.image("a")
+    node(q, "a", "a", read_only=True)
+    plug(q, "a")
+    guest.sees(0, f"{MIB // 512} sectors", "fails")
+    with open(os.path.join(guest.folder, "a"), "rb") as f:
+        assert f.read() == bytes(MIB)
+
+
+def test_disks_of_the_command_line_sit_in_the_first_slots(tmp_path):
+    disks = []
+    for i in range(5):
+        (tmp_path / f"d{i}").write_bytes(bytes(MIB + 4096 * i))
+        disks += ["-drive", f"id=d{i},file=d{i},if=none", "-device", f"virtio-blk-device,drive=d{i},id=b{i}"]
+    with Guest(tmp_path, *disks[4:], "-object", "iothread,id=io0", *disks[:2], "-device",
+               "virtio-blk-device,drive=d0,id=b0,iothread=io0") as guest, guest.connect() as q:
+        guest.ready()
+        # d1 to d4 come first on the command line.
+        for disk in range(4):
+            guest.sees(disk, f"{(MIB + 4096 * (disk + 1)) // 512} sectors", "works")
+        assert refused(q, "Device 'b0' cannot be unplugged: it is not in a replaceable slot", "device_del", id="b0")
+        assert refused(q, "object 'io0' is in use", "object-del", id="io0")
+        unplug(q, "b2")
+        guest.sees(1, "0 sectors")
+        q.run("blockdev-del", node_name="d2")
+        node(q, "d2", "d2")
+        plug(q, "d2", addr=1)
+        guest.sees(1, f"{(MIB + 8192) // 512} sectors", "works")
+
+
+@pytest.mark.parametrize("machine,monitor,slots", [
+    ("microvm", True, 4), ("microvm", False, 0), ("microvm,replaceable-slots=off", True, 0),
+    ("microvm,replaceable-slots=on", False, 4)])
+def test_when_there_are_slots(tmp_path, machine, monitor, slots):
+    guest = Guest(tmp_path, "-machine", machine, qmp=monitor)
+    with guest:
+        guest.ready()
+        assert guest.console().count("0 sectors") == slots
+        if monitor and not slots:
+            with guest.connect() as q:
+                guest.image("a")
+                node(q, "a", "a")
+                refused(q, "this VM has no replaceable slots", "device_add", driver="virtio-blk-mmio", drive="a")
+
+
+def test_while_stopped_and_over_resets(tmp_path):
+    with Guest(tmp_path, "-object", "iothread,id=io0") as guest, guest.connect() as q:
+        guest.ready()
+        guest.image("a")
+        q.run("stop")
+        q.event("STOP")
+        node(q, "a", "a")
+        plug(q, "a")
+        time.sleep(0.1)
+        assert guest.lines(0) == ["0 sectors"]
+        q.run("cont")
+        q.event("RESUME")
+        guest.sees(0, f"{MIB // 512} sectors", "works")
+        for _ in range(3):
+            q.run("system_reset")
+            q.event("RESET")
+            guest.sees(0, f"{MIB // 512} sectors", "works")
+        q.run("stop")
+        q.event("STOP")
+        unplug(q, "a")
+        q.run("cont")
+        q.event("RESUME")
+        guest.sees(0, "0 sectors")
+
+
+@pytest.mark.parametrize("aio", ["native", "threads"])
+def test_two_hundred_rounds_leak_nothing(guest, q, aio):
+    guest.image("a")
+
+    def memory():
+        with open(f"/proc/{guest.process.pid}/status") as f:
+            return int(re.search(r"RssAnon:\s+(\d+)", f.read()).group(1))
+
+    for i in range(200):
+        q.run("blockdev-add", driver="raw", node_name="a", file={"driver": "file", "filename": "a", "aio": aio})
+        plug(q, "a", addr=str(i % 4))
+        unplug(q, "a")
+        q.run("blockdev-del", node_name="a")
+        if i == 19:
+            before, used = guest.descriptors(), memory()
+            threads = len(os.listdir(f"/proc/{guest.process.pid}/task"))
+    wait_for(lambda: len(os.listdir(f"/proc/{guest.process.pid}/task")) <= threads, 10)
+    assert guest.descriptors() == before
+    assert memory() - used < 512, "KiB that stay"
+    guest.image("a")
+    node(q, "a", "a")
+    plug(q, "a", addr=0)
+    guest.sees(0, f"{MIB // 512} sectors", "works")
+
+
+# ---- objects and character devices ----
+
+def test_objects_come_and_go(qmp, vm):
+    before = vm.descriptors()
+    for i in range(8):
+        qmp.run("object-add", qom_type="iothread", id=f"io{i}")
+    refused(qmp, "at most 8 iothreads", "object-add", qom_type="iothread", id="io8")
+    assert [i["id"] for i in qmp.run("query-iothreads")] == [f"io{i}" for i in range(8)]
+    for i in range(8):
+        qmp.run("object-del", id=f"io{i}")
+    assert qmp.run("query-iothreads") == []
+    refused(qmp, "object 'io0' not found", "object-del", id="io0")
+    qmp.run("object-add", qom_type="rng-random", id="r", props={"filename": "/dev/urandom"})
+    refused(qmp, "the id is already used by a rng-random", "object-add", qom_type="iothread", id="r")
+    refused(qmp, "filename=/etc/passwd is not a character device", "object-add", qom_type="rng-random", id="s",
+            filename="/etc/passwd")
+    refused(qmp, "did you mean 'iothread'", "object-add", qom_type="iothraed", id="s")
+    assert [e["name"] for e in qmp.run("qom-list", path="/objects")] == ["type", "r"]
+    qmp.run("object-del", id="r")
+    qmp.run("object-add", qom_type="memory-backend-memfd", id="m", size=1 << 20)
+    qmp.run("object-del", id="m")
+    assert vm.descriptors() == before
+
+
+def test_memory_of_the_guest_stays(tmp_path):
+    with VM(tmp_path, "-machine", "microvm,memory-backend=m", "-object", "memory-backend-memfd,id=m,size=128M") as vm:
+        with vm.connect() as q:
+            refused(q, "object 'm' is in use, can not be deleted", "object-del", id="m")
+
+
+def test_chardevs_come_and_go(qmp, vm, tmp_path):
+    before = vm.descriptors()
+    path = str(tmp_path / "c.sock")
+    unix = {"type": "socket", "data": {"addr": {"type": "unix", "data": {"path": path}}, "server": True}}
+    assert qmp.run("chardev-add", id="c", backend=unix) == {}
+    assert os.path.exists(path)
+    refused(qmp, "chardev id 'c' is already used", "chardev-add", id="c", backend=unix)
+    pty = qmp.run("chardev-add", id="p", backend={"type": "pty", "data": {}})["pty"]
+    assert os.path.exists(pty)
+    assert {c["label"]: c["filename"] for c in qmp.run("query-chardev") if c["label"] == "p"} == {"p": f"pty:{pty}"}
+    qmp.run("chardev-add", id="f", backend={"type": "file", "data": {"out": str(tmp_path / "out")}})
+    qmp.run("chardev-add", id="i", backend={"type": "socket", "data": {
+        "addr": {"type": "inet", "data": {"host": "127.0.0.1", "port": "0"}}, "nodelay": False}})
+    for bad, text in [({"type": "socket", "data": {"addr": {"type": "unix", "data": {}}}}, "'path' is missing"),
+                      ({"type": "socket"}, "'addr' is missing"), ({"type": "file", "data": 3}, "'data'"),
+                      ({"type": "vc"}, "does not accept value 'vc'"),
+                      ({"type": "null", "data": {"x": 1}}, "'x' is unexpected"),
+                      ({**unix, "data": {**unix["data"], "wait": True}}, "wait")]:
+        assert refused(qmp, text, "chardev-add", id="x", backend=bad) == "GenericError"
+    refused(qmp, "Chardev 'x' not found", "chardev-remove", id="x")
+    refused(qmp, "Chardev 'serial0' is busy", "chardev-remove", id="serial0")
+    for name in "cpfi":
+        qmp.run("chardev-remove", id=name)
+    assert not os.path.exists(path)
+    assert vm.descriptors() == before
+
+
+def test_network_and_balloon_are_refused(qmp):
+    refused(qmp, "network devices are not part", "netdev_add", type="tap", id="n0", ifname="tap0")
+    assert refused(qmp, "Device 'n0' not found", "netdev_del", id="n0") == "DeviceNotFound"
+    assert refused(qmp, "No balloon device has been activated", "balloon", value=1 << 27) == "DeviceNotActive"
+    assert refused(qmp, "No balloon device has been activated", "query-balloon") == "DeviceNotActive"
+
+
+def test_a_word_of_guest_memory(qmp):
+    # The bare-metal guest is an ELF file, loaded at 1 MiB or above; low memory starts empty.
+    assert re.fullmatch("[0-9A-F]{1,8}", qmp.run("query-mem-gpa", gpa="100000"))
+    assert qmp.run("query-mem-gpa", gpa="0x1000000") == qmp.run("query-mem-gpa", gpa="1000000")
+    refused(qmp, "address not in hexadecimal", "query-mem-gpa", gpa="xyz")
+    for gpa in ("f0100000", "7fffffe", "ffffffffffffffff"):
+        refused(qmp, "this gpa does not support query", "query-mem-gpa", gpa=gpa)
