@@ -8,7 +8,8 @@
 /* A VM has at most one; NULL without it. */
 struct device *balloon_find(const struct platform *platform);
 
-/* Asks the guest to get along with so much memory; more than the VM has means all of it. The guest follows in its time. */
+/* Asks the guest to get along with so much memory; more than the VM has means all of it. The guest
+ * follows in its time. */
 void balloon_set_target(struct device *dev, uint64_t bytes);
 
 /* What the guest has now: the VM's memory less what is in the balloon. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * virtio-balloon, the traditional memory balloon (virtio 1.2 §5.5). All queues run on the main loop: a driver sends few
- * and large requests, and a turn is bounded.
+ * virtio-balloon, the traditional memory balloon (virtio 1.2 §5.5). All queues run on the main
+ * loop: a driver sends few and large requests, and a turn is bounded.
  */
 #include "virtio/balloon.h"
 
@@ -41,13 +41,15 @@ struct balloon_stat {
 
 /* By tag; QEMU's names, which libvirt reads. */
 static const char *const stat_names[] = {
-	"stat-swap-in", "stat-swap-out", "stat-major-faults", "stat-minor-faults", "stat-free-memory",
-	"stat-total-memory", "stat-available-memory", "stat-disk-caches", "stat-htlb-pgalloc", "stat-htlb-pgfail",
+	"stat-swap-in",	     "stat-swap-out",	  "stat-major-faults",	   "stat-minor-faults",
+	"stat-free-memory",  "stat-total-memory", "stat-available-memory", "stat-disk-caches",
+	"stat-htlb-pgalloc", "stat-htlb-pgfail",
 };
 #define STAT_COUNT ARRAY_SIZE(stat_names)
 #define STAT_UNKNOWN UINT64_MAX
 
-/* What a queue is depends on the features in use: those that are not there leave no gap in the numbers. */
+/* What a queue is depends on the features in use: those that are not there leave no gap in the
+ * numbers. */
 enum balloon_role { ROLE_INFLATE, ROLE_DEFLATE, ROLE_STATS, ROLE_REPORTING, ROLE_NONE };
 
 struct virtio_balloon {
@@ -100,7 +102,8 @@ static enum balloon_role role(const struct virtio_queue *queue)
 
 /* --- pages --- */
 
-/* Up to BALLOON_BATCH page numbers from @offset of the chain on; how many. A number may lie across buffers. */
+/* Up to BALLOON_BATCH page numbers from @offset of the chain on; how many. A number may lie across
+ * buffers. */
 static unsigned int read_pfns(const struct virtq_chain *chain, uint64_t offset, uint32_t *pfns)
 {
 	uint8_t *to = (uint8_t *)pfns;
@@ -129,8 +132,8 @@ static void warn_of_ignored(struct virtio_balloon *balloon)
 	if (balloon->counts.ignored == balloon->ignored_before)
 		return;
 	balloon->ignored_before = balloon->counts.ignored;
-	log_warn_limited(&balloon->pages_limit, "%s: %llu pages of the balloon were no memory", balloon->vdev.dev.id,
-			 (unsigned long long)balloon->counts.ignored);
+	log_warn_limited(&balloon->pages_limit, "%s: %llu pages of the balloon were no memory",
+			 balloon->vdev.dev.id, (unsigned long long)balloon->counts.ignored);
 }
 
 /* One batch of the chain. True: it was the last. */
@@ -188,7 +191,8 @@ static void read_stats(struct virtio_balloon *balloon, const struct virtq_chain 
 static void poll_arm(struct virtio_balloon *balloon)
 {
 	if (balloon->stats_interval)
-		loop_timer_set(&balloon->poll, clock_now_ns() + balloon->stats_interval * NSEC_PER_SEC);
+		loop_timer_set(&balloon->poll,
+			       clock_now_ns() + balloon->stats_interval * NSEC_PER_SEC);
 	else
 		loop_timer_cancel(&balloon->poll);
 }
@@ -221,7 +225,8 @@ static void poll_expired(struct loop_timer *timer)
 }
 
 /* The driver has one buffer; were there more, the last one counts. */
-static void hold_stats(struct virtio_balloon *balloon, struct virtio_queue *queue, const struct virtq_chain *chain)
+static void hold_stats(struct virtio_balloon *balloon, struct virtio_queue *queue,
+		       const struct virtq_chain *chain)
 {
 	ask_for_stats(balloon, queue);
 	read_stats(balloon, chain);
@@ -239,8 +244,8 @@ static bool chain_fits(enum balloon_role what, const struct virtq_chain *chain)
 }
 
 /* True: done with the chain. False: there is more of it, for another turn. */
-static bool handle_chain(struct virtio_balloon *balloon, struct virtio_queue *queue, enum balloon_role what,
-			 const struct virtq_chain *chain)
+static bool handle_chain(struct virtio_balloon *balloon, struct virtio_queue *queue,
+			 enum balloon_role what, const struct virtq_chain *chain)
 {
 	switch (what) {
 	case ROLE_INFLATE:
@@ -253,7 +258,7 @@ static bool handle_chain(struct virtio_balloon *balloon, struct virtio_queue *qu
 	case ROLE_STATS:
 		hold_stats(balloon, queue, chain);
 		return true; /* it stays here */
-	case ROLE_DEFLATE: /* the memory comes when the guest touches it */
+	case ROLE_DEFLATE:   /* the memory comes when the guest touches it */
 	case ROLE_NONE:
 		break;
 	}
@@ -274,7 +279,9 @@ static void balloon_handle_queue(struct virtio_queue *queue)
 	do {
 		while (virtio_queue_pop(queue, &chain)) {
 			if (!chain_fits(what, &chain)) {
-				virtio_device_error(queue->vdev, "a buffer of the balloon has the wrong direction");
+				virtio_device_error(
+					queue->vdev,
+					"a buffer of the balloon has the wrong direction");
 				return;
 			}
 			if (!budget-- || !handle_chain(balloon, queue, what, &chain)) {
@@ -318,8 +325,8 @@ void balloon_set_target(struct device *dev, uint64_t bytes)
 
 	balloon->target = (uint32_t)MIN(pages, (uint64_t)UINT32_MAX);
 	field = cpu_to_le32(balloon->target);
-	virtio_device_update_config(&balloon->vdev, offsetof(struct balloon_config, num_pages), &field, sizeof(field),
-				    true);
+	virtio_device_update_config(&balloon->vdev, offsetof(struct balloon_config, num_pages),
+				    &field, sizeof(field), true);
 }
 
 /* On the main loop, because the driver writes on a vCPU's thread. */
@@ -345,12 +352,13 @@ static void set_actual(struct virtio_balloon *balloon, uint32_t pages)
 
 	atomic_store(&balloon->actual, pages);
 	/* The driver's own field: it need not be told. */
-	virtio_device_update_config(&balloon->vdev, offsetof(struct balloon_config, actual), &field, sizeof(field),
-				    false);
+	virtio_device_update_config(&balloon->vdev, offsetof(struct balloon_config, actual), &field,
+				    sizeof(field), false);
 	loop_call_schedule(&balloon->changed);
 }
 
-static void balloon_write_config(struct virtio_device *vdev, uint32_t offset, uint32_t value, unsigned int size)
+static void balloon_write_config(struct virtio_device *vdev, uint32_t offset, uint32_t value,
+				 unsigned int size)
 {
 	if (offset == offsetof(struct balloon_config, actual) && size == sizeof(le32_t))
 		set_actual(to_balloon(vdev), value);
@@ -364,7 +372,8 @@ static struct json_object *get_stats(struct device *dev)
 	struct json_object *all = json_object_new_object(), *stats = json_object_new_object();
 
 	for (unsigned int i = 0; i < STAT_COUNT; i++)
-		json_object_object_add(stats, stat_names[i], json_object_new_uint64(balloon->stats[i]));
+		json_object_object_add(stats, stat_names[i],
+				       json_object_new_uint64(balloon->stats[i]));
 	json_object_object_add(all, "stats", stats);
 	json_object_object_add(all, "last-update", json_object_new_int64(balloon->stats_time));
 	return all;
@@ -381,10 +390,12 @@ static int set_interval(struct device *dev, struct json_object *value, struct er
 	int64_t seconds;
 
 	if (!json_object_is_type(value, json_type_int))
-		return error_set(errp, -EINVAL, "guest-stats-polling-interval takes a number of seconds");
+		return error_set(errp, -EINVAL,
+				 "guest-stats-polling-interval takes a number of seconds");
 	seconds = json_object_get_int64(value);
 	if (seconds < 0 || seconds > INT32_MAX)
-		return error_set(errp, -ERANGE, "guest-stats-polling-interval=%lld is out of range [0, %d]",
+		return error_set(errp, -ERANGE,
+				 "guest-stats-polling-interval=%lld is out of range [0, %d]",
 				 (long long)seconds, INT32_MAX);
 	balloon->stats_interval = (uint32_t)seconds;
 	if (seconds && stats_queue(balloon))
@@ -395,7 +406,10 @@ static int set_interval(struct device *dev, struct json_object *value, struct er
 
 static const struct device_value balloon_values[] = {
 	{ .name = "guest-stats", .type = "guest statistics", .get = get_stats },
-	{ .name = "guest-stats-polling-interval", .type = "int", .get = get_interval, .set = set_interval },
+	{ .name = "guest-stats-polling-interval",
+	  .type = "int",
+	  .get = get_interval,
+	  .set = set_interval },
 	{ .name = NULL },
 };
 
@@ -433,10 +447,12 @@ static int check_memory(const struct device *dev, struct error **errp)
 		uint64_t page_size = mem_space_ram(space, i)->page_size;
 
 		if (page_size > 64 * KIB) /* larger than any host's smallest pages */
-			return error_set(errp, -ENOTSUP,
-					 "guest memory is made of huge pages of %s, and a balloon gives back pages of 4K, "
-					 "which would free none of them; use memory without huge pages",
-					 format_size(page_size, size));
+			return error_set(
+				errp, -ENOTSUP,
+				"guest memory is made of huge pages of %s, and a balloon gives "
+				"back pages of 4K, "
+				"which would free none of them; use memory without huge pages",
+				format_size(page_size, size));
 	}
 	return 0;
 }
@@ -455,10 +471,12 @@ static int balloon_realize(struct virtio_device *vdev, struct error **errp)
 	vdev->home = vdev->dev.platform->main_loop;
 	vdev->features_offered = F_STATS_VQ | (balloon->deflate_on_oom ? F_DEFLATE_ON_OOM : 0) |
 				 (balloon->free_page_reporting ? F_PAGE_REPORTING : 0);
-	ret = virtio_device_add_queues(vdev, balloon->free_page_reporting ? 4 : 3, QUEUE_SIZE, errp);
+	ret = virtio_device_add_queues(vdev, balloon->free_page_reporting ? 4 : 3, QUEUE_SIZE,
+				       errp);
 	if (ret)
 		return ret;
-	virtio_device_set_config(vdev, &(struct balloon_config){ 0 }, sizeof(struct balloon_config));
+	virtio_device_set_config(vdev, &(struct balloon_config){ 0 },
+				 sizeof(struct balloon_config));
 	balloon->told = mem_space_ram_total(vdev->dev.platform->space);
 	loop_call_init(&balloon->changed, vdev->home, size_changed);
 	loop_timer_init(&balloon->poll, vdev->home, poll_expired);
@@ -480,7 +498,8 @@ static const struct property balloon_props[] = {
 		  "the guest takes memory back by itself before it runs out"),
 	PROP_BOOL("free-page-reporting", struct virtio_balloon, free_page_reporting, 0,
 		  "the guest tells which memory it does not use, and the host takes it back"),
-	PROP_UINT(32, "guest-stats-polling-interval", struct virtio_balloon, stats_interval, 0, INT32_MAX, 0,
+	PROP_UINT(32, "guest-stats-polling-interval", struct virtio_balloon, stats_interval, 0,
+		  INT32_MAX, 0,
 		  "seconds between two questions for the guest's statistics, 0: never"),
 	PROP_END,
 };

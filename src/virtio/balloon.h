@@ -15,13 +15,16 @@ struct balloon_counts {
 };
 
 /*
- * Gives the memory of @count <= BALLOON_BATCH pages back; their content is undefined afterwards. @pfns is sorted in place, so
- * that neighbours go together. Duplicates and numbers outside of RAM do no harm.
+ * Gives the memory of @count <= BALLOON_BATCH pages back; their content is undefined afterwards.
+ * @pfns is sorted in place, so that neighbours go together. Duplicates and numbers outside of RAM
+ * do no harm.
  */
 void balloon_discard_pages(const struct mem_space *space, uint32_t *pfns, unsigned int count,
 			   struct balloon_counts *counts);
 
-/* The same for @len bytes of guest RAM that a slice gave at @host. Pages that are covered in part are kept. */
-void balloon_discard_slice(const struct mem_space *space, const void *host, size_t len, struct balloon_counts *counts);
+/* The same for @len bytes of guest RAM that a slice gave at @host. Pages that are covered in part
+ * are kept. */
+void balloon_discard_slice(const struct mem_space *space, const void *host, size_t len,
+			   struct balloon_counts *counts);
 
 #endif

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Giving guest memory back to the host. Private memory, anonymous or of a file, is dropped with MADV_DONTNEED; of shared
- * memory that would drop only this process' view, so a hole is punched into the file.
+ * Giving guest memory back to the host. Private memory, anonymous or of a file, is dropped with
+ * MADV_DONTNEED; of shared memory that would drop only this process' view, so a hole is punched
+ * into the file.
  *
- * Kernel images may be mapped privately from their files into guest RAM. What is dropped there comes back with the
- * file's bytes, not zeroes. Nobody is harmed: the host gets its memory back, and a guest must not rely on what pages from
- * the balloon hold (§5.5.6.1).
+ * Kernel images may be mapped privately from their files into guest RAM. What is dropped there
+ * comes back with the file's bytes, not zeroes. Nobody is harmed: the host gets its memory back,
+ * and a guest must not rely on what pages from the balloon hold (§5.5.6.1).
  */
 #include "balloon.h"
 
@@ -30,10 +31,13 @@ static int discard(const struct ram_region *region, uint64_t offset, uint64_t le
 	if (region->fd < 0)
 		return madvise(host, len, MADV_REMOVE) ? -errno : 0;
 	return fallocate(region->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-			 (off_t)(region->fd_offset + offset), (off_t)len) ? -errno : 0;
+			 (off_t)(region->fd_offset + offset), (off_t)len)
+		       ? -errno
+		       : 0;
 }
 
-/* [offset, offset + len) lies in the region. The host takes whole pages of its own only, which may be larger than 4 KiB. */
+/* [offset, offset + len) lies in the region. The host takes whole pages of its own only, which may
+ * be larger than 4 KiB. */
 static void discard_range(const struct ram_region *region, uint64_t offset, uint64_t len,
 			  struct balloon_counts *counts)
 {
@@ -52,7 +56,8 @@ static void discard_range(const struct ram_region *region, uint64_t offset, uint
 	}
 }
 
-static void discard_run(const struct mem_space *space, gpa_t base, uint64_t len, struct balloon_counts *counts)
+static void discard_run(const struct mem_space *space, gpa_t base, uint64_t len,
+			struct balloon_counts *counts)
 {
 	uint64_t pages = len >> BALLOON_PAGE_SHIFT, inside = 0;
 
@@ -92,7 +97,8 @@ void balloon_discard_pages(const struct mem_space *space, uint32_t *pfns, unsign
 	}
 }
 
-void balloon_discard_slice(const struct mem_space *space, const void *host, size_t len, struct balloon_counts *counts)
+void balloon_discard_slice(const struct mem_space *space, const void *host, size_t len,
+			   struct balloon_counts *counts)
 {
 	const uint8_t *begin = host;
 

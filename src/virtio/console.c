@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * virtio-serial, the console device (virtio 1.2 §5.3): up to 31 ports with a pair of queues each, and a pair of control
- * queues between those of port 0 and port 1. The ports are devices of their own, in console_port.c.
+ * virtio-serial, the console device (virtio 1.2 §5.3): up to 31 ports with a pair of queues each,
+ * and a pair of control queues between those of port 0 and port 1. The ports are devices of their
+ * own, in console_port.c.
  *
- * What the driver is to be told waits as one bit a port and message, not as a list of messages: a driver that asks without
- * end, or never gives buffers, makes nothing grow.
+ * What the driver is to be told waits as one bit a port and message, not as a list of messages: a
+ * driver that asks without end, or never gives buffers, makes nothing grow.
  */
 #include "console.h"
 
@@ -70,7 +71,7 @@ struct virtio_serial {
 	struct log_limit message_limit;
 
 	pthread_mutex_t emergency_lock; /* guards: */
-	struct chardev *emergency; /* port 0's, or NULL */
+	struct chardev *emergency;	/* port 0's, or NULL */
 };
 
 static const struct virtio_device_ops serial_ops;
@@ -122,8 +123,8 @@ struct virtio_queue *serial_transmit_queue(const struct serial_port *port)
 /* --- messages to the driver --- */
 
 /*
- * The fields of RESIZE in the order in which Linux drivers read them, rows first; the text of virtio 1.2 (§5.3.6.2) has
- * them the other way round, which no driver that is in use follows.
+ * The fields of RESIZE in the order in which Linux drivers read them, rows first; the text of
+ * virtio 1.2 (§5.3.6.2) has them the other way round, which no driver that is in use follows.
  */
 struct resize {
 	struct control head;
@@ -184,7 +185,8 @@ static bool send_message(struct virtio_serial *serial, uint32_t nr, enum serial_
 		if (!queue->running || !virtqueue_notify_on(&queue->vq))
 			return false;
 	if (chain.out_count || chain.in_len < sizeof(struct control)) {
-		virtio_device_error(&serial->vdev, "a buffer for control messages is not writable or too small");
+		virtio_device_error(&serial->vdev,
+				    "a buffer for control messages is not writable or too small");
 		return false;
 	}
 	len = fill_message(serial, nr, message, buf);
@@ -210,7 +212,8 @@ static void send_pending(struct virtio_serial *serial)
 	for (uint32_t nr = 0; nr < serial->max_ports; nr++) {
 		struct serial_slot *slot = &serial->slots[nr];
 
-		for (unsigned int message = 0; slot->pending && message < SERIAL_MESSAGES; message++) {
+		for (unsigned int message = 0; slot->pending && message < SERIAL_MESSAGES;
+		     message++) {
 			if (!(slot->pending & 1u << message))
 				continue;
 			if (!send_message(serial, nr, message))
@@ -233,7 +236,8 @@ void serial_send(struct serial_port *port, enum serial_message message)
 	if (!port->serial)
 		return;
 	slot = &port->serial->slots[port->nr];
-	/* A driver that hears of the port later is told everything then, when it says that it is ready for it. */
+	/* A driver that hears of the port later is told everything then, when it says that it is
+	 * ready for it. */
 	if (!slot->added)
 		return;
 	slot->pending |= 1u << message;
@@ -314,7 +318,8 @@ static void handle_control(struct virtio_serial *serial, struct virtio_queue *qu
 	do {
 		while (virtio_queue_pop(queue, &chain)) {
 			if (chain.in_count || !read_message(&chain, &message)) {
-				virtio_device_error(queue->vdev, "a control message is writable or too short");
+				virtio_device_error(queue->vdev,
+						    "a control message is writable or too short");
 				return;
 			}
 			if (!budget--) {
@@ -376,7 +381,8 @@ static void serial_handle_queue(struct virtio_queue *queue)
 
 /* --- the operator --- */
 
-/* By a call of its own: a reset may run on another thread that has borrowed the loop, where nothing may be sent. */
+/* By a call of its own: a reset may run on another thread that has borrowed the loop, where nothing
+ * may be sent. */
 static void tell_operator(struct loop_call *call)
 {
 	struct virtio_serial *serial = container_of(call, struct virtio_serial, tell);
@@ -426,8 +432,10 @@ void serial_terminal_changed(struct serial_port *port)
 		serial_send(port, SERIAL_RESIZE);
 }
 
-/* Emergency write (§5.3.4): a character at a time, without queues, before the driver is there or after it is gone. */
-static void serial_write_config(struct virtio_device *vdev, uint32_t offset, uint32_t value, unsigned int size)
+/* Emergency write (§5.3.4): a character at a time, without queues, before the driver is there or
+ * after it is gone. */
+static void serial_write_config(struct virtio_device *vdev, uint32_t offset, uint32_t value,
+				unsigned int size)
 {
 	struct virtio_serial *serial = to_serial(vdev);
 	uint8_t character = (uint8_t)value;
@@ -462,14 +470,18 @@ static struct virtio_serial *find_serial(const struct serial_port *port, struct 
 		if (!port->bus)
 			return container_of(dev, struct virtio_serial, vdev.dev);
 		len = strlen(dev->id);
-		if (!strncmp(port->bus, dev->id, len) && (!port->bus[len] || !strcmp(port->bus + len, ".0")))
+		if (!strncmp(port->bus, dev->id, len) &&
+		    (!port->bus[len] || !strcmp(port->bus + len, ".0")))
 			return container_of(dev, struct virtio_serial, vdev.dev);
 	}
 	if (port->bus)
-		error_set(errp, -ENOENT, "bus=%s: there is no such virtio-serial device; it must come before its ports",
+		error_set(errp, -ENOENT,
+			  "bus=%s: there is no such virtio-serial device; it must come before its "
+			  "ports",
 			  port->bus);
 	else
-		error_set(errp, -ENOENT, "it needs a virtio-serial-device, which must come before it");
+		error_set(errp, -ENOENT,
+			  "it needs a virtio-serial-device, which must come before it");
 	return NULL;
 }
 
@@ -484,12 +496,13 @@ static int choose_nr(struct virtio_serial *serial, struct serial_port *port, str
 				return 0;
 			}
 		}
-		return error_set(errp, -ENOSPC, "all %u ports of '%s' are taken%s", serial->max_ports,
-				 serial->vdev.dev.id, first ? " (port 0 is for a virtconsole)" : "");
+		return error_set(errp, -ENOSPC, "all %u ports of '%s' are taken%s",
+				 serial->max_ports, serial->vdev.dev.id,
+				 first ? " (port 0 is for a virtconsole)" : "");
 	}
 	if (port->nr >= serial->max_ports)
-		return error_set(errp, -ERANGE, "nr=%u is out of range [%u, %u] of '%s'", port->nr, first,
-				 serial->max_ports - 1, serial->vdev.dev.id);
+		return error_set(errp, -ERANGE, "nr=%u is out of range [%u, %u] of '%s'", port->nr,
+				 first, serial->max_ports - 1, serial->vdev.dev.id);
 	if (port->nr < first)
 		return error_set(errp, -EINVAL, "nr=0 is reserved for a virtconsole");
 	if (serial->slots[port->nr].port)
@@ -498,14 +511,15 @@ static int choose_nr(struct virtio_serial *serial, struct serial_port *port, str
 	return 0;
 }
 
-static int check_name(const struct virtio_serial *serial, const struct serial_port *port, struct error **errp)
+static int check_name(const struct virtio_serial *serial, const struct serial_port *port,
+		      struct error **errp)
 {
 	for (uint32_t nr = 0; port->name && nr < serial->max_ports; nr++) {
 		const struct serial_port *other = serial->slots[nr].port;
 
 		if (other && other->name && !strcmp(other->name, port->name))
-			return error_set(errp, -EEXIST, "name=%s is already the name of '%s'", port->name,
-					 other->dev.id);
+			return error_set(errp, -EEXIST, "name=%s is already the name of '%s'",
+					 port->name, other->dev.id);
 	}
 	return 0;
 }
@@ -607,7 +621,8 @@ static int serial_realize(struct virtio_device *vdev, struct error **errp)
 	vdev->home = vdev->dev.platform->main_loop;
 	vdev->features_offered = F_SIZE | F_EMERG_WRITE | (many ? F_MULTIPORT : 0);
 	/* The control queues are there for more than one port only (§5.3.2). */
-	ret = virtio_device_add_queues(vdev, many ? 2 * serial->max_ports + 2 : 2, DATA_QUEUE_SIZE, errp);
+	ret = virtio_device_add_queues(vdev, many ? 2 * serial->max_ports + 2 : 2, DATA_QUEUE_SIZE,
+				       errp);
 	if (ret)
 		return ret;
 	if (many) {
@@ -632,10 +647,11 @@ static void serial_unrealize(struct virtio_device *vdev)
 }
 
 static const struct property serial_props[] = {
-	PROP_UINT(32, "max_ports", struct virtio_serial, max_ports, 1, SERIAL_PORTS_MAX, SERIAL_PORTS_MAX,
+	PROP_UINT(32, "max_ports", struct virtio_serial, max_ports, 1, SERIAL_PORTS_MAX,
+		  SERIAL_PORTS_MAX,
 		  "ports it has room for; 1: a single console without control queues"),
-	PROP_UINT(32, "max-ports", struct virtio_serial, max_ports, 1, SERIAL_PORTS_MAX, SERIAL_PORTS_MAX,
-		  "the same"),
+	PROP_UINT(32, "max-ports", struct virtio_serial, max_ports, 1, SERIAL_PORTS_MAX,
+		  SERIAL_PORTS_MAX, "the same"),
 	PROP_END,
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a virtio-serial device and its ports know of each other. Everything runs on the main loop: queues and character
- * back ends both live there.
+ * What a virtio-serial device and its ports know of each other. Everything runs on the main loop:
+ * queues and character back ends both live there.
  */
 #ifndef VIRTIO_CONSOLE_H
 #define VIRTIO_CONSOLE_H
@@ -23,16 +23,17 @@ struct serial_port {
 	uint32_t nr; /* SERIAL_NR_ANY: the first free one */
 
 	struct virtio_serial *serial; /* NULL: it was removed before its port */
-	bool host_open;	  /* the back end has a peer */
-	bool guest_open;  /* the guest wants input */
-	bool told_open;	  /* what the operator knows of guest_open */
-	/* How much of the transmit queue's next chain the back end has taken; it did not take the rest yet. */
+	bool host_open;		      /* the back end has a peer */
+	bool guest_open;	      /* the guest wants input */
+	bool told_open;		      /* what the operator knows of guest_open */
+	/* How much of the transmit queue's next chain the back end has taken; it did not take the
+	 * rest yet. */
 	uint32_t sent;
 	/* A console whose reader takes nothing, see console_port.c. */
 	struct loop_timer stall_timer;
 	bool moved;   /* something was taken since the timer was set */
 	bool stalled; /* what is not taken at once is dropped */
-	bool holds; /* @chain, popped from the receive queue, waits for input */
+	bool holds;   /* @chain, popped from the receive queue, waits for input */
 	struct virtq_chain chain;
 };
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Ports of a virtio-serial device (virtio 1.2 §5.3): "virtconsole", which the guest uses as a terminal (hvc0), and
- * "virtserialport", a pipe with a name.
+ * Ports of a virtio-serial device (virtio 1.2 §5.3): "virtconsole", which the guest uses as a
+ * terminal (hvc0), and "virtserialport", a pipe with a name.
  *
- * Nothing is buffered here. What the back end does not take stays in the transmit queue until it has room, so that a
- * slow reader slows the guest down and loses nothing; a reader that is gone makes the back end drop what comes. Input
- * stays in the back end until the guest has opened the port and given a buffer for it.
+ * Nothing is buffered here. What the back end does not take stays in the transmit queue until it
+ * has room, so that a slow reader slows the guest down and loses nothing; a reader that is gone
+ * makes the back end drop what comes. Input stays in the back end until the guest has opened the
+ * port and given a buffer for it.
  */
 #include <errno.h>
 #include <string.h>
@@ -16,7 +17,8 @@
 #define LOG_MODULE "virtio-serial"
 #include "util/log.h"
 
-/* Bounds of one turn on the main loop, so that a guest that prints without end does not hold it up (io-hijack). */
+/* Bounds of one turn on the main loop, so that a guest that prints without end does not hold it up
+ * (io-hijack). */
 #define BYTES_A_TURN (256 * KIB)
 #define CHAINS_A_TURN 128
 
@@ -39,9 +41,10 @@ static struct serial_port *from_user(struct chardev_user *user)
 /* --- guest to host --- */
 
 /*
- * Linux drivers write to a console with a spinlock held and wait, spinning, until the buffer comes back: a peer that is
- * connected and reads nothing would stop the whole guest. For a console one that takes nothing for a second is gone, like
- * one that hung up, until it reads again. Ports wait for ever: only the process that writes is stopped.
+ * Linux drivers write to a console with a spinlock held and wait, spinning, until the buffer comes
+ * back: a peer that is connected and reads nothing would stop the whole guest. For a console one
+ * that takes nothing for a second is gone, like one that hung up, until it reads again. Ports wait
+ * for ever: only the process that writes is stopped.
  */
 #define STALL_NS NSEC_PER_SEC
 
@@ -85,7 +88,8 @@ static bool give(struct serial_port *port, const struct virtq_chain *chain)
 			skip -= iov->iov_len;
 			continue;
 		}
-		done = chardev_write(port->chr, (const uint8_t *)iov->iov_base + skip, iov->iov_len - skip);
+		done = chardev_write(port->chr, (const uint8_t *)iov->iov_base + skip,
+				     iov->iov_len - skip);
 		port->sent += done;
 		port->moved |= done > 0;
 		if (done < iov->iov_len - skip) {
@@ -113,7 +117,8 @@ void serial_port_transmit(struct serial_port *port)
 	do {
 		while (virtio_queue_pop(queue, &chain)) {
 			if (!chain.out_count || chain.in_count) {
-				virtio_device_error(queue->vdev, "a buffer for output is not readable");
+				virtio_device_error(queue->vdev,
+						    "a buffer for output is not readable");
 				return;
 			}
 			if (!chains || !bytes) {
@@ -143,8 +148,9 @@ static void port_writable(struct chardev_user *user)
 /* --- host to guest --- */
 
 /*
- * Pops the buffer for the next input and keeps it: between this and receive() nothing else pops from the queue, so its
- * iovecs hold, and the room that was promised is there whatever the guest writes to the ring.
+ * Pops the buffer for the next input and keeps it: between this and receive() nothing else pops
+ * from the queue, so its iovecs hold, and the room that was promised is there whatever the guest
+ * writes to the ring.
  */
 static bool hold_buffer(struct serial_port *port, struct virtio_queue *queue)
 {
@@ -259,10 +265,12 @@ static void port_unrealize(struct device *dev)
 }
 
 static const struct property port_props[] = {
-	PROP_LINK("chardev", struct serial_port, chr, LINK_CHARDEV, PROPERTY_REQUIRED, "back end on the host"),
+	PROP_LINK("chardev", struct serial_port, chr, LINK_CHARDEV, PROPERTY_REQUIRED,
+		  "back end on the host"),
 	PROP_UINT(32, "nr", struct serial_port, nr, 0, SERIAL_PORTS_MAX - 1, SERIAL_NR_ANY,
 		  "number of the port; the first free one without it, 0 is for a virtconsole"),
-	PROP_STRING("name", struct serial_port, name, 1, 255, NULL, "what the guest finds the port by"),
+	PROP_STRING("name", struct serial_port, name, 1, 255, NULL,
+		    "what the guest finds the port by"),
 	PROP_STRING("bus", struct serial_port, bus, 1, 257, NULL,
 		    "virtio-serial device it plugs into, as ID.0; the first one without it"),
 	PROP_END,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* virtio-balloon: memory that goes back and what must stay, sizes, statistics, and drivers that lie. */
+/* virtio-balloon: memory that goes back and what must stay, sizes, statistics, and drivers that
+ * lie. */
 #include <errno.h>
 #include <json-c/json.h>
 #include <stdlib.h>
@@ -19,7 +20,8 @@
 static unsigned int events;
 static uint64_t last_actual;
 
-static void on_event(struct platform *platform, enum device_event what, const struct device_event_info *info)
+static void on_event(struct platform *platform, enum device_event what,
+		     const struct device_event_info *info)
 {
 	(void)platform;
 	ck_assert_int_eq(what, DEVICE_EVENT_BALLOON);
@@ -79,7 +81,8 @@ START_TEST(options)
 	ck_assert_uint_eq(offered() & 0x3f, F_STATS);
 	ck_assert_ptr_eq(balloon_find(&rig.platform), rig.dev);
 	rig.slot_taken = false;
-	ck_assert_ptr_nonnull(strstr(rig_create("virtio-balloon-device"), "has a balloon already: 'b0'"));
+	ck_assert_ptr_nonnull(
+		strstr(rig_create("virtio-balloon-device"), "has a balloon already: 'b0'"));
 	rig.slot_taken = true;
 	device_destroy(balloon_find(&rig.platform));
 	ck_assert_ptr_null(balloon_find(&rig.platform));
@@ -90,7 +93,9 @@ END_TEST
 
 START_TEST(huge_pages_are_refused)
 {
-	struct ram_backend fake = { .host = rig.ram->host, .size = 2 * MIB, .page_size = 2 * MIB, .fd = -1 };
+	struct ram_backend fake = {
+		.host = rig.ram->host, .size = 2 * MIB, .page_size = 2 * MIB, .fd = -1
+	};
 	const char *why;
 
 	ck_assert_int_eq(mem_space_add_ram(rig.space, GIB, &fake, 0, 2 * MIB, NULL), 0);
@@ -119,7 +124,8 @@ START_TEST(pages_go_back_and_neighbours_stay)
 	list(5, first + 8);
 	give(24);
 	for (unsigned int i = 0; i < 16; i++)
-		ck_assert_msg(resident(data + i * PAGE) == !((i >= 1 && i <= 4) || i == 8), "page %u", i);
+		ck_assert_msg(resident(data + i * PAGE) == !((i >= 1 && i <= 4) || i == 8),
+			      "page %u", i);
 	ck_assert_uint_eq(data[0], 0x5a);
 	ck_assert_uint_eq(data[PAGE], 0);
 	/* Deflating costs nothing: the page is there when it is touched. */
@@ -178,7 +184,7 @@ START_TEST(pages_outside_of_memory)
 	give(28);
 	ck_assert(!rig_broken());
 	ck_assert_uint_eq(rig.ram->host[DATA], 0); /* the good one went */
-	give(7); /* a number and a piece */
+	give(7);				   /* a number and a piece */
 	ck_assert(!rig_broken());
 }
 END_TEST
@@ -382,16 +388,25 @@ START_TEST(reporting)
 		wr(R_NOTIFY, q.index);
 		drvq_wait(NULL);
 		for (unsigned int i = 0; i < 8; i++)
-			ck_assert_msg(resident(data + i * PAGE) == !(i == 1 || i == 2 || i == 5), "page %u", i);
+			ck_assert_msg(resident(data + i * PAGE) == !(i == 1 || i == 2 || i == 5),
+				      "page %u", i);
 	}
 }
 END_TEST
 
 START_TEST(chain_error)
 {
-	static const struct { uint16_t queue, flags; uint32_t len; } bad[] = {
-		{ 0, VIRTQ_DESC_F_WRITE, 8 }, { 1, VIRTQ_DESC_F_WRITE, 8 }, { 2, VIRTQ_DESC_F_WRITE, 10 },
-		{ 3, 0, 4096 }, { 0, 0, 0 }, { 0, 0, 0xffffffff }, { 3, VIRTQ_DESC_F_WRITE, 0xffffffff },
+	static const struct {
+		uint16_t queue, flags;
+		uint32_t len;
+	} bad[] = {
+		{ 0, VIRTQ_DESC_F_WRITE, 8 },
+		{ 1, VIRTQ_DESC_F_WRITE, 8 },
+		{ 2, VIRTQ_DESC_F_WRITE, 10 },
+		{ 3, 0, 4096 },
+		{ 0, 0, 0 },
+		{ 0, 0, 0xffffffff },
+		{ 3, VIRTQ_DESC_F_WRITE, 0xffffffff },
 		{ 2, VIRTQ_DESC_F_INDIRECT, 16 },
 	};
 
@@ -432,9 +447,18 @@ END_TEST
 
 static Suite *balloon_suite(void)
 {
-	const TTest *tests[] = { options, huge_pages_are_refused, pages_go_back_and_neighbours_stay,
-				 shared_memory_leaves_the_file, pages_outside_of_memory, split_header, io_hijack, sizes,
-				 statistics, reporting, chain_error, inflight_cap };
+	const TTest *tests[] = { options,
+				 huge_pages_are_refused,
+				 pages_go_back_and_neighbours_stay,
+				 shared_memory_leaves_the_file,
+				 pages_outside_of_memory,
+				 split_header,
+				 io_hijack,
+				 sizes,
+				 statistics,
+				 reporting,
+				 chain_error,
+				 inflight_cap };
 	Suite *suite = suite_create("virtio_balloon");
 	TCase *tcase = tcase_create("balloon");
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* virtio-serial and its ports: the control conversation, both directions, back-pressure, resets, removal, hostile drivers. */
+/* virtio-serial and its ports: the control conversation, both directions, back-pressure, resets,
+ * removal, hostile drivers. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -15,7 +16,16 @@
 #define F_MULTIPORT 2ULL
 #define F_ALL (VIRTIO_F_VERSION_1 | F_SIZE | F_MULTIPORT)
 
-enum { DEVICE_READY, PORT_ADD, PORT_REMOVE, PORT_READY, CONSOLE_PORT, RESIZE, PORT_OPEN, PORT_NAME };
+enum {
+	DEVICE_READY,
+	PORT_ADD,
+	PORT_REMOVE,
+	PORT_READY,
+	CONSOLE_PORT,
+	RESIZE,
+	PORT_OPEN,
+	PORT_NAME
+};
 
 #define BUF 0x100000 /* guest addresses of buffers */
 #define NAME_MAX_TEST 64
@@ -32,7 +42,8 @@ static int peers[4]; /* our end of each back end */
 static unsigned int events;
 static struct device_event_info last_event;
 
-static void on_event(struct platform *platform, enum device_event what, const struct device_event_info *info)
+static void on_event(struct platform *platform, enum device_event what,
+		     const struct device_event_info *info)
 {
 	(void)platform;
 	ck_assert_int_eq(what, DEVICE_EVENT_PORT);
@@ -42,7 +53,8 @@ static void on_event(struct platform *platform, enum device_event what, const st
 
 static void setup(void)
 {
-	static const struct device_class *const classes[] = { &virtio_serial_mmio_class, &virtconsole_class,
+	static const struct device_class *const classes[] = { &virtio_serial_mmio_class,
+							      &virtconsole_class,
 							      &virtserialport_class, NULL };
 
 	rig_open(classes);
@@ -82,7 +94,8 @@ static void add_pty(unsigned int i)
 
 	snprintf(text, sizeof(text), "pty,id=c%u", i);
 	add_chardev(i, text);
-	peers[i] = open(chardev_filename(chardevs[i]) + strlen("pty:"), O_RDWR | O_NOCTTY | O_NONBLOCK);
+	peers[i] = open(chardev_filename(chardevs[i]) + strlen("pty:"),
+			O_RDWR | O_NOCTTY | O_NONBLOCK);
 	ck_assert_int_ge(peers[i], 0);
 }
 
@@ -192,8 +205,8 @@ static void expect(uint32_t id, uint16_t event, uint16_t value)
 {
 	struct message m = next_control();
 
-	ck_assert_msg(m.id == id && m.event == event && m.value == value, "%u %u %u, not %u %u %u", m.id, m.event,
-		      m.value, id, event, value);
+	ck_assert_msg(m.id == id && m.event == event && m.value == value, "%u %u %u, not %u %u %u",
+		      m.id, m.event, m.value, id, event, value);
 }
 
 /* Up to DRIVER_OK with every queue of two ports. */
@@ -231,7 +244,9 @@ static void start_both(void)
 
 START_TEST(bad_options)
 {
-	static const struct { const char *device, *part; } bad[] = {
+	static const struct {
+		const char *device, *part;
+	} bad[] = {
 		{ "virtio-serial-device,max_ports=0", "[1, 31]" },
 		{ "virtio-serial-device,max_ports=32", "[1, 31]" },
 		{ "virtconsole", "chardev" },
@@ -250,7 +265,8 @@ START_TEST(bad_options)
 	add_null(0);
 	add_null(1);
 	add_null(2);
-	ck_assert_ptr_nonnull(strstr(rig_create("virtconsole,chardev=c0"), "it needs a virtio-serial-device"));
+	ck_assert_ptr_nonnull(
+		strstr(rig_create("virtconsole,chardev=c0"), "it needs a virtio-serial-device"));
 	make("virtio-serial-device,id=vs,max_ports=4");
 	make("virtconsole,chardev=c0,id=con,name=console,bus=vs.0");
 	for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -260,7 +276,8 @@ START_TEST(bad_options)
 			rig.slot_taken = false;
 		text = rig_create(bad[i].device);
 		rig.slot_taken = true;
-		ck_assert_msg(text && strstr(text, bad[i].part), "%s: %s", bad[i].device, text ? text : "made");
+		ck_assert_msg(text && strstr(text, bad[i].part), "%s: %s", bad[i].device,
+			      text ? text : "made");
 	}
 	make("virtserialport,chardev=c1,bus=vs");
 	make("virtconsole,chardev=c2,nr=3");
@@ -406,7 +423,10 @@ END_TEST
 
 static int connect_to(const char *path)
 {
-	struct sockaddr_un { sa_family_t family; char path[108]; } addr = { .family = AF_UNIX };
+	struct sockaddr_un {
+		sa_family_t family;
+		char path[108];
+	} addr = { .family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
 
 	strcpy(addr.path, path);
@@ -510,7 +530,8 @@ START_TEST(vanished_reader_blocks_nobody)
 }
 END_TEST
 
-/* A console's peer that is there and reads nothing does not stop the guest, which spins for its buffer. */
+/* A console's peer that is there and reads nothing does not stop the guest, which spins for its
+ * buffer. */
 START_TEST(idle_reader_of_a_console)
 {
 	char option[128], path[] = "/tmp/console-test-XXXXXX";
@@ -685,10 +706,22 @@ END_TEST
 START_TEST(chain_error)
 {
 	/* One wrong chain for each queue of each kind, and life after the reset. */
-	static const struct { unsigned int queue; uint16_t flags; uint32_t len; } bad[] = {
-		{ 0, 0, 8 }, { 1, VIRTQ_DESC_F_WRITE, 8 }, { 2, 0, 64 }, { 2, VIRTQ_DESC_F_WRITE, 7 },
-		{ 3, VIRTQ_DESC_F_WRITE, 8 }, { 3, 0, 7 }, { 4, 0, 8 }, { 5, VIRTQ_DESC_F_WRITE, 8 },
-		{ 1, 0, 0 }, { 4, VIRTQ_DESC_F_WRITE, 0xffffffff }, { 5, VIRTQ_DESC_F_INDIRECT, 16 },
+	static const struct {
+		unsigned int queue;
+		uint16_t flags;
+		uint32_t len;
+	} bad[] = {
+		{ 0, 0, 8 },
+		{ 1, VIRTQ_DESC_F_WRITE, 8 },
+		{ 2, 0, 64 },
+		{ 2, VIRTQ_DESC_F_WRITE, 7 },
+		{ 3, VIRTQ_DESC_F_WRITE, 8 },
+		{ 3, 0, 7 },
+		{ 4, 0, 8 },
+		{ 5, VIRTQ_DESC_F_WRITE, 8 },
+		{ 1, 0, 0 },
+		{ 4, VIRTQ_DESC_F_WRITE, 0xffffffff },
+		{ 5, VIRTQ_DESC_F_INDIRECT, 16 },
 	};
 
 	add_pty(0);
@@ -726,7 +759,8 @@ START_TEST(strange_messages)
 	send_control(0, PORT_ADD, 1); /* ours to say */
 	send_control(0, PORT_READY, 0);
 	ck_assert(idle(2, 20));
-	/* Asked a thousand times without a buffer to answer to: nothing grows, one answer is there in the end. */
+	/* Asked a thousand times without a buffer to answer to: nothing grows, one answer is there
+	 * in the end. */
 	drive(F_ALL);
 	send_control(0, DEVICE_READY, 1);
 	for (unsigned int i = 0; i < 1000; i++)
@@ -742,11 +776,24 @@ END_TEST
 static Suite *console_suite(void)
 {
 	const TTest *tests[] = {
-		bad_options, number_of_queues, single_port, both_ports, operator_hears, terminal_size,
-		emergency_write, slow_reader_loses_nothing, vanished_reader_blocks_nobody, idle_reader_of_a_console,
+		bad_options,
+		number_of_queues,
+		single_port,
+		both_ports,
+		operator_hears,
+		terminal_size,
+		emergency_write,
+		slow_reader_loses_nothing,
+		vanished_reader_blocks_nobody,
+		idle_reader_of_a_console,
 		host_open_is_told,
-		pause_keeps_everything, reset_begins_anew, ports_come_and_go, device_goes_before_its_ports,
-		split_header, chain_error, strange_messages,
+		pause_keeps_everything,
+		reset_begins_anew,
+		ports_come_and_go,
+		device_goes_before_its_ports,
+		split_header,
+		chain_error,
+		strange_messages,
 	};
 	Suite *suite = suite_create("virtio_console");
 	TCase *tcase = tcase_create("console");
