@@ -1,12 +1,13 @@
 # StratoVirt in C. One non-recursive makefile; objects live under $(O).
 #
-#   make                  build/stratovirt
+#   make                  build/stratovirt and build/stratovirt-ctl
 #   make CC=clang         the same with clang (objects of their own with O=)
 #   make STATIC=1         one static file        -> build/static/stratovirt
 #   make SAN=asan,ubsan   with sanitizers        -> build/asan-ubsan/stratovirt
 #   make ARCH=aarch64 CROSS_COMPILE=aarch64-linux-gnu-
 #   make install DESTDIR= PREFIX=/usr/local
 #   make check            every test ring this machine allows (installs what it needs, as root)
+#   make fuzz             each fuzz target for a minute (clang)
 #   make nightly          ten minutes of random requests for each device, with sanitizers
 #   make demo             boot a stock kernel on microvm
 #
@@ -81,9 +82,17 @@ OBJ  := $(SRC:%.c=$(O)/obj/%.o)
 MAIN := $(O)/obj/src/main.o
 BIN  := $(O)/stratovirt
 
-all: $(BIN)
+# The small client of the monitors stands on the util room alone.
+CTL_SRC := $(wildcard tools/ctl/*.c)
+CTL_OBJ := $(CTL_SRC:%.c=$(O)/obj/%.o)
+CTL     := $(O)/stratovirt-ctl
+
+all: $(BIN) $(CTL)
 
 $(BIN): $(OBJ) $(MAIN)
+	$(call quiet,LINK,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
+
+$(CTL): $(CTL_OBJ) $(filter $(O)/obj/src/util/%,$(OBJ))
 	$(call quiet,LINK,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
 
 # Objects depend on the flags: a change of compiler or options rebuilds them, a second make does nothing.
@@ -129,6 +138,10 @@ unit-build: $(UNIT)
 
 -include tests/guest/build.mk
 
+# --- fuzz targets ------------------------------------------------------------------
+
+-include tests/fuzz/build.mk
+
 # --- test rings and the demo ------------------------------------------------------
 
 check:
@@ -145,8 +158,9 @@ demo:
 	@$(MAKE) --no-print-directory all
 	@tests/demo/run
 
-install: $(BIN)
+install: $(BIN) $(CTL)
 	$(INSTALL) -D -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/bin/stratovirt
+	$(INSTALL) -D -m 0755 $(CTL) $(DESTDIR)$(PREFIX)/bin/stratovirt-ctl
 
 # References generated from the tables of the code.
 docs: $(BIN)
@@ -160,4 +174,4 @@ format:
 
 .PHONY: all check nightly demo install docs clean format unit-build FORCE
 
--include $(OBJ:.o=.d) $(MAIN:.o=.d) $(UNIT_SRC:%.c=$(O)/obj/%.d)
+-include $(OBJ:.o=.d) $(MAIN:.o=.d) $(CTL_OBJ:.o=.d) $(UNIT_SRC:%.c=$(O)/obj/%.d)
