@@ -1,0 +1,124 @@
+"""What is done when the guest reboots, ends or panics (-action), and a log file that is moved away."""
+
+import os
+import signal
+
+import pytest
+
+from client import VM, wait_for
+from test_hotplug import Guest
+
+PANIC = ["-device", "pvpanic"]
+
+
+def panicking(folder, *options):
+    """A VM that waits for cont, and then panics at once."""
+    guest = Guest(folder, "-S", *PANIC, *options, append="test=panic")
+    return guest
+
+
+def test_a_panic_ends_the_vm(tmp_path):
+    with panicking(tmp_path) as vm, vm.connect() as q:
+        q.run("cont")
+        q.event("RESUME")
+        assert q.event("GUEST_PANICKED")["data"] == {"action": "poweroff"}
+        assert q.event("SHUTDOWN")["data"] == {"guest": True, "reason": "guest-panic"}
+        vm.end(0)
+
+
+@pytest.mark.parametrize("options,shutdown", [(["-action", "panic=pause"], False), (["-no-shutdown"], True),
+                                              (["-action", "panic=none,shutdown=pause", "-action", "panic=shutdown"], True)])
+def test_a_panic_can_stop_the_vm(tmp_path, options, shutdown):
+    with panicking(tmp_path, *options) as vm, vm.connect() as q:
+        q.run("cont")
+        q.event("RESUME")
+        assert q.event("GUEST_PANICKED")["data"] == {"action": "pause"}
+        if shutdown:
+            q.event("SHUTDOWN")
+        q.event("STOP")
+        assert q.run("query-status") == {"running": False, "singlestep": False, "status": "guest-panicked"}
+        q.run("quit")
+        vm.end(0)
+
+
+def test_a_panic_can_be_a_failure(tmp_path):
+    with panicking(tmp_path, "-action", "panic=exit-failure") as vm, vm.connect() as q:
+        q.run("cont")
+        q.event("RESUME")
+        assert q.event("GUEST_PANICKED")["data"] == {"action": "poweroff"}
+        assert q.event("SHUTDOWN")["data"] == {"guest": True, "reason": "guest-panic"}
+        vm.end(1)
+
+
+def test_a_panic_can_be_ignored(tmp_path):
+    with panicking(tmp_path, "-action", "panic=none") as vm, vm.connect() as q:
+        q.run("cont")
+        q.event("RESUME")
+        assert q.event("GUEST_PANICKED")["data"] == {"action": "run"}
+        wait_for(lambda: "went on" in vm.console())
+        assert q.run("query-status")["running"] is True
+
+
+@pytest.mark.parametrize("option,reason", [("reboot=shutdown", "guest-reset"), ("reboot=shutdown,shutdown=pause", "guest-reset")])
+def test_a_reboot_can_be_an_end(tmp_path, option, reason):
+    with Guest(tmp_path, "-S", "-action", option, append="test=triple") as vm, vm.connect() as q:
+        q.run("cont")
+        q.event("RESUME")
+        assert q.event("SHUTDOWN")["data"] == {"guest": True, "reason": reason}
+        if "pause" not in option:
+            vm.end(0)
+            return
+        q.event("STOP")
+        assert q.run("query-status")["status"] == "shutdown"
+
+
+def test_the_last_word_about_reboots_counts(tmp_path):
+    with Guest(tmp_path, "-S", "-no-reboot", "-action", "reboot=reset", append="test=triple") as vm, vm.connect() as q:
+        q.run("cont")
+        q.event("RESUME")
+        for _ in range(3):
+            assert q.event("RESET")["data"] == {"guest": True, "reason": "guest-reset"}
+
+
+@pytest.mark.parametrize("value,text", [("reboot=no", "reboot=no"), ("panic=reboot", "panic=reboot"), ("x=y", "'x'"), ("", "empty")])
+def test_actions_that_are_refused(tmp_path, value, text):
+    with VM(tmp_path, "-action", value) as vm:
+        assert vm.process.wait(10) == 1
+        error = vm.process.stderr.read()
+        assert error.startswith("stratovirt: -action") and text in error
+
+
+def test_a_log_that_was_moved_is_opened_again(tmp_path):
+    log, old = tmp_path / "log", tmp_path / "log.1"
+    with VM(tmp_path, "-D", "log", cwd=tmp_path) as vm, vm.connect() as q:
+        os.rename(log, old)
+        vm.signal(signal.SIGHUP)
+        wait_for(log.exists)
+        wait_for(lambda: "log opened again" in log.read_text())
+        before = vm.descriptors()
+        for _ in range(20):
+            vm.signal(signal.SIGHUP)
+        wait_for(lambda: log.read_text().count("opened again") > 1)
+        assert vm.descriptors() == before
+        assert "opened again" not in old.read_text()
+        assert q.run("query-status")["status"] == "prelaunch"
+        vm.signal(signal.SIGTERM)
+        assert q.event("SHUTDOWN")["data"] == {"guest": False, "reason": "host-signal"}
+        vm.end(0)
+    assert "signal 15" in log.read_text()
+
+
+def test_without_a_log_file_a_hangup_ends_the_vm(vm):
+    with vm.connect() as q:
+        vm.signal(signal.SIGHUP)
+        assert q.event("SHUTDOWN")["data"] == {"guest": False, "reason": "host-signal"}
+        vm.end(0)
+
+
+def test_a_log_that_cannot_be_opened_again_ends_nothing(tmp_path):
+    (tmp_path / "logs").mkdir()
+    with VM(tmp_path, "-D", "logs/log", cwd=tmp_path) as vm, vm.connect() as q:
+        os.rename(tmp_path / "logs", tmp_path / "gone")
+        vm.signal(signal.SIGHUP)
+        wait_for(lambda: "cannot" in (tmp_path / "gone/log").read_text() or "log file" in (tmp_path / "gone/log").read_text())
+        assert q.run("query-status")["status"] == "prelaunch"
