@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Network back ends: "-netdev tap,id=…". A netdev is a set of queues, each a descriptor that one read() takes one frame
- * from and one write() gives one frame to, behind a virtio_net_hdr of NETDEV_HEADER bytes. Made and freed on the main
- * thread; one device uses it. What is said here holds at start and at run time (netdev_add, netdev_del).
+ * Network back ends: "-netdev tap,id=…". A netdev is a set of queues, each a descriptor that one
+ * read() takes one frame from and one write() gives one frame to, behind a virtio_net_hdr of
+ * NETDEV_HEADER bytes. Made and freed on the main thread; one device uses it. What is said here
+ * holds at start and at run time (netdev_add, netdev_del).
  */
 #ifndef NET_NETDEV_H
 #define NET_NETDEV_H
@@ -10,7 +11,8 @@
 #include "config/property.h"
 
 #define NETDEV_QUEUES_MAX 16
-#define NETDEV_HEADER 12 /* struct virtio_net_hdr_v1, which every modern driver uses (virtio 1.2 §5.1.6) */
+/* struct virtio_net_hdr_v1, which every modern driver uses (virtio 1.2 §5.1.6). */
+#define NETDEV_HEADER 12
 
 /* Work that the side which sends leaves to the side which receives. */
 #define NETDEV_CSUM (1u << 0) /* the checksum; the others imply it */
@@ -22,9 +24,10 @@
 
 struct netdev;
 
-/* What a kind of back end does. All return 0 or -errno and may be called on any one thread at a time. */
+/* What a kind of back end does. 0 or -errno; on any thread, one at a time. */
 struct netdev_ops {
-	/* What received frames may leave undone. Frames to send may always use all of netdev->offloads. */
+	/* What received frames may leave undone. Frames to send may always use all of
+	 * netdev->offloads. */
 	int (*set_offloads)(struct netdev *netdev, unsigned int offloads);
 	/* Frames arrive on this queue or not. */
 	int (*set_queue)(struct netdev *netdev, unsigned int queue, bool on);
@@ -41,13 +44,13 @@ struct netdev_user {
 struct netdev {
 	const struct netdev_ops *ops;
 	char *id;
-	char name[16];         /* of the interface, where known; for messages */
+	char name[16];	       /* of the interface, where known; for messages */
 	unsigned int offloads; /* that it can */
 	unsigned int queue_count;
-	int fds[NETDEV_QUEUES_MAX];       /* non-blocking */
+	int fds[NETDEV_QUEUES_MAX];	  /* non-blocking */
 	int vhost_fds[NETDEV_QUEUES_MAX]; /* of /dev/vhost-net, or -1 */
 	bool vhost;
-	_Atomic bool link_up;     /* set on the main thread */
+	_Atomic bool link_up;	  /* set on the main thread */
 	struct netdev_user *user; /* NULL: nobody */
 	struct link_scope *scope;
 };
@@ -55,9 +58,10 @@ struct netdev {
 extern const struct property netdev_tap_props[]; /* for help */
 
 /*
- * Opens what @opts ("type" is the kind) describe and adds it to @scope under LINK_NETDEV. Errors name the option and the
- * reason. Descriptors given by number or by name (QMP getfd) are the netdev's from then on; on failure those
- * given by number stay open, those given by name are closed.
+ * Opens what @opts ("type" is the kind) describe and adds it to @scope under LINK_NETDEV. Errors
+ * name the option and the reason. Descriptors given by number or by name (QMP getfd) are the
+ * netdev's from then on; on failure those given by number stay open, those given by name are
+ * closed.
  */
 int __must_check netdev_new(const struct opts *opts, struct link_scope *scope, struct netdev **ret,
 			    struct error **errp);
@@ -66,7 +70,8 @@ void netdev_free(struct netdev *netdev);
 bool netdev_in_use(const struct netdev *netdev);
 
 /* -EBUSY with the id when somebody else has it. */
-int __must_check netdev_attach(struct netdev *netdev, struct netdev_user *user, struct error **errp);
+int __must_check netdev_attach(struct netdev *netdev, struct netdev_user *user,
+			       struct error **errp);
 void netdev_detach(struct netdev *netdev);
 
 /* Main thread. Survives a reset of the guest. */

@@ -12,11 +12,11 @@ struct netdev_tap {
 };
 
 /*
- * Opens tap->queues queues of the interface (or of the character device of a macvtap, @path), which is created when it does
- * not exist. Fills netdev.fds and queue_count, and what tap_take() fills.
+ * Opens tap->queues queues of the interface (or of the character device of a macvtap, @path), which
+ * is created when it does not exist. Fills netdev.fds and queue_count, and what tap_take() fills.
  */
 int __must_check tap_open(struct netdev_tap *tap, struct error **errp);
-/* Checks the descriptors in netdev.fds, made elsewhere, and sets name, offloads and header length. */
+/* Checks the descriptors in netdev.fds, made elsewhere; sets name, offloads and header length. */
 int __must_check tap_take(struct netdev_tap *tap, struct error **errp);
 
 extern const struct netdev_ops tap_ops;

@@ -25,12 +25,15 @@ const struct property netdev_tap_props[] = {
 	PROP_STRING("fd", struct netdev_tap, fd, 1, 1024, NULL,
 		    "open tap: a descriptor's number, or its name given by getfd"),
 	PROP_STRING("fds", struct netdev_tap, fds, 1, 1024, NULL, "one descriptor a queue: A:B:C"),
-	PROP_UINT(16, "queues", struct netdev_tap, queues, 1, NETDEV_QUEUES_MAX, 1, "pairs of queues"),
-	PROP_BOOL("vhost", struct netdev_tap, netdev.vhost, false, "the kernel moves the frames (vhost-net)"),
+	PROP_UINT(16, "queues", struct netdev_tap, queues, 1, NETDEV_QUEUES_MAX, 1,
+		  "pairs of queues"),
+	PROP_BOOL("vhost", struct netdev_tap, netdev.vhost, false,
+		  "the kernel moves the frames (vhost-net)"),
 	PROP_STRING("vhostfd", struct netdev_tap, vhostfd, 1, 1024, NULL, "open " VHOST_DEVICE),
 	PROP_STRING("vhostfds", struct netdev_tap, vhostfds, 1, 1024, NULL, "one a queue: A:B:C"),
 	PROP_STRING("script", struct netdev_tap, script, 1, 4095, NULL, "no: scripts are not run"),
-	PROP_STRING("downscript", struct netdev_tap, downscript, 1, 4095, NULL, "no: scripts are not run"),
+	PROP_STRING("downscript", struct netdev_tap, downscript, 1, 4095, NULL,
+		    "no: scripts are not run"),
 	PROP_END,
 };
 
@@ -64,13 +67,15 @@ static int add_fd(struct fd_list *list, const char *key, const char *word, struc
 	int fd;
 
 	if (list->count == NETDEV_QUEUES_MAX)
-		return error_set(errp, -ERANGE, "%s: more than %d descriptors", key, NETDEV_QUEUES_MAX);
+		return error_set(errp, -ERANGE, "%s: more than %d descriptors", key,
+				 NETDEV_QUEUES_MAX);
 	fd = find_fd(key, word, &list->named[list->count], errp);
 	if (fd < 0)
 		return fd;
 	for (unsigned int i = 0; i < list->count; i++)
 		if (list->fds[i] == fd)
-			return error_set(errp, -EINVAL, "%s: descriptor %d is given twice", key, fd);
+			return error_set(errp, -EINVAL, "%s: descriptor %d is given twice", key,
+					 fd);
 	list->fds[list->count++] = fd;
 	return 0;
 }
@@ -95,7 +100,8 @@ static void drop_fds(struct fd_list *list)
 	list->count = 0;
 }
 
-static int either(const char *one, const char *many, const char *key, const char **value, struct error **errp)
+static int either(const char *one, const char *many, const char *key, const char **value,
+		  struct error **errp)
 {
 	if (one && many)
 		return error_set(errp, -EINVAL, "%s and %ss exclude each other", key, key);
@@ -123,19 +129,21 @@ static int open_vhost(struct netdev *netdev, struct error **errp)
 
 static int check_scripts(const struct netdev_tap *tap, struct error **errp)
 {
-	const struct { const char *key, *value; } given[] = { { "script", tap->script },
-							      { "downscript", tap->downscript } };
+	const struct {
+		const char *key, *value;
+	} given[] = { { "script", tap->script }, { "downscript", tap->downscript } };
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(given); i++)
 		if (given[i].value && strcmp(given[i].value, "no"))
-			return error_set(errp, -ENOTSUP, "%s=%s: scripts are not run; only 'no' is accepted",
+			return error_set(errp, -ENOTSUP,
+					 "%s=%s: scripts are not run; only 'no' is accepted",
 					 given[i].key, given[i].value);
 	return 0;
 }
 
 /* @fds and @vhost are empty, and stay with the caller until all is well. */
-static int open_tap(struct netdev_tap *tap, const struct opts *opts, struct fd_list *fds, struct fd_list *vhost,
-		    struct error **errp)
+static int open_tap(struct netdev_tap *tap, const struct opts *opts, struct fd_list *fds,
+		    struct fd_list *vhost, struct error **errp)
 {
 	struct netdev *netdev = &tap->netdev;
 	const char *fd_value = NULL, *vhost_value = NULL;
@@ -158,8 +166,8 @@ static int open_tap(struct netdev_tap *tap, const struct opts *opts, struct fd_l
 		if (ret)
 			return ret;
 		if (opts_get(opts, "queues") && tap->queues != fds->count)
-			return error_set(errp, -EINVAL, "queues=%u: %u descriptors are given", tap->queues,
-					 fds->count);
+			return error_set(errp, -EINVAL, "queues=%u: %u descriptors are given",
+					 tap->queues, fds->count);
 		memcpy(netdev->fds, fds->fds, sizeof(netdev->fds));
 		netdev->queue_count = fds->count;
 		ret = tap_take(tap, errp);
@@ -169,8 +177,8 @@ static int open_tap(struct netdev_tap *tap, const struct opts *opts, struct fd_l
 	if (!ret && vhost_value) {
 		ret = parse_fds(vhost, tap->vhostfd ? "vhostfd" : "vhostfds", vhost_value, errp);
 		if (!ret && vhost->count != netdev->queue_count)
-			ret = error_set(errp, -EINVAL, "%u vhost descriptors for %u queues", vhost->count,
-					netdev->queue_count);
+			ret = error_set(errp, -EINVAL, "%u vhost descriptors for %u queues",
+					vhost->count, netdev->queue_count);
 	} else if (!ret && netdev->vhost) {
 		ret = open_vhost(netdev, errp);
 	}
@@ -188,7 +196,8 @@ static void release(struct netdev_tap *tap)
 	free(tap);
 }
 
-static int make(struct netdev_tap *tap, const struct opts *opts, struct link_scope *scope, struct error **errp)
+static int make(struct netdev_tap *tap, const struct opts *opts, struct link_scope *scope,
+		struct error **errp)
 {
 	struct fd_list fds = { .count = 0 }, vhost = { .count = 0 };
 	const char *id = opts_get(opts, "id");
@@ -217,7 +226,8 @@ static int make(struct netdev_tap *tap, const struct opts *opts, struct link_sco
 	return 0;
 }
 
-int netdev_new(const struct opts *opts, struct link_scope *scope, struct netdev **ret, struct error **errp)
+int netdev_new(const struct opts *opts, struct link_scope *scope, struct netdev **ret,
+	       struct error **errp)
 {
 	static const char *const skip[] = { "type", "id", NULL };
 	const char *type = opts_get(opts, "type");
@@ -226,7 +236,8 @@ int netdev_new(const struct opts *opts, struct link_scope *scope, struct netdev 
 	int err;
 
 	if (!type || strcmp(type, "tap"))
-		return error_set(errp, -ENOTSUP, "-netdev %s: unknown type; there is 'tap'", type ? type : "");
+		return error_set(errp, -ENOTSUP, "-netdev %s: unknown type; there is 'tap'",
+				 type ? type : "");
 	tap = xcalloc(1, sizeof(*tap));
 	tap->netdev.ops = &tap_ops;
 	tap->netdev.scope = scope;
@@ -266,7 +277,8 @@ bool netdev_in_use(const struct netdev *netdev)
 int netdev_attach(struct netdev *netdev, struct netdev_user *user, struct error **errp)
 {
 	if (netdev->user)
-		return error_set(errp, -EBUSY, "netdev '%s' is in use by another device", netdev->id);
+		return error_set(errp, -EBUSY, "netdev '%s' is in use by another device",
+				 netdev->id);
 	netdev->user = user;
 	return 0;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* tap and macvtap, Linux Documentation/networking/tuntap.rst. A macvtap takes the same ioctls on a descriptor of its own device. */
+/* tap and macvtap, Linux Documentation/networking/tuntap.rst. A macvtap takes the same ioctls on a
+ * descriptor of its own device. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if.h>
@@ -91,20 +92,25 @@ static int take_fd(struct netdev *netdev, int fd, struct error **errp)
 	if (ioctl(fd, TUNGETIFF, &ifr) < 0)
 		return error_set_errno(errp, -errno, "descriptor %d is no tap device", fd);
 	if (!(ifr.ifr_flags & IFF_TAP))
-		return error_set(errp, -EINVAL, "descriptor %d: '%.15s' is a tun interface, not a tap", fd,
+		return error_set(errp, -EINVAL,
+				 "descriptor %d: '%.15s' is a tun interface, not a tap", fd,
 				 ifr.ifr_name);
 	if (!(ifr.ifr_flags & IFF_VNET_HDR))
-		return error_set(errp, -EINVAL, "descriptor %d: '%.15s' was opened without IFF_VNET_HDR", fd,
+		return error_set(errp, -EINVAL,
+				 "descriptor %d: '%.15s' was opened without IFF_VNET_HDR", fd,
 				 ifr.ifr_name);
 	if (!(ifr.ifr_flags & IFF_NO_PI))
-		return error_set(errp, -EINVAL, "descriptor %d: '%.15s' was opened without IFF_NO_PI", fd,
+		return error_set(errp, -EINVAL,
+				 "descriptor %d: '%.15s' was opened without IFF_NO_PI", fd,
 				 ifr.ifr_name);
 	if (netdev->name[0] && strncmp(netdev->name, ifr.ifr_name, sizeof(netdev->name) - 1))
-		return error_set(errp, -EINVAL, "descriptor %d belongs to '%.15s', another one to '%s'", fd,
+		return error_set(errp, -EINVAL,
+				 "descriptor %d belongs to '%.15s', another one to '%s'", fd,
 				 ifr.ifr_name, netdev->name);
 	memcpy(netdev->name, ifr.ifr_name, sizeof(netdev->name) - 1);
 	if (ioctl(fd, TUNSETVNETHDRSZ, &header) < 0)
-		return error_set_errno(errp, -errno, "'%s' takes no header of %d bytes", netdev->name, header);
+		return error_set_errno(errp, -errno, "'%s' takes no header of %d bytes",
+				       netdev->name, header);
 	ret = fd_set_nonblock(fd, true);
 	return ret ? error_set_errno(errp, ret, "descriptor %d", fd) : 0;
 }
@@ -129,13 +135,16 @@ static int explain(const char *ifname, unsigned int queues, int error, struct er
 
 	switch (error) {
 	case -EPERM:
-		return error_set(errp, error, "ifname=%s: not permitted; have it made for this user: "
-				 "ip tuntap add dev %s mode tap vnet_hdr%s user NAME", ifname, ifname, multi);
+		return error_set(errp, error,
+				 "ifname=%s: not permitted; have it made for this user: "
+				 "ip tuntap add dev %s mode tap vnet_hdr%s user NAME",
+				 ifname, ifname, multi);
 	case -EBUSY:
-		return error_set(errp, error, "ifname=%s: the interface is in use by another process",
-				 ifname);
+		return error_set(errp, error,
+				 "ifname=%s: the interface is in use by another process", ifname);
 	case -EINVAL:
-		return error_set(errp, error, "ifname=%s: there is an interface of that name which is no tap%s",
+		return error_set(errp, error,
+				 "ifname=%s: there is an interface of that name which is no tap%s",
 				 ifname, queues > 1 ? ", or one made without multi_queue" : "");
 	default:
 		return error_set_errno(errp, error, "ifname=%s", ifname);
@@ -180,8 +189,8 @@ int tap_open(struct netdev_tap *tap, struct error **errp)
 			multi = !ret;
 		}
 		if (ret)
-			return tap->ifname ? explain(tap->ifname, tap->queues, ret, errp) :
-					     error_set_errno(errp, ret, "path=%s", tap->path);
+			return tap->ifname ? explain(tap->ifname, tap->queues, ret, errp)
+					   : error_set_errno(errp, ret, "path=%s", tap->path);
 		netdev->queue_count = i + 1;
 	}
 	return tap_take(tap, errp);

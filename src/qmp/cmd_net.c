@@ -31,7 +31,8 @@ static int set_link_of(struct qmp_call *call, const char *name, bool up, struct 
 
 	link_scope_each(search.platform->links, LINK_NETDEV, look_at, &search);
 	if (!search.found)
-		return error_set(errp, QMP_DEVICE_NOT_FOUND, "Device '%s' not found", qmp_quote(name, quote));
+		return error_set(errp, QMP_DEVICE_NOT_FOUND, "Device '%s' not found",
+				 qmp_quote(name, quote));
 	netdev_set_link(search.found, up);
 	return 0;
 }

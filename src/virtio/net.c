@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * virtio-net (virtio 1.2 §5.1). All queues of a device live on one home loop, or, with vhost=on, in the kernel: then only
- * the control queue and the interrupts are handled here.
+ * virtio-net (virtio 1.2 §5.1). All queues of a device live on one home loop, or, with vhost=on, in
+ * the kernel: then only the control queue and the interrupts are handled here.
  */
 #include "net.h"
 
@@ -25,14 +25,17 @@ struct net_config {
 } __packed;
 
 static const struct property net_props[] = {
-	PROP_LINK("netdev", struct virtio_net, netdev, LINK_NETDEV, PROPERTY_REQUIRED, "the network back end"),
+	PROP_LINK("netdev", struct virtio_net, netdev, LINK_NETDEV, PROPERTY_REQUIRED,
+		  "the network back end"),
 	PROP_STRING("mac", struct virtio_net, mac_text, 17, 17, NULL,
 		    "Ethernet address; from 52:54:00:12:34:56 upward without it"),
-	PROP_UINT(16, "mtu", struct virtio_net, mtu, 0, 65535, 0, "MTU that the guest is told; 0: not told"),
+	PROP_UINT(16, "mtu", struct virtio_net, mtu, 0, 65535, 0,
+		  "MTU that the guest is told; 0: not told"),
 	PROP_LINK("iothread", struct virtio_net, iothread, LINK_IOTHREAD, 0,
 		  "thread that moves the frames; the main thread without it"),
 	PROP_BOOL("mq", struct virtio_net, mq, false, "use all queues of the netdev"),
-	PROP_POW2(16, "queue-size", struct virtio_net, queue_size, 256, 4096, 256, "entries of a queue"),
+	PROP_POW2(16, "queue-size", struct virtio_net, queue_size, 256, 4096, 256,
+		  "entries of a queue"),
 	PROP_IGNORED("vectors", "MSI-X vectors: virtio-mmio has none"),
 	PROP_END,
 };
@@ -84,8 +87,8 @@ void net_host_error(struct net_pair *pair, const char *what, int error)
 {
 	struct virtio_net *net = pair->net;
 
-	log_warn_limited(&net->host_limit, "%s: netdev '%s': %s: %s; tried again in a second", net->vdev.dev.id,
-			 net->netdev->id, what, strerror(-error));
+	log_warn_limited(&net->host_limit, "%s: netdev '%s': %s: %s; tried again in a second",
+			 net->vdev.dev.id, net->netdev->id, what, strerror(-error));
 	pair->failed = true;
 	loop_timer_set(&net->retry, clock_now_ns() + RETRY_NS);
 }
@@ -124,11 +127,12 @@ int net_set_pairs(struct virtio_net *net, unsigned int pairs)
 		int ret;
 
 		if (i >= pairs && i < net->pair_count)
-			net_watch(&net->pairs[i], false, false); /* its descriptor shows nothing but errors now */
+			net_watch(&net->pairs[i], false,
+				  false); /* its descriptor shows nothing but errors now */
 		ret = netdev->ops->set_queue(netdev, i, i < pairs);
 		if (ret) {
-			log_warn_limited(&net->host_limit, "%s: netdev '%s': queue %u: %s", net->vdev.dev.id,
-					 netdev->id, i, strerror(-ret));
+			log_warn_limited(&net->host_limit, "%s: netdev '%s': queue %u: %s",
+					 net->vdev.dev.id, netdev->id, i, strerror(-ret));
 			return ret;
 		}
 	}
@@ -141,10 +145,11 @@ int net_set_pairs(struct virtio_net *net, unsigned int pairs)
 
 /* --- Queues --- */
 
-/* §5.1.2: receiveq1, transmitq1, receiveq2, …, and the control queue behind those that are in use. */
+/* §5.1.2: receiveq1, transmitq1, receiveq2, …, and the control queue behind those in use. */
 static bool is_ctrl(const struct virtio_net *net, const struct virtio_queue *queue)
 {
-	return virtio_has_feature(&net->vdev, NET_F_MQ) ? queue == net->ctrl_last : queue->index == 2;
+	return virtio_has_feature(&net->vdev, NET_F_MQ) ? queue == net->ctrl_last
+							: queue->index == 2;
 }
 
 static void net_handle_queue(struct virtio_queue *queue)
@@ -164,8 +169,8 @@ static void net_handle_queue(struct virtio_queue *queue)
 	if (net->vhost) {
 		ret = net_link_up(net) ? vhost_net_queue_start(net, queue) : 0;
 		if (ret) {
-			log_warn_limited(&net->host_limit, "%s: vhost-net: queue %u: %s", net->vdev.dev.id,
-					 queue->index, strerror(-ret));
+			log_warn_limited(&net->host_limit, "%s: vhost-net: queue %u: %s",
+					 net->vdev.dev.id, queue->index, strerror(-ret));
 			virtio_device_error(&net->vdev, "vhost-net does not take its queue");
 		}
 	} else if (queue == pair->rx) {
@@ -177,7 +182,10 @@ static void net_handle_queue(struct virtio_queue *queue)
 
 static unsigned int wanted_offloads(const struct virtio_device *vdev)
 {
-	static const struct { uint64_t features; unsigned int offload; } list[] = {
+	static const struct {
+		uint64_t features;
+		unsigned int offload;
+	} list[] = {
 		{ NET_F_GUEST_TSO4, NETDEV_TSO4 },
 		{ NET_F_GUEST_TSO6, NETDEV_TSO6 },
 		{ NET_F_GUEST_ECN, NETDEV_ECN },
@@ -207,8 +215,8 @@ static void net_start(struct virtio_device *vdev)
 	if (!ret && net->vhost)
 		ret = vhost_net_start(net);
 	if (ret)
-		log_warn_limited(&net->host_limit, "%s: netdev '%s' does not start: %s", vdev->dev.id, netdev->id,
-				 strerror(-ret));
+		log_warn_limited(&net->host_limit, "%s: netdev '%s' does not start: %s",
+				 vdev->dev.id, netdev->id, strerror(-ret));
 }
 
 static void net_stop(struct virtio_device *vdev, struct virtio_queue *queue)
@@ -326,9 +334,12 @@ static int choose_mac(struct virtio_net *net, struct error **errp)
 		memcpy(net->mac_default, mac, sizeof(mac));
 		return 0;
 	}
-	if (sscanf(net->mac_text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &byte[0], &byte[1], &byte[2], &byte[3], &byte[4],
-		   &byte[5], &end) != 6 || end != 17)
-		return error_set(errp, -EINVAL, "mac=%s is no address of the form 52:54:00:12:34:56", net->mac_text);
+	if (sscanf(net->mac_text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &byte[0], &byte[1], &byte[2],
+		   &byte[3], &byte[4], &byte[5], &end) != 6 ||
+	    end != 17)
+		return error_set(errp, -EINVAL,
+				 "mac=%s is no address of the form 52:54:00:12:34:56",
+				 net->mac_text);
 	for (unsigned int i = 0; i < ETHER_ADDR; i++)
 		net->mac_default[i] = byte[i];
 	if (net->mac_default[0] & 1)
@@ -338,7 +349,10 @@ static int choose_mac(struct virtio_net *net, struct error **errp)
 
 static uint64_t offer(const struct virtio_net *net)
 {
-	static const struct { unsigned int offload; uint64_t features; } list[] = {
+	static const struct {
+		unsigned int offload;
+		uint64_t features;
+	} list[] = {
 		{ NETDEV_CSUM, NET_F_CSUM | NET_F_GUEST_CSUM },
 		{ NETDEV_TSO4, NET_F_HOST_TSO4 | NET_F_GUEST_TSO4 },
 		{ NETDEV_TSO6, NET_F_HOST_TSO6 | NET_F_GUEST_TSO6 },
@@ -346,8 +360,9 @@ static uint64_t offer(const struct virtio_net *net)
 		{ NETDEV_UFO, NET_F_HOST_UFO | NET_F_GUEST_UFO },
 		{ NETDEV_USO, NET_F_HOST_USO | NET_F_GUEST_USO4 | NET_F_GUEST_USO6 },
 	};
-	uint64_t features = NET_F_MAC | NET_F_STATUS | NET_F_MRG_RXBUF | NET_F_CTRL_VQ | NET_F_CTRL_RX |
-			    NET_F_CTRL_RX_EXTRA | NET_F_CTRL_VLAN | NET_F_CTRL_MAC_ADDR | NET_F_GUEST_ANNOUNCE;
+	uint64_t features = NET_F_MAC | NET_F_STATUS | NET_F_MRG_RXBUF | NET_F_CTRL_VQ |
+			    NET_F_CTRL_RX | NET_F_CTRL_RX_EXTRA | NET_F_CTRL_VLAN |
+			    NET_F_CTRL_MAC_ADDR | NET_F_GUEST_ANNOUNCE;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(list); i++)
 		if (net->netdev->offloads & list[i].offload)
@@ -399,7 +414,8 @@ static int net_realize(struct virtio_device *vdev, struct error **errp)
 	int ret;
 
 	if (net->mtu && net->mtu < 68)
-		return error_set(errp, -ERANGE, "mtu=%u is less than 68, the least that IPv4 allows", net->mtu);
+		return error_set(errp, -ERANGE,
+				 "mtu=%u is less than 68, the least that IPv4 allows", net->mtu);
 	ret = choose_mac(net, errp);
 	if (ret)
 		return ret;

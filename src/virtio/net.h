@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio-net (virtio 1.2 §5.1), cut into: the device (net.c), receiving (net_rx.c), sending (net_tx.c), the control queue and
- * the receive filter (net_ctrl.c), headers and scattered bytes (net_packet.c), the kernel's data path (vhost_net.c).
+ * virtio-net (virtio 1.2 §5.1), cut into: the device (net.c), receiving (net_rx.c), sending
+ * (net_tx.c), the control queue and the receive filter (net_ctrl.c), headers and scattered bytes
+ * (net_packet.c), the kernel's data path (vhost_net.c).
  */
 #ifndef VIRTIO_NET_H
 #define VIRTIO_NET_H
@@ -39,7 +40,8 @@
 #define NET_S_LINK_UP 1
 #define NET_S_ANNOUNCE 2
 
-/* struct virtio_net_hdr_v1. Its length does not depend on features: VERSION_1 is always negotiated (§5.1.6.1). */
+/* struct virtio_net_hdr_v1. Its length does not depend on features: VERSION_1 is always negotiated
+ * (§5.1.6.1). */
 struct net_header {
 	uint8_t flags, gso_type;
 	le16_t hdr_len, gso_size, csum_start, csum_offset, num_buffers;
@@ -62,12 +64,16 @@ _Static_assert(sizeof(struct net_header) == NETDEV_HEADER, "header");
 
 /* --- net_packet.c --- */
 
-/* Copies @len bytes out of, or into, the iovecs' bytes from @offset on. False: they end before that, nothing is copied. */
-bool __must_check net_gather(const struct iovec *iov, unsigned int count, size_t offset, void *buf, size_t len);
-bool __must_check net_scatter(const struct iovec *iov, unsigned int count, size_t offset, const void *buf, size_t len);
+/* Copies @len bytes out of, or into, the iovecs' bytes from @offset on. False: they end before
+ * that, nothing is copied. */
+bool __must_check net_gather(const struct iovec *iov, unsigned int count, size_t offset, void *buf,
+			     size_t len);
+bool __must_check net_scatter(const struct iovec *iov, unsigned int count, size_t offset,
+			      const void *buf, size_t len);
 /* Drops the first @len bytes, which must be there; how many iovecs are left at *iov. */
 unsigned int net_skip(struct iovec **iov, unsigned int count, size_t len);
-/* May a driver that negotiated @features send a frame of @frame_len bytes under this header (§5.1.6.2)? */
+/* May a driver that negotiated @features send a frame of @frame_len bytes under this header
+ * (§5.1.6.2)? */
 bool net_header_valid(const struct net_header *header, uint64_t features, uint32_t frame_len);
 
 /* --- Receive filter, net_ctrl.c. Home loop. --- */
@@ -76,9 +82,10 @@ bool net_header_valid(const struct net_header *header, uint64_t features, uint32
 
 struct net_filter {
 	bool promisc, allmulti, alluni, nomulti, nouni, nobcast;
-	bool unicast_overflow, multicast_overflow; /* the driver's table is longer than ours: all of them pass */
-	bool vlan_off;                             /* not negotiated: all VLANs pass */
-	unsigned int unicast, multicast;           /* entries of table, in this order */
+	bool unicast_overflow,
+		multicast_overflow; /* the driver's table is longer than ours: all of them pass */
+	bool vlan_off;		    /* not negotiated: all VLANs pass */
+	unsigned int unicast, multicast; /* entries of table, in this order */
 	uint8_t table[NET_MAC_TABLE][ETHER_ADDR];
 	uint64_t vlans[4096 / 64];
 };
@@ -101,20 +108,24 @@ struct net_pair {
 	unsigned int index;
 	struct virtio_queue *rx, *tx;
 	/* home loop */
-	struct loop_fd fd; /* the netdev's queue; watched while frames are wanted or sending waits */
+	struct loop_fd
+		fd; /* the netdev's queue; watched while frames are wanted or sending waits */
 	bool want_in, want_out;
 	bool failed; /* the netdev gives errors: not looked at until the retry timer says so */
 
-	/* Popped receive chains, in order, with their memory in rx_iov[0 … rx_iov_count). One more iovec for the spill. */
+	/* Popped receive chains, in order, with their memory in rx_iov[0 … rx_iov_count). One more
+	 * iovec for the spill. */
 	struct net_buffer *buffers; /* as many as the queue has entries */
 	unsigned int buffer_count, rx_iov_count;
 	uint64_t buffer_bytes;
 	struct iovec *rx_iov; /* NET_IOV_MAX */
-	/* What of a frame did not fit; rx_pending bytes of frame and header in all wait for more chains. */
+	/* What of a frame did not fit; rx_pending bytes of frame and header in all wait for more
+	 * chains. */
 	uint8_t *spill;
 	uint32_t rx_pending;
 
-	uint8_t *bounce; /* for frames to send in too many pieces; allocated when the first one comes */
+	uint8_t *bounce; /* for frames to send in too many pieces; allocated when the first one
+			    comes */
 };
 
 struct virtio_net {
@@ -149,7 +160,8 @@ static inline struct virtio_net *to_net(struct virtio_device *vdev)
 /* All on the home loop. */
 void net_update_config(struct virtio_net *net); /* from mac and status */
 void net_watch(struct net_pair *pair, bool in, bool out);
-void net_host_error(struct net_pair *pair, const char *what, int error); /* the netdev fails; looked at again in a second */
+void net_host_error(struct net_pair *pair, const char *what,
+		    int error); /* the netdev fails; looked at again in a second */
 bool net_link_up(const struct virtio_net *net);
 int __must_check net_set_pairs(struct virtio_net *net, unsigned int pairs);
 
@@ -167,6 +179,7 @@ void vhost_net_free(struct virtio_net *net);
 int __must_check vhost_net_start(struct virtio_net *net);
 /* Hands the queue over to the kernel, if it is not there already; -errno. */
 int __must_check vhost_net_queue_start(struct virtio_net *net, struct virtio_queue *queue);
-void vhost_net_queue_stop(struct virtio_net *net, struct virtio_queue *queue); /* harmless when the kernel has it not */
+void vhost_net_queue_stop(struct virtio_net *net,
+			  struct virtio_queue *queue); /* harmless when the kernel has it not */
 
 #endif

@@ -22,7 +22,8 @@ void net_filter_reset(struct net_filter *filter)
 	*filter = (struct net_filter){ .promisc = true };
 }
 
-static bool in_table(const struct net_filter *filter, unsigned int from, unsigned int count, const uint8_t *mac)
+static bool in_table(const struct net_filter *filter, unsigned int from, unsigned int count,
+		     const uint8_t *mac)
 {
 	for (unsigned int i = from; i < from + count; i++)
 		if (!memcmp(filter->table[i], mac, ETHER_ADDR))
@@ -66,33 +67,37 @@ struct command {
 
 static bool argument(const struct command *cmd, void *buf, size_t len)
 {
-	return cmd->len == len && net_gather(cmd->chain->iov, cmd->chain->out_count, cmd->offset, buf, len);
+	return cmd->len == len &&
+	       net_gather(cmd->chain->iov, cmd->chain->out_count, cmd->offset, buf, len);
 }
 
 static bool rx_mode(const struct command *cmd, uint8_t what)
 {
 	struct net_filter *filter = &cmd->net->filter;
-	bool *const modes[] = { &filter->promisc, &filter->allmulti, &filter->alluni, &filter->nomulti,
-				&filter->nouni, &filter->nobcast };
+	bool *const modes[] = { &filter->promisc, &filter->allmulti, &filter->alluni,
+				&filter->nomulti, &filter->nouni,    &filter->nobcast };
 	uint64_t feature = what <= RX_ALLMULTI ? NET_F_CTRL_RX : NET_F_CTRL_RX_EXTRA;
 	uint8_t on;
 
-	if (what >= ARRAY_SIZE(modes) || !virtio_has_feature(&cmd->net->vdev, feature) || !argument(cmd, &on, 1))
+	if (what >= ARRAY_SIZE(modes) || !virtio_has_feature(&cmd->net->vdev, feature) ||
+	    !argument(cmd, &on, 1))
 		return false;
 	*modes[what] = on;
 	return true;
 }
 
 /* One of the two tables: its length, then addresses. Advances *offset and *left. */
-static bool read_table(const struct command *cmd, size_t *offset, size_t *left, struct net_filter *filter,
-		       unsigned int first, unsigned int *count, bool *overflow)
+static bool read_table(const struct command *cmd, size_t *offset, size_t *left,
+		       struct net_filter *filter, unsigned int first, unsigned int *count,
+		       bool *overflow)
 {
 	const struct virtq_chain *chain = cmd->chain;
 	le32_t entries;
 	uint64_t bytes;
 	uint32_t n;
 
-	if (*left < sizeof(entries) || !net_gather(chain->iov, chain->out_count, *offset, &entries, sizeof(entries)))
+	if (*left < sizeof(entries) ||
+	    !net_gather(chain->iov, chain->out_count, *offset, &entries, sizeof(entries)))
 		return false;
 	n = le32_to_cpu(entries);
 	bytes = (uint64_t)n * ETHER_ADDR;
@@ -102,7 +107,8 @@ static bool read_table(const struct command *cmd, size_t *offset, size_t *left, 
 		return false;
 	*overflow = n > NET_MAC_TABLE - first;
 	*count = *overflow ? 0 : n;
-	if (*count && !net_gather(chain->iov, chain->out_count, *offset, filter->table[first], bytes))
+	if (*count &&
+	    !net_gather(chain->iov, chain->out_count, *offset, filter->table[first], bytes))
 		return false;
 	*offset += bytes;
 	*left -= bytes;
@@ -116,16 +122,19 @@ static bool set_mac(const struct command *cmd, uint8_t what)
 	size_t offset = cmd->offset, left = cmd->len;
 
 	if (what == MAC_ADDR_SET) {
-		if (!virtio_has_feature(&net->vdev, NET_F_CTRL_MAC_ADDR) || !argument(cmd, net->mac, ETHER_ADDR))
+		if (!virtio_has_feature(&net->vdev, NET_F_CTRL_MAC_ADDR) ||
+		    !argument(cmd, net->mac, ETHER_ADDR))
 			return false;
 		net_update_config(net);
 		return true;
 	}
 	if (what != MAC_TABLE_SET || !virtio_has_feature(&net->vdev, NET_F_CTRL_RX))
 		return false;
-	if (!read_table(cmd, &offset, &left, &filter, 0, &filter.unicast, &filter.unicast_overflow) ||
+	if (!read_table(cmd, &offset, &left, &filter, 0, &filter.unicast,
+			&filter.unicast_overflow) ||
 	    !read_table(cmd, &offset, &left, &filter, filter.unicast, &filter.multicast,
-			&filter.multicast_overflow) || left)
+			&filter.multicast_overflow) ||
+	    left)
 		return false;
 	net->filter = filter;
 	return true;
@@ -137,7 +146,8 @@ static bool set_vlan(const struct command *cmd, uint8_t what)
 	uint16_t vlan;
 	le16_t arg;
 
-	if (what > VLAN_DEL || !virtio_has_feature(&net->vdev, NET_F_CTRL_VLAN) || !argument(cmd, &arg, sizeof(arg)))
+	if (what > VLAN_DEL || !virtio_has_feature(&net->vdev, NET_F_CTRL_VLAN) ||
+	    !argument(cmd, &arg, sizeof(arg)))
 		return false;
 	vlan = le16_to_cpu(arg);
 	if (vlan >= 4096)
@@ -153,7 +163,8 @@ static bool announced(const struct command *cmd, uint8_t what)
 {
 	struct virtio_net *net = cmd->net;
 
-	if (what != ANNOUNCE_ACK || cmd->len || !virtio_has_feature(&net->vdev, NET_F_GUEST_ANNOUNCE) ||
+	if (what != ANNOUNCE_ACK || cmd->len ||
+	    !virtio_has_feature(&net->vdev, NET_F_GUEST_ANNOUNCE) ||
 	    !(net->status & NET_S_ANNOUNCE))
 		return false;
 	net->status &= ~NET_S_ANNOUNCE;
@@ -167,7 +178,8 @@ static bool set_pairs(const struct command *cmd, uint8_t what)
 	uint16_t pairs;
 	le16_t arg;
 
-	if (what != MQ_PAIRS_SET || !virtio_has_feature(&net->vdev, NET_F_MQ) || !argument(cmd, &arg, sizeof(arg)))
+	if (what != MQ_PAIRS_SET || !virtio_has_feature(&net->vdev, NET_F_MQ) ||
+	    !argument(cmd, &arg, sizeof(arg)))
 		return false;
 	pairs = le16_to_cpu(arg);
 	return pairs >= 1 && pairs <= net->pair_count && !net_set_pairs(net, pairs);
@@ -203,9 +215,11 @@ void net_ctrl_handle(struct virtio_queue *queue)
 			struct command cmd = { net, &chain, 2, chain.out_len - 2 };
 			uint8_t head[2], ack;
 
-			if (!chain.in_len || !net_gather(chain.iov, chain.out_count, 0, head, sizeof(head))) {
+			if (!chain.in_len ||
+			    !net_gather(chain.iov, chain.out_count, 0, head, sizeof(head))) {
 				virtqueue_unpop(&queue->vq, chain.head);
-				virtio_device_error(queue->vdev, "a control request without command or answer");
+				virtio_device_error(queue->vdev,
+						    "a control request without command or answer");
 				goto out;
 			}
 			if (!budget--) {

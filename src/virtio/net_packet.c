@@ -4,7 +4,8 @@
 
 #include "net.h"
 
-static bool copy(const struct iovec *iov, unsigned int count, size_t offset, uint8_t *buf, size_t len, bool out)
+static bool copy(const struct iovec *iov, unsigned int count, size_t offset, uint8_t *buf,
+		 size_t len, bool out)
 {
 	unsigned int i = 0;
 
@@ -29,14 +30,17 @@ static bool copy(const struct iovec *iov, unsigned int count, size_t offset, uin
 
 bool net_gather(const struct iovec *iov, unsigned int count, size_t offset, void *buf, size_t len)
 {
-	return copy(iov, count, offset, NULL, len, true) && copy(iov, count, offset, buf, len, true);
+	return copy(iov, count, offset, NULL, len, true) &&
+	       copy(iov, count, offset, buf, len, true);
 }
 
-bool net_scatter(const struct iovec *iov, unsigned int count, size_t offset, const void *buf, size_t len)
+bool net_scatter(const struct iovec *iov, unsigned int count, size_t offset, const void *buf,
+		 size_t len)
 {
 	uint8_t *bytes = (uint8_t *)(uintptr_t)buf; /* only read in this direction */
 
-	return copy(iov, count, offset, NULL, len, false) && copy(iov, count, offset, bytes, len, false);
+	return copy(iov, count, offset, NULL, len, false) &&
+	       copy(iov, count, offset, bytes, len, false);
 }
 
 unsigned int net_skip(struct iovec **iov, unsigned int count, size_t len)
@@ -87,7 +91,8 @@ bool net_header_valid(const struct net_header *header, uint64_t features, uint32
 	if (!(features & gso_feature(header->gso_type)) || !(header->flags & NET_HDR_F_NEEDS_CSUM))
 		return false;
 	if (header->gso_type & NET_HDR_GSO_ECN &&
-	    (!(features & NET_F_HOST_ECN) || !(gso_feature(header->gso_type) & (NET_F_HOST_TSO4 | NET_F_HOST_TSO6))))
+	    (!(features & NET_F_HOST_ECN) ||
+	     !(gso_feature(header->gso_type) & (NET_F_HOST_TSO4 | NET_F_HOST_TSO6))))
 		return false;
 	return le16_to_cpu(header->gso_size) && le16_to_cpu(header->hdr_len) <= frame_len;
 }

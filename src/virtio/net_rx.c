@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Receiving. The back end writes frames straight into the driver's buffers: chains are popped until they hold the largest frame
- * that may come, one readv() fills as many of them as the frame needs, and the others wait for the next one. Behind
- * them readv() is given the spill, so that a frame that is longer than the buffers at hand is not lost: its
- * rest waits there for more buffers. Without buffers the back end is not looked at until the driver has put
- * some in, which it is asked to tell (rx-stall).
+ * Receiving. The back end writes frames straight into the driver's buffers: chains are popped until
+ * they hold the largest frame that may come, one readv() fills as many of them as the frame needs,
+ * and the others wait for the next one. Behind them readv() is given the spill, so that a frame
+ * that is longer than the buffers at hand is not lost: its rest waits there for more buffers.
+ * Without buffers the back end is not looked at until the driver has put some in, which it is asked
+ * to tell (rx-stall).
  */
 #include <errno.h>
 #include <string.h>
@@ -25,8 +26,8 @@ static bool mergeable(const struct net_pair *pair)
 /* How much shall be at hand; more may come, which is what the spill is for. */
 static uint32_t wanted(const struct net_pair *pair)
 {
-	const uint64_t large = NET_F_GUEST_TSO4 | NET_F_GUEST_TSO6 | NET_F_GUEST_UFO | NET_F_GUEST_USO4 |
-			       NET_F_GUEST_USO6;
+	const uint64_t large = NET_F_GUEST_TSO4 | NET_F_GUEST_TSO6 | NET_F_GUEST_UFO |
+			       NET_F_GUEST_USO4 | NET_F_GUEST_USO6;
 
 	if (pair->rx_pending)
 		return pair->rx_pending;
@@ -42,7 +43,8 @@ static bool stage(struct net_pair *pair, const struct virtq_chain *chain)
 
 	if (chain->out_count || chain->in_len < NETDEV_HEADER) {
 		virtqueue_unpop(&pair->rx->vq, chain->head);
-		virtio_device_error(pair->rx->vdev, "a receive buffer is not writable or too short for the header");
+		virtio_device_error(pair->rx->vdev,
+				    "a receive buffer is not writable or too short for the header");
 		return false;
 	}
 	*buffer = (struct net_buffer){ .head = chain->head, .iov_count = count };
@@ -57,7 +59,7 @@ static bool stage(struct net_pair *pair, const struct virtq_chain *chain)
 
 enum supply { SUPPLY_NONE, SUPPLY_ENOUGH, SUPPLY_IN_TOO_MANY_PIECES };
 
-/* Pops chains until there is enough at hand, or no more to pop now, or enough pieces for one call. */
+/* Pops chains until there is enough at hand, no more to pop now, or enough pieces for one call. */
 static enum supply fill_up(struct net_pair *pair)
 {
 	struct virtio_queue *queue = pair->rx;
@@ -106,10 +108,11 @@ static void give(struct net_pair *pair, uint32_t len)
 		iovs += buffer->iov_count;
 		left -= part;
 	}
-	/* The back end does not write it (§5.1.6.4). The memory is guest RAM, which stays; nothing is published yet. */
+	/* The back end does not write it (§5.1.6.4). The memory is guest RAM, which stays; nothing
+	 * is published yet. */
 	num_buffers = cpu_to_le16(count);
-	if (!net_scatter(pair->rx_iov, pair->rx_iov_count, offsetof(struct net_header, num_buffers), &num_buffers,
-			 sizeof(num_buffers)))
+	if (!net_scatter(pair->rx_iov, pair->rx_iov_count, offsetof(struct net_header, num_buffers),
+			 &num_buffers, sizeof(num_buffers)))
 		log_debug("%s: no header in %u bytes", pair->rx->vdev->dev.id, len);
 	consume(pair, count, iovs);
 }
@@ -152,12 +155,14 @@ static bool retry_pending(struct net_pair *pair)
 		return false;
 	if (finish_pending(pair, spilled_at))
 		return true;
-	/* A ring, or a call, of tiny buffers that will never hold it: the frame is lost, the queue is not. */
+	/* A ring, or a call, of tiny buffers that will never hold it: the frame is lost, the queue
+	 * is not. */
 	if (supply == SUPPLY_IN_TOO_MANY_PIECES || pair->buffer_count == pair->rx->vq.size) {
 		pair->rx_pending = 0;
 		return true;
 	}
-	/* What was in the spill goes with the buffers, so that the next look continues behind them. */
+	/* What was in the spill goes with the buffers, so that the next look continues behind them.
+	 */
 	if (pair->buffer_bytes > spilled_at) {
 		uint32_t part = pair->buffer_bytes - spilled_at;
 

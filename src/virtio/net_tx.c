@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Sending. The header is copied out of the chain and checked before the host's kernel sees it; the copy is what is sent,
- * so the guest cannot change it any more (csum-offset). A frame that cannot be sent, because it is malformed or because the
- * host refuses it, is dropped as on any network; only a chain without room for a header is a broken driver's.
+ * Sending. The header is copied out of the chain and checked before the host's kernel sees it; the
+ * copy is what is sent, so the guest cannot change it any more (csum-offset). A frame that cannot
+ * be sent, because it is malformed or because the host refuses it, is dropped as on any network;
+ * only a chain without room for a header is a broken driver's.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* virtio-net's data path in the kernel (vhost-net): one vhost device a pair of queues, which moves frames to and from the tap. */
+/* virtio-net's data path in the kernel (vhost-net): one vhost device a pair of queues, which moves
+ * frames to and from the tap. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,12 +11,13 @@
 #define LOG_MODULE "vhost-net"
 #include "util/log.h"
 
-/* What the kernel must know of the negotiation; the rest is between the driver, the tap and the control queue. */
-#define KERNEL_FEATURES \
+/* What the kernel must know of the negotiation; the rest is between the driver, the tap and the
+ * control queue. */
+#define KERNEL_FEATURES                                                                            \
 	(NET_F_MRG_RXBUF | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX | VIRTIO_F_VERSION_1)
 
 struct vhost_net {
-	unsigned int count; /* pairs whose vrings exist */
+	unsigned int count;		/* pairs whose vrings exist */
 	struct vhost_vring vrings[][2]; /* to receive, to send */
 };
 
@@ -40,7 +42,8 @@ int vhost_net_new(struct virtio_net *net, uint64_t *features, struct error **err
 	uint64_t kernel = 0;
 	int ret = 0;
 
-	net->vhost = calloc(1, sizeof(*net->vhost) + net->pair_count * sizeof(net->vhost->vrings[0]));
+	net->vhost =
+		calloc(1, sizeof(*net->vhost) + net->pair_count * sizeof(net->vhost->vrings[0]));
 	if (!net->vhost)
 		return error_set(errp, -ENOMEM, "out of memory");
 	for (unsigned int i = 0; !ret && i < net->pair_count; i++) {
@@ -48,7 +51,8 @@ int vhost_net_new(struct virtio_net *net, uint64_t *features, struct error **err
 		net->vhost->count = i + 1;
 		if (!ret)
 			ret = init_pair(net, i);
-		if (!ret && (kernel & KERNEL_FEATURES & ~NET_F_MRG_RXBUF) != (KERNEL_FEATURES & ~NET_F_MRG_RXBUF))
+		if (!ret && (kernel & KERNEL_FEATURES & ~NET_F_MRG_RXBUF) !=
+				    (KERNEL_FEATURES & ~NET_F_MRG_RXBUF))
 			ret = -ENOTSUP;
 		if (!(kernel & NET_F_MRG_RXBUF))
 			*features &= ~NET_F_MRG_RXBUF;
@@ -77,8 +81,9 @@ void vhost_net_free(struct virtio_net *net)
 int vhost_net_start(struct virtio_net *net)
 {
 	for (unsigned int i = 0; i < net->pair_count; i++) {
-		int ret = vhost_start(net->netdev->vhost_fds[i], net->vdev.features & KERNEL_FEATURES,
-				      net->vdev.dev.platform->space);
+		int ret =
+			vhost_start(net->netdev->vhost_fds[i], net->vdev.features & KERNEL_FEATURES,
+				    net->vdev.dev.platform->space);
 
 		if (ret)
 			return ret;
@@ -111,6 +116,7 @@ void vhost_net_queue_stop(struct virtio_net *net, struct virtio_queue *queue)
 		return;
 	ret = vhost_vring_set_tap(vring, -1);
 	if (ret)
-		log_warn("%s: vhost-net keeps queue %u: %s", net->vdev.dev.id, queue->index, strerror(-ret));
+		log_warn("%s: vhost-net keeps queue %u: %s", net->vdev.dev.id, queue->index,
+			 strerror(-ret));
 	vhost_vring_take_back(vring);
 }
