@@ -120,7 +120,7 @@ struct vsock {
 	struct list connections;
 	struct list ready;
 	struct vsock_connection *buckets[VSOCK_BUCKETS];
-	uint32_t next_host_port;
+	uint32_t host_ports_given;
 	struct vsock_refusal refusals[VSOCK_REFUSALS_MAX];
 	unsigned int refusal_first, refusal_count;
 

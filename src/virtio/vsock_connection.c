@@ -17,7 +17,7 @@
 #include "util/log.h"
 
 #define FIRST_HOST_PORT 0x40000000u
-#define LAST_HOST_PORT 0x7fffffffu
+#define HOST_PORTS 0x40000000u
 
 #define HELLO_TIMEOUT_NS (10 * NSEC_PER_SEC)
 #define REQUEST_TIMEOUT_NS (10 * NSEC_PER_SEC)
@@ -218,21 +218,15 @@ static void settle(struct vsock_connection *conn)
 
 /* --- The host's side --- */
 
-static bool host_port_free(struct vsock *vsock, uint32_t guest_port, uint32_t host_port)
-{
-	return !find(vsock, guest_port, host_port);
-}
-
 void vsock_connection_request(struct vsock_connection *conn, uint32_t guest_port)
 {
 	struct vsock *vsock = conn->vsock;
 	uint32_t host_port;
 
 	/* There are far more ports than connections. */
-	do {
-		host_port = vsock->next_host_port;
-		vsock->next_host_port = host_port < LAST_HOST_PORT ? host_port + 1 : FIRST_HOST_PORT;
-	} while (host_port < FIRST_HOST_PORT || !host_port_free(vsock, guest_port, host_port));
+	do
+		host_port = FIRST_HOST_PORT + vsock->host_ports_given++ % HOST_PORTS;
+	while (find(vsock, guest_port, host_port));
 	conn->state = VSOCK_REQUESTED;
 	set_ports(conn, guest_port, host_port);
 	set_deadline(conn, REQUEST_TIMEOUT_NS);
