@@ -61,6 +61,8 @@ ARGUMENTS = {
     "device_del": [{"id": "h0"}],
     "netdev_add": [{"type": "tap", "id": "x"}],
     "netdev_del": [{"id": "x"}],
+    "set_link": [{"name": "x", "up": False}],
+    "netlink_set": [{"id": "x", "up": True}],
     "object-add": [{"qom-type": "iothread", "id": "x"}],
     "object-del": [{"id": "x"}],
     "chardev-add": [{"id": "x", "backend": {"type": "pty"}}, {"id": "y", "backend": {"type": "null", "data": {}}}],
@@ -69,7 +71,7 @@ ARGUMENTS = {
     "query-mem-gpa": [{"gpa": "100000"}],
 }
 # What this VM cannot do.
-REFUSED = ["qom-set", "netdev_add", "netdev_del", "balloon", "query-balloon"]
+REFUSED = ["qom-set", "netdev_add", "netdev_del", "set_link", "netlink_set", "balloon", "query-balloon"]
 LAST = ["quit"]
 NOT_TWICE = ["qmp_capabilities"]
 WITH_FD = ["getfd", "add-fd"]
