@@ -3,6 +3,9 @@
  * The user-space vsock from packets in the guest's queues to unix sockets: connections both ways, credit, half close, and
  * that nothing is lost at the end. Guests and host programs that misbehave are in test_virtio_vsock_hostile.c.
  */
+#include <fcntl.h>
+#include <time.h>
+
 #include "vsock_driver.h"
 
 /* --- Options --- */
@@ -67,13 +70,43 @@ START_TEST(one_a_vm)
 	char text[256];
 
 	create();
-	snprintf(text, sizeof(text), "virtio-vsock-device,guest-cid=4,uds-path=%s2", uds_path);
-	rig.slot_taken = false; /* there is a second slot */
-	error = rig_create(text);
-	ck_assert_msg(error && strstr(error, "'v0' (virtio-vsock-device)"), "%s", error ? error : "made");
-	rig.slot_taken = true;
+	for (unsigned int i = 0; i < 2; i++) {
+		snprintf(text, sizeof(text), i ? "vhost-vsock-device,guest-cid=4" :
+			 "virtio-vsock-device,guest-cid=4,uds-path=%s2", uds_path);
+		rig.slot_taken = false; /* there is a second slot */
+		error = rig_create(text);
+		ck_assert_msg(error && strstr(error, "'v0' (virtio-vsock-device)"), "%s", error ? error : "made");
+		ck_assert_ptr_nonnull(strstr(error, i ? "vhost-vsock-device" : "-device virtio-vsock-device"));
+		rig.slot_taken = true;
+	}
 	snprintf(text, sizeof(text), "%s2", uds_path);
 	ck_assert_int_eq(access(text, F_OK), -1);
+}
+END_TEST
+
+START_TEST(bad_options_of_vhost)
+{
+	static const struct { const char *options, *part; } bad[] = {
+		{ "vhostfd=0", "'guest-cid' is required" },
+		{ "guest-cid=2", "guest-cid=2 is out of range [3, 4294967294]" },
+		{ "guest-cid=3,vhostfd=999", "vhostfd=999 is neither an open descriptor nor the name of one" },
+		{ "guest-cid=3,vhostfd=nobody", "vhostfd=nobody is neither" },
+		{ "guest-cid=3,vhostfd=-1", "vhostfd=-1 is neither" },
+		{ "guest-cid=3,vhostfd=0", "0 is not usable as vhost-vsock" },
+		{ "guest-cid=3,iothread=io0", "iothread" },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++) {
+		char text[128];
+		const char *error;
+
+		snprintf(text, sizeof(text), "vhost-vsock-device,%s", bad[i].options);
+		error = rig_create(text);
+		ck_assert_msg(error && strstr(error, bad[i].part), "%s: %s", text, error ? error : "made");
+		ck_assert(!rig.slot_taken);
+	}
+	/* A descriptor given by its number stays its owner's. */
+	ck_assert_int_ge(fcntl(0, F_GETFD), 0);
 }
 END_TEST
 
@@ -88,6 +121,20 @@ START_TEST(registers)
 END_TEST
 
 /* --- Connections --- */
+
+/* Finding a port and all the rest costs no time worth mentioning. */
+START_TEST(first_connection_is_quick)
+{
+	struct timespec begin, end;
+
+	start();
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begin);
+	open_from_host(1, &(uint32_t){ 0 });
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
+	ck_assert_int_lt((end.tv_sec - begin.tv_sec) * NSEC_PER_SEC + end.tv_nsec - begin.tv_nsec,
+			 100 * NSEC_PER_MSEC);
+}
+END_TEST
 
 START_TEST(from_host)
 {
@@ -553,7 +600,7 @@ END_TEST
 static Suite *vsock_suite(void)
 {
 	const TTest *tests[] = {
-		bad_options, socket_file, one_a_vm, registers, from_host, from_guest, first_line,
+		bad_options, socket_file, one_a_vm, bad_options_of_vhost, registers, first_connection_is_quick, from_host, from_guest, first_line,
 		credit_is_given_back, credit_of_the_guest, guest_half_closes, guest_listens_no_more,
 		host_half_closes, host_closes, slow_reader, nothing_is_lost, hundreds,
 		reset_with_connections, stop_and_go_on, transport_reset,

@@ -289,7 +289,8 @@ static inline int open_from_guest(int listener, uint32_t guest_port, uint32_t ho
 
 static inline void setup(void)
 {
-	static const struct device_class *const classes[] = { &virtio_vsock_mmio_class, NULL };
+	static const struct device_class *const classes[] = { &virtio_vsock_mmio_class,
+							   &vhost_vsock_mmio_class, NULL };
 
 	snprintf(folder, sizeof(folder), "/tmp/unit-vsock-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(folder));
