@@ -155,8 +155,8 @@ void vsock_connection_host_event(struct vsock_connection *conn);
 /* Its deadline is over. */
 void vsock_connection_expired(struct vsock_connection *conn);
 /*
- * Makes the next packet of a connection that is in vsock->ready: fills in *header and the first @room bytes of the iovecs (which
- * are changed). Returns the number of payload bytes, or -EAGAIN: it has nothing to tell after all. The connection may be gone.
+ * Makes the next packet of a connection that is in vsock->ready: fills in *header and at most @room bytes of the iovecs,
+ * which are changed. Returns the number of payload bytes, or -EAGAIN: it has nothing to tell after all. The connection may be gone.
  */
 int __must_check vsock_connection_next(struct vsock_connection *conn, struct vsock_header *header,
 				       struct iovec *iov, unsigned int iov_count, uint32_t room);

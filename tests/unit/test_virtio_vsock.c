@@ -600,7 +600,8 @@ END_TEST
 static Suite *vsock_suite(void)
 {
 	const TTest *tests[] = {
-		bad_options, socket_file, one_a_vm, bad_options_of_vhost, registers, first_connection_is_quick, from_host, from_guest, first_line,
+		bad_options, socket_file, one_a_vm, bad_options_of_vhost, registers,
+		first_connection_is_quick, from_host, from_guest, first_line,
 		credit_is_given_back, credit_of_the_guest, guest_half_closes, guest_listens_no_more,
 		host_half_closes, host_closes, slow_reader, nothing_is_lost, hundreds,
 		reset_with_connections, stop_and_go_on, transport_reset,
