@@ -35,7 +35,7 @@ os.environ["PATH"] = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin
 # The drivers that a guest may need; those of them that a kernel has built in are skipped.
 GUEST_MODULES = """virtio_mmio virtio_pci virtio_blk virtio_rng virtio_net virtio_console
     virtio_balloon virtio_scsi sd_mod virtiofs vmw_vsock_virtio_transport ext4
-    pvpanic pvpanic_mmio pvpanic_pci button qemu_fw_cfg""".split()
+    pvpanic pvpanic_mmio pvpanic_pci button evdev qemu_fw_cfg""".split()
 
 
 class ImageError(Exception):
@@ -321,11 +321,12 @@ def initramfs():
 
 def with_scripts(base, path, scripts):
     """Writes `path`: the initramfs `base` plus shell scripts {name: text}, which guest-init runs
-    when the kernel command line has sv.run=name."""
+    when the kernel command line has sv.run=name, and programs {name: bytes} for them."""
     tail = path + ".scripts"
     with Cpio(tail) as cpio:
         for name, text in scripts.items():
-            cpio.data(f"run/sv/{name}", text.encode(), 0o755)
+            data = text if isinstance(text, bytes) else text.encode()
+            cpio.data(f"run/sv/{name}", data, 0o755)
     with open(path, "wb") as out:
         for part in (base, tail):
             with open(part, "rb") as f:

@@ -91,13 +91,15 @@ class Guest:
         return self.path(name)
 
     def run(self, *options, script=None, append="", kernel=None, machine="microvm", smp=1,
-            memory="256", answers=None, timeout=BOOT_TIMEOUT):
+            memory="256", answers=None, timeout=BOOT_TIMEOUT, programs=None):
         """Runs one VM from start to its own end. `answers` maps a line of the console to what is
-        then typed. Raises GuestFailed when it does not end in time."""
+        then typed; `programs` {name: bytes} are in /run/sv for the script. Raises GuestFailed when
+        it does not end in time."""
         if script is not None:
             append = f"{append} sv.run=script"
         initrd = images.with_scripts(images.initramfs(), self.path("initrd"),
-                                     {"script": script} if script else {})
+                                     {**({"script": script} if script else {}),
+                                      **(programs or {})})
         command = [STRATOVIRT, "-machine", machine, "-cpu", "host", "-smp", str(smp),
                    "-m", memory, "-kernel", kernel or images.vmlinuz(), "-initrd", initrd,
                    "-append", f"{COMMAND_LINE} {append}", "-serial", "stdio", *options]
