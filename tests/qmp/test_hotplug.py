@@ -250,11 +250,14 @@ def test_two_hundred_rounds_leak_nothing(guest, q, aio):
             threads = len(os.listdir(f"/proc/{guest.process.pid}/task"))
     wait_for(lambda: len(os.listdir(f"/proc/{guest.process.pid}/task")) <= threads, 10)
     assert guest.descriptors() == before
-    assert memory() - used < 512, "KiB that stay"
-    guest.image("a")
+    with open(f"/proc/{guest.process.pid}/maps") as f:
+        if "asan" not in f.read():  # which keeps what is freed for a while
+            assert memory() - used < 512, "KiB that stay"
     node(q, "a", "a")
     plug(q, "a", addr=0)
     guest.sees(0, f"{MIB // 512} sectors", "works")
+    q.run("quit")
+    guest.end(0)
 
 
 # ---- objects and character devices ----
