@@ -87,7 +87,8 @@ void block_drive_stats(const struct block_drive *drive, struct block_stats *stat
 	const struct block_counters *from = &drive->counters;
 
 	for (unsigned int i = 0; i < BLOCK_ACCOUNTS; i++) {
-		stats->operations[i] = atomic_load_explicit(&from->operations[i], memory_order_relaxed);
+		stats->operations[i] =
+			atomic_load_explicit(&from->operations[i], memory_order_relaxed);
 		stats->failed[i] = atomic_load_explicit(&from->failed[i], memory_order_relaxed);
 		stats->bytes[i] = atomic_load_explicit(&from->bytes[i], memory_order_relaxed);
 		stats->time_ns[i] = atomic_load_explicit(&from->time_ns[i], memory_order_relaxed);
@@ -118,8 +119,8 @@ static int resize_device(struct block_drive *drive, uint64_t size, struct error 
 	tell_user(drive);
 	if (size <= drive->size)
 		return 0;
-	return error_set(errp, -EINVAL, "block device '%s' has %llu bytes, not the %llu asked for", drive->file,
-			 (unsigned long long)drive->size, (unsigned long long)size);
+	return error_set(errp, -EINVAL, "block device '%s' has %llu bytes, not the %llu asked for",
+			 drive->file, (unsigned long long)drive->size, (unsigned long long)size);
 }
 
 int block_drive_resize(struct block_drive *drive, uint64_t size, struct error **errp)

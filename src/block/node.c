@@ -13,8 +13,11 @@
 /* Indices of the words below. */
 enum { DRIVER_NONE, DRIVER_RAW, DRIVER_FILE, DRIVER_HOST_DEVICE, DRIVER_HOST_CDROM, DRIVER_QCOW2 };
 
-static const char *const driver_words[] = { "", "raw", "file", "host_device", "host_cdrom", "qcow2", NULL };
-static const char *const aio_words[] = { "", "io_uring", "iouring", "threads", "native", "off", NULL };
+static const char *const driver_words[] = { "",		  "raw",   "file", "host_device",
+					    "host_cdrom", "qcow2", NULL };
+static const char *const aio_words[] = {
+	"", "io_uring", "iouring", "threads", "native", "off", NULL
+};
 static const char *const discard_words[] = { "ignore", "unmap", "off", "on", NULL };
 static const char *const detect_zeroes_words[] = { "off", "on", "unmap", NULL };
 
@@ -29,21 +32,31 @@ const struct property block_node_props[] = {
 	PROP_STRING("node-name", struct node_config, name, 1, ID_MAX, NULL, "the node's id"),
 	PROP_ENUM("driver", struct node_config, driver, driver_words, DRIVER_NONE,
 		  "raw: a format; file, host_device: an image file or a block device itself"),
-	PROP_STRING("filename", struct node_config, filename, 1, 4095, NULL, "the image, for file and host_device"),
-	PROP_STRING("file", struct node_config, file, 1, ID_MAX, NULL, "raw: the node with the image"),
-	PROP_ENUM("file.driver", struct node_config, file_driver, driver_words, DRIVER_FILE, "file or host_device"),
-	PROP_STRING("file.filename", struct node_config, file_filename, 1, 4095, NULL, "raw: the image"),
-	PROP_STRING("file.node-name", struct node_config, file_name, 1, ID_MAX, NULL, "an id for the node below"),
-	PROP_ENUM("file.aio", struct node_config, file_aio, aio_words, 0, "I/O engine, as for -drive"),
-	PROP_BOOL("file.read-only", struct node_config, file_read_only, 0, "open the image for reading"),
-	PROP_BOOL("file.auto-read-only", struct node_config, file_auto_read_only, 0, "as auto-read-only"),
+	PROP_STRING("filename", struct node_config, filename, 1, 4095, NULL,
+		    "the image, for file and host_device"),
+	PROP_STRING("file", struct node_config, file, 1, ID_MAX, NULL,
+		    "raw: the node with the image"),
+	PROP_ENUM("file.driver", struct node_config, file_driver, driver_words, DRIVER_FILE,
+		  "file or host_device"),
+	PROP_STRING("file.filename", struct node_config, file_filename, 1, 4095, NULL,
+		    "raw: the image"),
+	PROP_STRING("file.node-name", struct node_config, file_name, 1, ID_MAX, NULL,
+		    "an id for the node below"),
+	PROP_ENUM("file.aio", struct node_config, file_aio, aio_words, 0,
+		  "I/O engine, as for -drive"),
+	PROP_BOOL("file.read-only", struct node_config, file_read_only, 0,
+		  "open the image for reading"),
+	PROP_BOOL("file.auto-read-only", struct node_config, file_auto_read_only, 0,
+		  "as auto-read-only"),
 	PROP_ENUM("aio", struct node_config, aio, aio_words, 0, "I/O engine, as for -drive"),
 	PROP_BOOL("read-only", struct node_config, read_only, 0, "the guest cannot write"),
 	PROP_BOOL("auto-read-only", struct node_config, auto_read_only, 0,
 		  "read-only when the image cannot be opened for writing"),
-	PROP_BOOL("cache.direct", struct node_config, direct, 1, "bypass the host's page cache; above another node: that node's word counts"),
+	PROP_BOOL("cache.direct", struct node_config, direct, 1,
+		  "bypass the host's page cache; above another node: that node's word counts"),
 	PROP_BOOL("cache.no-flush", struct node_config, no_flush, 0, "ignore the guest's flushes"),
-	PROP_ENUM("discard", struct node_config, discard, discard_words, 0, "unmap: the guest can release space"),
+	PROP_ENUM("discard", struct node_config, discard, discard_words, 0,
+		  "unmap: the guest can release space"),
 	PROP_ENUM("detect-zeroes", struct node_config, detect_zeroes, detect_zeroes_words, 0,
 		  "store writes of zeroes without data"),
 	PROP_UINT(32, "throttling.iops-total", struct node_config, iops, 0, BLOCK_IOPS_MAX, 0,
@@ -61,7 +74,8 @@ static int check_driver(const struct node_config *config, struct error **errp)
 	bool nested = config->file || config->file_filename;
 
 	if (config->driver == DRIVER_QCOW2 || config->file_driver == DRIVER_QCOW2)
-		return error_set(errp, -ENOTSUP, "driver qcow2 is not supported; convert the image: "
+		return error_set(errp, -ENOTSUP,
+				 "driver qcow2 is not supported; convert the image: "
 				 "qemu-img convert -O raw");
 	if (!config->name)
 		return error_set(errp, -EINVAL, "'node-name' must be specified for the root node");
@@ -87,7 +101,8 @@ static const char *on_off(bool on)
 }
 
 /* As -drive would be written. */
-static struct opts *drive_opts(const struct node_config *config, const struct opts *given, bool readonly)
+static struct opts *drive_opts(const struct node_config *config, const struct opts *given,
+			       bool readonly)
 {
 	struct opts *opts = opts_new(given->origin);
 	int aio = config->filename ? config->aio : config->file_aio;
@@ -100,7 +115,8 @@ static struct opts *drive_opts(const struct node_config *config, const struct op
 	opts_set(opts, "id", config->name);
 	opts_set(opts, "file", config->filename ? config->filename : config->file_filename);
 	opts_set(opts, "readonly", on_off(readonly));
-	/* Left out when it was: where direct I/O is not possible that is then no reason for a warning. */
+	/* Left out when it was: where direct I/O is not possible that is then no reason for a
+	 * warning. */
 	if (opts_get(given, "cache.direct"))
 		opts_set(opts, "direct", on_off(config->direct));
 	if (aio)
@@ -114,8 +130,8 @@ static struct opts *drive_opts(const struct node_config *config, const struct op
 	return opts;
 }
 
-static int open_drive(const struct node_config *config, const struct opts *given, struct link_scope *scope,
-		      struct block_drive **ret, struct error **errp)
+static int open_drive(const struct node_config *config, const struct opts *given,
+		      struct link_scope *scope, struct block_drive **ret, struct error **errp)
 {
 	bool readonly = config->read_only || config->file_read_only;
 	struct opts *opts = drive_opts(config, given, readonly);
@@ -137,8 +153,8 @@ static int open_drive(const struct node_config *config, const struct opts *given
 	return code;
 }
 
-static int add_drive(const struct node_config *config, const struct opts *given, struct link_scope *scope,
-		     struct block_drive **made, struct error **errp)
+static int add_drive(const struct node_config *config, const struct opts *given,
+		     struct link_scope *scope, struct block_drive **made, struct error **errp)
 {
 	struct block_drive *drive;
 	struct block_node *node;
@@ -167,21 +183,22 @@ static int add_drive(const struct node_config *config, const struct opts *given,
 }
 
 /* A format node above a file node. */
-static int add_above(const struct node_config *config, const struct opts *given, struct link_scope *scope,
-		     struct error **errp)
+static int add_above(const struct node_config *config, const struct opts *given,
+		     struct link_scope *scope, struct error **errp)
 {
 	struct block_drive *drive = link_scope_find(scope, LINK_DRIVE, config->file);
 	struct block_node *node;
 	int ret;
 
 	if (!drive)
-		return error_set(errp, -ENOENT, "Cannot find device='' nor node-name='%s'", config->file);
+		return error_set(errp, -ENOENT, "Cannot find device='' nor node-name='%s'",
+				 config->file);
 	node = &drive->node;
 	if (!node->is_node || drive->attached || node->file || !strcmp(node->driver, "raw"))
 		return error_set(errp, -EBUSY, "node '%s' is in use or no file node", config->file);
 	if (drive->readonly && !config->read_only && !config->auto_read_only)
-		return error_set(errp, -EACCES, "node '%s' is read-only, so '%s' must be", config->file,
-				 config->name);
+		return error_set(errp, -EACCES, "node '%s' is read-only, so '%s' must be",
+				 config->file, config->name);
 	ret = link_scope_add(scope, LINK_DRIVE, config->name, drive, errp);
 	if (ret)
 		return ret;
@@ -235,7 +252,8 @@ int block_node_add(const struct opts *opts, struct link_scope *scope, struct blo
 	return ret;
 }
 
-int block_node_del(const char *name, struct link_scope *scope, struct block_drive **gone, struct error **errp)
+int block_node_del(const char *name, struct link_scope *scope, struct block_drive **gone,
+		   struct error **errp)
 {
 	struct block_drive *drive = link_scope_find(scope, LINK_DRIVE, name);
 	struct block_node *node;
@@ -244,8 +262,8 @@ int block_node_del(const char *name, struct link_scope *scope, struct block_driv
 		return error_set(errp, -ENOENT, "Failed to find node with node-name='%s'", name);
 	node = &drive->node;
 	if (block_node_is_file(drive, name))
-		return error_set(errp, -EBUSY, "Node '%s' is busy: node is used as 'file' of '%s'", name,
-				 drive->id);
+		return error_set(errp, -EBUSY, "Node '%s' is busy: node is used as 'file' of '%s'",
+				 name, drive->id);
 	if (drive->attached)
 		return error_set(errp, -EBUSY, "Node '%s' is busy: device '%s' uses it", name,
 				 drive->user ? block_drive_device(drive) : "?");

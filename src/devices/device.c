@@ -160,8 +160,8 @@ static int set_ids(struct device *dev, const struct opts *opts, enum place place
 	return choose_id(dev->platform, dev->class, given, &dev->plugged, errp);
 }
 
-static int create(struct platform *platform, const struct opts *opts, bool by_user, enum place place,
-		  const char *slot, struct device **ret_dev, struct error **errp)
+static int create(struct platform *platform, const struct opts *opts, bool by_user,
+		  enum place place, const char *slot, struct device **ret_dev, struct error **errp)
 {
 	const char *driver = opts_get(opts, "driver");
 	const struct device_class *class;
@@ -229,7 +229,8 @@ int device_create(struct platform *platform, const struct opts *opts, bool by_us
 int device_create_replaceable(struct platform *platform, const char *slot, const struct opts *opts,
 			      bool empty, struct device **ret_dev, struct error **errp)
 {
-	return create(platform, opts, true, empty ? PLACE_EMPTY_SLOT : PLACE_SLOT, slot, ret_dev, errp);
+	return create(platform, opts, true, empty ? PLACE_EMPTY_SLOT : PLACE_SLOT, slot, ret_dev,
+		      errp);
 }
 
 int device_plug(struct device *dev, const struct opts *opts, struct error **errp)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Devices that come and go while the guest runs, in the way that needs nothing of the guest but a driver: a few slots hold
- * a device from the start on, with nothing in it, so that a driver is bound. What is put into one later shows as a
- * change of that device's configuration.
+ * Devices that come and go while the guest runs, in the way that needs nothing of the guest but a
+ * driver: a few slots hold a device from the start on, with nothing in it, so that a driver is
+ * bound. What is put into one later shows as a change of that device's configuration.
  */
 #define LOG_MODULE "machine"
 
@@ -70,7 +70,8 @@ int hotplug_create_slots(struct machine *machine, struct error **errp)
 
 /* --- device_add and device_del --- */
 
-static int slot_number(const struct opts *opts, const char *key, uint64_t *number, struct error **errp)
+static int slot_number(const struct opts *opts, const char *key, uint64_t *number,
+		       struct error **errp)
 {
 	if (parse_u64(opts_get(opts, key), number))
 		return error_set(errp, -EINVAL, "%s=%s is not a number", key, opts_get(opts, key));
@@ -78,7 +79,8 @@ static int slot_number(const struct opts *opts, const char *key, uint64_t *numbe
 }
 
 /* StratoVirt's rule: "addr", else "lun" and 1. */
-static int choose_slot(struct machine *machine, const struct opts *opts, struct device **ret, struct error **errp)
+static int choose_slot(struct machine *machine, const struct opts *opts, struct device **ret,
+		       struct error **errp)
 {
 	uint64_t number = 0;
 	int err = 0;
@@ -115,14 +117,16 @@ static int check_driver(struct machine *machine, const char *driver, struct erro
 		if (machine->slot_count)
 			return 0;
 		return error_set(errp, -ENOTSUP,
-				 "this VM has no replaceable slots: see -machine %s,help for replaceable-slots",
+				 "this VM has no replaceable slots: see -machine %s,help for "
+				 "replaceable-slots",
 				 machine->class->name);
 	}
 	if (!device_class_find(&machine->platform, driver))
 		return error_set(errp, -EINVAL, "'%s' is not a valid device model name", driver);
-	return error_set(errp, -ENOTSUP,
-			 "Device '%s' does not support hotplugging: on machine %s only virtio-blk-mmio does", driver,
-			 machine->class->name);
+	return error_set(
+		errp, -ENOTSUP,
+		"Device '%s' does not support hotplugging: on machine %s only virtio-blk-mmio does",
+		driver, machine->class->name);
 }
 
 int machine_device_add(struct machine *machine, const struct opts *opts, struct error **errp)
@@ -144,7 +148,8 @@ int machine_device_del(struct machine *machine, const char *id, struct error **e
 	if (!dev || device_is_internal(dev))
 		return error_set(errp, -ENODEV, "Device '%s' not found", id);
 	if (!dev->replaceable)
-		return error_set(errp, -ENOTSUP, "Device '%s' cannot be unplugged: it is not in a replaceable slot",
+		return error_set(errp, -ENOTSUP,
+				 "Device '%s' cannot be unplugged: it is not in a replaceable slot",
 				 id);
 	device_unplug(dev);
 	machine->platform.event(&machine->platform, DEVICE_EVENT_DELETED, &info);

@@ -218,7 +218,8 @@ QMP_HANDLER(query_blockstats)
 	(void)errp;
 	*ret = json_object_new_array();
 	link_scope_each(links(call), LINK_DRIVE,
-			qmp_arg_bool(args, "query-nodes", false) ? add_node_stats : add_back_end_stats,
+			qmp_arg_bool(args, "query-nodes", false) ? add_node_stats
+								 : add_back_end_stats,
 			*ret);
 	return 0;
 }
@@ -262,7 +263,8 @@ static void match_device(void *opaque, const char *id, void *object)
 		search->drive = object;
 }
 
-/* @name: a disk's id or path, with or without the part that QEMU's virtio transports have behind it. */
+/* @name: a disk's id or path, with or without the part that QEMU's virtio transports have behind
+ * it. */
 static struct block_drive *find_by_disk(struct qmp_call *call, const char *name)
 {
 	static const char folder[] = "/machine/peripheral/", inner[] = "/virtio-backend";
@@ -291,10 +293,11 @@ static int check_limits(struct json_object *args, struct error **errp)
 		if (!json_object_is_type(value, json_type_int) || !strcmp(key, "iops"))
 			continue;
 		if (json_object_get_int64(value))
-			return error_set(errp, -ENOTSUP,
-					 "%s is not supported: only iops, the limit of reads and writes "
-					 "together, is; the others must be 0",
-					 key);
+			return error_set(
+				errp, -ENOTSUP,
+				"%s is not supported: only iops, the limit of reads and writes "
+				"together, is; the others must be 0",
+				key);
 	}
 	return 0;
 }
@@ -318,8 +321,8 @@ QMP_HANDLER(block_set_io_throttle)
 	if (err)
 		return err;
 	if (iops < 0 || iops > BLOCK_IOPS_MAX)
-		return error_set(errp, -ERANGE, "iops %lld is out of range [0, %d]", (long long)iops,
-				 BLOCK_IOPS_MAX);
+		return error_set(errp, -ERANGE, "iops %lld is out of range [0, %d]",
+				 (long long)iops, BLOCK_IOPS_MAX);
 	block_drive_set_iops(drive, (uint32_t)iops);
 	return 0;
 }
@@ -343,7 +346,8 @@ QMP_HANDLER(block_resize)
 		return error_set(errp, -ENOENT, "Cannot find device='' nor node-name='%s'",
 				 qmp_quote(name, quote));
 	return qmp_generic_error(
-		block_drive_resize(drive, json_object_get_uint64(json_object_object_get(args, "size")), errp),
+		block_drive_resize(
+			drive, json_object_get_uint64(json_object_object_get(args, "size")), errp),
 		errp);
 }
 
@@ -357,7 +361,8 @@ const struct qmp_command qmp_block_commands[] = {
 	  .handler = query_block },
 	{ .name = "query-named-block-nodes",
 	  .help = "all block nodes",
-	  .args = QMP_MEMBERS(QMP_OPTIONAL("flat", qmp_bool, "no effect: there are no backing files")),
+	  .args = QMP_MEMBERS(
+		  QMP_OPTIONAL("flat", qmp_bool, "no effect: there are no backing files")),
 	  .returns = &device_info_array,
 	  .handler = query_named_block_nodes },
 	{ .name = "query-blockstats",
@@ -366,15 +371,16 @@ const struct qmp_command qmp_block_commands[] = {
 	  .returns = &stats_info_array,
 	  .handler = query_blockstats },
 	{ .name = "blockdev-add",
-	  .help = "opens an image as a node, or puts a raw node above a file node; more members as for "
+	  .help = "opens an image as a node, or puts a raw node above a file node; more members as "
+		  "for "
 		  "-blockdev of QEMU: cache.direct, cache.no-flush, discard, detect-zeroes, aio",
-	  .args = QMP_MEMBERS(QMP_OPTIONAL("driver", qmp_str, "raw, file, host_device or host_cdrom"),
-			      QMP_OPTIONAL("node-name", qmp_str, "required"),
-			      QMP_OPTIONAL("read-only", qmp_bool, NULL),
-			      QMP_OPTIONAL("auto-read-only", qmp_bool, NULL),
-			      QMP_OPTIONAL("filename", qmp_str, "for all drivers but raw"),
-			      QMP_OPTIONAL("file", qmp_any,
-					   "raw: a file node's name, or one's members")),
+	  .args = QMP_MEMBERS(
+		  QMP_OPTIONAL("driver", qmp_str, "raw, file, host_device or host_cdrom"),
+		  QMP_OPTIONAL("node-name", qmp_str, "required"),
+		  QMP_OPTIONAL("read-only", qmp_bool, NULL),
+		  QMP_OPTIONAL("auto-read-only", qmp_bool, NULL),
+		  QMP_OPTIONAL("filename", qmp_str, "for all drivers but raw"),
+		  QMP_OPTIONAL("file", qmp_any, "raw: a file node's name, or one's members")),
 	  .flags = QMP_MORE_ARGS,
 	  .handler = blockdev_add },
 	{ .name = "blockdev-del",
@@ -397,7 +403,8 @@ const struct qmp_command qmp_block_commands[] = {
 			      QMP_OPTIONAL("group", qmp_str, "no effect: every drive is its own")),
 	  .handler = block_set_io_throttle },
 	{ .name = "block_resize",
-	  .help = "gives an image another size, or reads that of a block device again; the guest is told",
+	  .help = "gives an image another size, or reads that of a block device again; the guest "
+		  "is told",
 	  .args = QMP_MEMBERS(QMP_OPTIONAL("device", qmp_str, "the -drive, or"),
 			      QMP_OPTIONAL("node-name", qmp_str, "the node"),
 			      QMP_MEMBER("size", qmp_size, "bytes, a multiple of 512")),

@@ -43,7 +43,8 @@ QMP_HANDLER(netdev_del)
 
 const struct qmp_command qmp_device_commands[] = {
 	{ .name = "device_add",
-	  .help = "puts a disk into an empty replaceable slot (-machine microvm,replaceable-slots=on)",
+	  .help = "puts a disk into an empty replaceable slot (-machine "
+		  "microvm,replaceable-slots=on)",
 	  .args = QMP_MEMBERS(
 		  QMP_MEMBER("driver", qmp_str, "virtio-blk-mmio or virtio-blk-device"),
 		  QMP_OPTIONAL("id", qmp_str, "one is made up without it"),

@@ -16,7 +16,8 @@ static struct device *find_balloon(struct qmp_call *call, struct error **errp)
 	struct device *dev = balloon_find(machine_platform(call->qmp->machine));
 
 	if (!dev)
-		(void)error_set(errp, QMP_DEVICE_NOT_ACTIVE, "No balloon device has been activated");
+		(void)error_set(errp, QMP_DEVICE_NOT_ACTIVE,
+				"No balloon device has been activated");
 	return dev;
 }
 
@@ -29,7 +30,8 @@ QMP_HANDLER(balloon)
 	if (!dev)
 		return QMP_DEVICE_NOT_ACTIVE;
 	if (value <= 0)
-		return error_set(errp, -EINVAL, "Parameter 'value' expects a size in bytes, more than 0");
+		return error_set(errp, -EINVAL,
+				 "Parameter 'value' expects a size in bytes, more than 0");
 	balloon_set_target(dev, (uint64_t)value);
 	return 0;
 }
@@ -81,7 +83,8 @@ QMP_HANDLER(query_mem_gpa)
 
 const struct qmp_command qmp_memory_commands[] = {
 	{ .name = "balloon",
-	  .help = "asks the guest to change the size of its memory; BALLOON_CHANGE tells what it does",
+	  .help = "asks the guest to change the size of its memory; BALLOON_CHANGE tells what it "
+		  "does",
 	  .args = QMP_MEMBERS(QMP_MEMBER("value", qmp_size,
 					 "bytes it shall have; more than the VM has means all")),
 	  .handler = balloon },

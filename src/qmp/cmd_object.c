@@ -64,14 +64,12 @@ static QMP_TYPE_OBJECT(backend, "ChardevBackend", QMP_MEMBER("type", backend_kin
 
 static const struct qmp_member no_data[] = { { .name = NULL } };
 static const struct qmp_member socket_data[] = {
-	QMP_MEMBER("addr", address, NULL),
-	QMP_OPTIONAL("server", qmp_bool, NULL),
-	QMP_OPTIONAL("wait", qmp_bool, NULL),
-	QMP_OPTIONAL("nodelay", qmp_bool, NULL),
-	QMP_OPTIONAL("reconnect", qmp_int, NULL),
-	{ .name = NULL },
+	QMP_MEMBER("addr", address, NULL),	  QMP_OPTIONAL("server", qmp_bool, NULL),
+	QMP_OPTIONAL("wait", qmp_bool, NULL),	  QMP_OPTIONAL("nodelay", qmp_bool, NULL),
+	QMP_OPTIONAL("reconnect", qmp_int, NULL), { .name = NULL },
 };
-static const struct qmp_member unix_data[] = { QMP_MEMBER("path", qmp_str, NULL), { .name = NULL } };
+static const struct qmp_member unix_data[] = { QMP_MEMBER("path", qmp_str, NULL),
+					       { .name = NULL } };
 static const struct qmp_member inet_data[] = {
 	QMP_MEMBER("host", qmp_str, NULL),
 	QMP_MEMBER("port", qmp_str, NULL),
@@ -84,10 +82,12 @@ static const struct qmp_member file_data[] = {
 	{ .name = NULL },
 };
 
-static int check_data(const struct qmp_member *members, struct json_object *data, struct error **errp)
+static int check_data(const struct qmp_member *members, struct json_object *data,
+		      struct error **errp)
 {
 	if (data && !json_object_is_type(data, json_type_object))
-		return error_set(errp, -EINVAL, "Invalid parameter type for 'data', expected: object");
+		return error_set(errp, -EINVAL,
+				 "Invalid parameter type for 'data', expected: object");
 	return qmp_check_members(members, data, errp);
 }
 
@@ -130,7 +130,8 @@ static int add_socket(struct opts *opts, struct json_object *data, struct error 
 	if (ret)
 		return ret;
 	if (qmp_arg_bool(data, "wait", false))
-		return error_set(errp, -ENOTSUP, "wait: a running VM does not stand still for a client");
+		return error_set(errp, -ENOTSUP,
+				 "wait: a running VM does not stand still for a client");
 	opts_set(opts, "server", "on");
 	copy(opts, "server", data, "server");
 	copy(opts, "nodelay", data, "nodelay");
@@ -179,7 +180,8 @@ QMP_HANDLER(chardev_add)
 	if (err)
 		return qmp_generic_error(err, errp);
 	*ret = json_object_new_object();
-	name = chardev_filename(link_scope_find(machine_platform(machine)->links, LINK_CHARDEV, id));
+	name = chardev_filename(
+		link_scope_find(machine_platform(machine)->links, LINK_CHARDEV, id));
 	if (!strncmp(name, pty, strlen(pty)))
 		qmp_add_str(*ret, "pty", name + strlen(pty));
 	return 0;
@@ -205,7 +207,8 @@ const struct qmp_command qmp_object_commands[] = {
 	  .handler = object_del },
 	{ .name = "chardev-add",
 	  .help = "makes a character back end; a socket that is a server waits for nobody",
-	  .args = QMP_MEMBERS(QMP_MEMBER("id", qmp_str, NULL), QMP_MEMBER("backend", backend, NULL)),
+	  .args = QMP_MEMBERS(QMP_MEMBER("id", qmp_str, NULL),
+			      QMP_MEMBER("backend", backend, NULL)),
 	  .returns = &chardev_return,
 	  .handler = chardev_add },
 	{ .name = "chardev-remove",

@@ -26,8 +26,9 @@ enum log_level log_threshold = LOG_WARN;
 
 static const char *const level_names[] = { "ERROR", "WARN", "INFO", "DEBUG", "TRACE" };
 static bool level_from_environment;
-static int log_fd = -1; /* a file; -1 is stderr. What is behind it may change, the number does not */
-static char *log_path;	/* absolute; main thread */
+static int log_fd =
+	-1;	       /* a file; -1 is stderr. What is behind it may change, the number does not */
+static char *log_path; /* absolute; main thread */
 
 bool log_is_file(void)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A disk in a replaceable slot: what the driver sees when a drive comes, goes and changes, with requests on their way, and
- * what becomes of the features that were negotiated for another drive.
+ * A disk in a replaceable slot: what the driver sees when a drive comes, goes and changes, with
+ * requests on their way, and what becomes of the features that were negotiated for another drive.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -88,7 +88,8 @@ static void start_empty(const char *options, uint64_t features)
 
 	snprintf(text, sizeof(text), "virtio-blk-device%s", options);
 	ck_assert_int_eq(opts_parse("-device", text, "driver", &opts, NULL), 0);
-	ck_assert_int_eq(device_create_replaceable(&rig.platform, "slot0", opts, true, &rig.dev, NULL), 0);
+	ck_assert_int_eq(
+		device_create_replaceable(&rig.platform, "slot0", opts, true, &rig.dev, NULL), 0);
 	opts_free(opts);
 	ck_assert(negotiate(features | VIRTIO_F_VERSION_1));
 	drvq_open(0, 64);
@@ -118,7 +119,8 @@ static void submit(uint32_t type, uint64_t sector, uint32_t len)
 	rig.ram->host[STATUS] = 0xff;
 	drvq_desc(0, HEADER, 16, VIRTQ_DESC_F_NEXT, len ? 1 : 2);
 	if (len)
-		drvq_desc(1, DATA, len, VIRTQ_DESC_F_NEXT | (to_device ? 0 : VIRTQ_DESC_F_WRITE), 2);
+		drvq_desc(1, DATA, len, VIRTQ_DESC_F_NEXT | (to_device ? 0 : VIRTQ_DESC_F_WRITE),
+			  2);
 	drvq_desc(2, STATUS, 1, VIRTQ_DESC_F_WRITE, 0);
 	drvq_publish(0);
 	wr(R_NOTIFY, 0);
@@ -148,7 +150,8 @@ START_TEST(empty)
 	start_empty("", F_FLUSH);
 	expect_capacity(0, false);
 	for (unsigned int i = 0; i < ARRAY_SIZE(types); i++)
-		ck_assert_uint_eq(request(types[i], 0, types[i] == BLK_T_FLUSH ? 0 : 512), BLK_S_IOERR);
+		ck_assert_uint_eq(request(types[i], 0, types[i] == BLK_T_FLUSH ? 0 : 512),
+				  BLK_S_IOERR);
 	ck_assert(!rig_broken());
 	ck_assert_str_eq(device_name(rig.dev), "slot0");
 	ck_assert(device_is_internal(rig.dev));
@@ -159,7 +162,8 @@ START_TEST(comes_and_goes)
 {
 	if (_i) {
 		iothread = iothread_new("io", NULL);
-		ck_assert_int_eq(link_scope_add(rig.platform.links, LINK_IOTHREAD, "io", iothread, NULL), 0);
+		ck_assert_int_eq(
+			link_scope_add(rig.platform.links, LINK_IOTHREAD, "io", iothread, NULL), 0);
 	}
 	start_empty(_i ? ",iothread=io" : "", F_FLUSH);
 	drives[0] = make_drive("d0", "");
@@ -218,7 +222,8 @@ START_TEST(in_flight)
 		ck_assert(!run_until(NULL, round % 3));
 		device_unplug(rig.dev);
 		drvq_wait(NULL);
-		ck_assert(rig.ram->host[STATUS] == BLK_S_OK || rig.ram->host[STATUS] == BLK_S_IOERR);
+		ck_assert(rig.ram->host[STATUS] == BLK_S_OK ||
+			  rig.ram->host[STATUS] == BLK_S_IOERR);
 		ck_assert(!rig_broken());
 	}
 }
@@ -252,7 +257,8 @@ START_TEST(features_follow)
 	struct blk_range range = { cpu_to_le64(0), cpu_to_le32(8), { 0 } };
 
 	start_empty("", F_FLUSH | F_DISCARD | F_WRITE_ZEROES);
-	ck_assert_uint_eq(offered() & (F_RO | F_DISCARD | F_WRITE_ZEROES), F_DISCARD | F_WRITE_ZEROES);
+	ck_assert_uint_eq(offered() & (F_RO | F_DISCARD | F_WRITE_ZEROES),
+			  F_DISCARD | F_WRITE_ZEROES);
 
 	/* Offered by nobody in particular: a drive that does not release space keeps it. */
 	drives[0] = make_drive("d0", ",discard=ignore");
@@ -282,7 +288,8 @@ START_TEST(features_follow)
 	ck_assert_uint_eq(offered() & (F_RO | F_DISCARD | F_WRITE_ZEROES), F_RO);
 	device_unplug(rig.dev);
 	wr(R_STATUS, 0);
-	ck_assert_uint_eq(offered() & (F_RO | F_DISCARD | F_WRITE_ZEROES), F_DISCARD | F_WRITE_ZEROES);
+	ck_assert_uint_eq(offered() & (F_RO | F_DISCARD | F_WRITE_ZEROES),
+			  F_DISCARD | F_WRITE_ZEROES);
 }
 END_TEST
 
@@ -336,7 +343,8 @@ END_TEST
 
 static Suite *slot_suite(void)
 {
-	const TTest *tests[] = { empty, refused, in_flight, throttled, features_follow, sizes, errors_are_told };
+	const TTest *tests[] = { empty,		  refused, in_flight,	   throttled,
+				 features_follow, sizes,   errors_are_told };
 	Suite *suite = suite_create("virtio_blk_slot");
 	TCase *tcase = tcase_create("slot");
 
