@@ -25,20 +25,22 @@ QMP_HANDLER(device_del)
 
 QMP_HANDLER(netdev_add)
 {
-	(void)call;
-	(void)args;
+	struct opts *opts;
+	int err;
+
 	(void)ret;
-	return error_set(errp, -ENOTSUP, "network devices are not part of this version");
+	err = opts_from_json("netdev_add", args, &opts, errp);
+	if (err)
+		return err;
+	err = machine_netdev_add(call->qmp->machine, opts, errp);
+	opts_free(opts);
+	return qmp_generic_error(err, errp);
 }
 
 QMP_HANDLER(netdev_del)
 {
-	char quote[QMP_QUOTE_MAX];
-
-	(void)call;
 	(void)ret;
-	return error_set(errp, QMP_DEVICE_NOT_FOUND, "Device '%s' not found",
-			 qmp_quote(qmp_arg_str(args, "id"), quote));
+	return machine_netdev_del(call->qmp->machine, qmp_arg_str(args, "id"), errp);
 }
 
 const struct qmp_command qmp_device_commands[] = {
@@ -60,12 +62,14 @@ const struct qmp_command qmp_device_commands[] = {
 	  .args = QMP_MEMBERS(QMP_MEMBER("id", qmp_str, NULL)),
 	  .handler = device_del },
 	{ .name = "netdev_add",
-	  .help = "always an error: there are no network devices",
-	  .args = QMP_MEMBERS(QMP_MEMBER("type", qmp_str, NULL), QMP_MEMBER("id", qmp_str, NULL)),
+	  .help = "makes what -netdev makes, with the same keys beside these; no card can be added "
+		  "to a "
+		  "running VM yet",
+	  .args = QMP_MEMBERS(QMP_MEMBER("type", qmp_str, "tap"), QMP_MEMBER("id", qmp_str, NULL)),
 	  .flags = QMP_MORE_ARGS,
 	  .handler = netdev_add },
 	{ .name = "netdev_del",
-	  .help = "always an error: there are no network devices",
+	  .help = "removes a network back end that nothing uses",
 	  .args = QMP_MEMBERS(QMP_MEMBER("id", qmp_str, NULL)),
 	  .handler = netdev_del },
 	{ .name = NULL },

@@ -59,7 +59,7 @@ ARGUMENTS = {
     "block_resize": [{"device": "d0", "size": 1 << 21}, {"node-name": "d1", "size": 1 << 19}],
     "device_add": [{"driver": "virtio-blk-mmio", "id": "h0", "drive": "d0", "addr": "1"}],
     "device_del": [{"id": "h0"}],
-    "netdev_add": [{"type": "tap", "id": "x"}],
+    "netdev_add": [{"type": "none", "id": "x"}],
     "netdev_del": [{"id": "x"}],
     "set_link": [{"name": "x", "up": False}],
     "netlink_set": [{"id": "x", "up": True}],

@@ -317,9 +317,23 @@ def test_chardevs_come_and_go(qmp, vm, tmp_path):
     assert vm.descriptors() == before
 
 
-def test_network_and_balloon_are_refused(qmp):
-    refused(qmp, "network devices are not part", "netdev_add", type="tap", id="n0", ifname="tap0")
+def test_network_back_ends_come_and_go(qmp, vm):
+    refused(qmp, "netdev none: unknown type", "netdev_add", type="none", id="n0")
+    refused(qmp, "one of ifname, path and fd is required", "netdev_add", type="tap", id="n0")
     assert refused(qmp, "Device 'n0' not found", "netdev_del", id="n0") == "DeviceNotFound"
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK) or os.geteuid():
+        pytest.skip("no taps for us here")
+    before = vm.descriptors()
+    for _ in range(5):
+        qmp.run("netdev_add", type="tap", id="n0", ifname="unit-hotplug")
+        refused(qmp, "netdev id 'n0' is already used", "netdev_add", type="tap", id="n0", ifname="unit-hotplug")
+        assert os.path.exists("/sys/class/net/unit-hotplug")
+        qmp.run("netdev_del", id="n0")
+        assert not os.path.exists("/sys/class/net/unit-hotplug")
+    assert vm.descriptors() == before
+
+
+def test_without_a_balloon(qmp):
     assert refused(qmp, "No balloon device has been activated", "balloon", value=1 << 27) == "DeviceNotActive"
     assert refused(qmp, "No balloon device has been activated", "query-balloon") == "DeviceNotActive"
 
