@@ -393,7 +393,7 @@ int machine_netdev_del(struct machine *machine, const char *id, struct error **e
 	struct netdev *netdev = link_scope_find(machine->platform.links, LINK_NETDEV, id);
 
 	if (!netdev)
-		return error_set(errp, -ENOENT, "netdev '%s' not found", id);
+		return error_set(errp, -ENODEV, "Device '%s' not found", id);
 	if (netdev_in_use(netdev) || device_find_user(&machine->platform, netdev))
 		return error_set(errp, -EBUSY, "netdev '%s' is in use", id);
 	backend_destroy(backend_find(machine, netdev));
