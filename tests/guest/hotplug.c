@@ -33,25 +33,36 @@ struct disk {
 static struct disk disks[DISKS];
 static u8 data[BLOCK] __attribute__((aligned(4096)));
 
+/* Was a change announced since the last time? */
+static bool take_announcement(struct disk *disk)
+{
+	u64 base = disk->dev->base;
+	u32 isr = read32(base + VM_INTERRUPT_STATUS);
+
+	if (isr)
+		write32(base + VM_INTERRUPT_ACK, isr);
+	return isr & ISR_CONFIG;
+}
+
 static void look(u32 n, struct disk *disk)
 {
-	u64 base = disk->dev->base, sectors;
-	u32 isr;
+	/* In this order, or the announcement of a later change would be taken for this one's. */
+	bool told = take_announcement(disk);
+	u64 sectors = blk_capacity(disk->dev);
 
-	sectors = blk_capacity(disk->dev);
 	if (sectors == disk->sectors)
 		return;
-	/* The change is there before the interrupt is. */
-	for (u64 deadline = deadline_ms(1000);;) {
-		isr = read32(base + VM_INTERRUPT_STATUS);
-		if (isr & ISR_CONFIG || deadline_passed(deadline))
-			break;
+	/* A change is there before its announcement is. */
+	for (u64 deadline = deadline_ms(1000); !told && !deadline_passed(deadline);) {
+		told = take_announcement(disk);
+		sectors = blk_capacity(disk->dev);
 	}
-	write32(base + VM_INTERRUPT_ACK, isr);
+	if (sectors == disk->sectors)
+		return;
 	disk->sectors = sectors;
 	disk->worked = disk->failed = false;
 	disk->changes++;
-	print("disk %u: %lu sectors%s\n", n, sectors, isr & ISR_CONFIG ? "" : " untold");
+	print("disk %u: %lu sectors%s\n", n, sectors, told ? "" : " untold");
 }
 
 static void fill(struct disk *disk, u32 depth, u32 type, bool empty)

@@ -27,7 +27,10 @@ class Guest(VM):
 
     def sees(self, disk, *lines):
         """Waits until these are the last lines about the disk."""
-        wait_for(lambda: self.lines(disk)[-len(lines):] == list(lines) or "FAIL" in self.console())
+        try:
+            wait_for(lambda: self.lines(disk)[-len(lines):] == list(lines) or "FAIL" in self.console())
+        except AssertionError:
+            raise AssertionError(f"{lines} never came: {self.lines(disk)[-20:]}") from None
         assert "FAIL" not in self.console(), self.console()
 
     def ready(self):
@@ -253,6 +256,7 @@ def test_two_hundred_rounds_leak_nothing(guest, q, aio):
     with open(f"/proc/{guest.process.pid}/maps") as f:
         if "asan" not in f.read():  # which keeps what is freed for a while
             assert memory() - used < 512, "KiB that stay"
+    time.sleep(0.2)  # the last change must not be one of many that the guest never saw
     node(q, "a", "a")
     plug(q, "a", addr=0)
     guest.sees(0, f"{MIB // 512} sectors", "works")
