@@ -22,7 +22,8 @@ static int parse_tcp(const char *origin, const char *text, struct opts **ret, st
 	struct opts *opts;
 	int err;
 
-	if (!colon || !colon[1] || strchr(colon, ']')) {
+	/* An escaped comma would become part of the port, which has none. */
+	if (!colon || !colon[1] || strchr(colon, ']') || !strncmp(text + len, ",,", 2)) {
 		err = error_set(errp, -EINVAL, "%s tcp:%s: HOST:PORT is missing", origin, text);
 		goto out;
 	}

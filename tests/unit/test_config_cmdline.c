@@ -356,6 +356,7 @@ START_TEST(serial_forms)
 	refuse("-serial mon:pty: 'mon' is not one of file, unix, tcp, chardev", "-serial",
 	       "mon:pty");
 	refuse("-serial tcp:host: HOST:PORT is missing", "-serial", "tcp:host");
+	refuse("-qmp tcp::1,,x=y: HOST:PORT is missing", "-qmp", "tcp::1,,x=y");
 	refuse("-serial tcp:h:: HOST:PORT is missing", "-serial", "tcp:h:");
 	refuse("-serial tcp:[::1]: HOST:PORT is missing", "-serial", "tcp:[::1]");
 	refuse("-serial socket: 'port' is given twice", "-serial", "tcp:h:1,port=2");
