@@ -182,6 +182,12 @@ static void execute(struct test_server *server, char *line)
 	}
 }
 
+static void refuse_long(struct test_server *server)
+{
+	say(server, "FAIL the request is too long");
+	send_output(server);
+}
+
 /* Carries out what lies in the buffer, until something has to be waited for. */
 static void process(struct test_server *server)
 {
@@ -195,8 +201,11 @@ static void process(struct test_server *server)
 		line = xstrndup(server->in, len && end[-1] == '\r' ? len - 1 : len);
 		server->in_len -= len + 1;
 		memmove(server->in, end + 1, server->in_len);
+		/* One receive can bring far more than the limit, the line's end included. */
 		if (server->skip)
 			server->skip = false;
+		else if (len > LINE_MAX_BYTES)
+			refuse_long(server);
 		else
 			execute(server, line);
 		free(line);
@@ -227,10 +236,9 @@ static void receive(struct test_server *server)
 		server->in[server->in_len++] = '\n';
 	if (server->in_len > LINE_MAX_BYTES && !memchr(server->in, '\n', server->in_len)) {
 		if (!server->skip)
-			say(server, "FAIL the request is too long");
+			refuse_long(server);
 		server->skip = true;
 		server->in_len = 0;
-		send_output(server);
 	}
 	process(server);
 }
