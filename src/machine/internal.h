@@ -92,11 +92,19 @@ int __must_check backends_create(struct machine *machine, struct error **errp);
 int __must_check backends_create_ram(struct machine *machine, struct error **errp);
 void backends_destroy(struct machine *machine);
 
+/* life.c. What vCPUs and devices ask for arrives there from any thread; the rest is for the main thread. */
+void life_init(struct machine *machine);
+void life_release(struct machine *machine);
+void life_vcpu_stopped(void *opaque, unsigned int index, enum vcpu_stop_reason why, const char *text);
+/* Brings everything to rest, in a state that says why. */
+void life_halt(struct machine *machine, enum run_state state);
+/* Writes what boots into memory and points the boot CPU at it. */
+int __must_check life_load(struct machine *machine, struct error **errp);
+
 /* hotplug.c: a device for each replaceable slot; the first disks of the description are in the first slots. */
 int __must_check hotplug_create_slots(struct machine *machine, struct error **errp);
 /* Is the description's @opts, the @nth disk (from 0), in a slot already? */
 bool hotplug_in_slot(const struct machine *machine, const struct opts *opts, unsigned int *nth);
-
 
 #ifdef __x86_64__
 extern const struct machine_class microvm_x86_class;
