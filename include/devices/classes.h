@@ -14,6 +14,8 @@ extern const struct device_class i8042_class;	   /* "i8042" */
 extern const struct device_class boot_timer_class; /* "boot-timer"; to be made before COM1 */
 
 /* any architecture */
+extern const struct device_class fw_cfg_io_class;  /* "fw_cfg_io"; devices/fw_cfg.h */
+extern const struct device_class fw_cfg_mem_class; /* "fw_cfg_mem" */
 extern const struct device_class ged_class; /* "acpi-ged" */
 
 #endif

@@ -20,6 +20,8 @@ const struct device_class *const machine_device_classes[] = {
 	&i8042_class,
 	&boot_timer_class,
 #endif
+	&fw_cfg_io_class,
+	&fw_cfg_mem_class,
 	&ged_class,
 	&virtio_blk_mmio_class,
 	&virtio_rng_mmio_class,
