@@ -1,13 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ACPI 6.5 tables of the microvm machine (hardware-reduced, §3.11.1, §4.1) and the MP table (MultiProcessor
- * Specification 1.4) for kernels without ACPI. Main thread.
+ * ACPI 6.5 tables: what the builders of the machines need to know; and the MP table (MultiProcessor Specification 1.4)
+ * for kernels without ACPI. Main thread.
  */
 #ifndef BOOT_ACPI_H
 #define BOOT_ACPI_H
 
 #include "cpu/vcpu.h"
 #include "memory/space.h"
+
+/*
+ * A PCI Express host bridge with one ECAM window (§6.1.5 PNP0A08, PCI Firmware 3.3 §4). Windows of size 0 do not
+ * exist. Pin p (0 = A) of slot s of the root bus arrives at intx_gsi[irq_map(s, p)]; without irq_map, at
+ * intx_gsi[(s + p) % 4].
+ */
+struct acpi_pci_host {
+	gpa_t ecam;
+	uint8_t bus_last; /* buses 0 … bus_last */
+	struct acpi_pci_window {
+		uint64_t base, size;
+		uint64_t translation; /* I/O behind a memory window (aarch64): address there is base + this */
+	} mmio32, mmio64, io[2];
+	bool has_config_ports; /* 0xcf8-0xcff are the bridge's */
+	uint32_t intx_gsi[8];
+	unsigned int (*irq_map)(void *opaque, unsigned int slot, unsigned int pin);
+	void *irq_opaque;
+	bool coherent;	       /* say so by _CCA: aarch64 */
+	bool native_hotplug;   /* the guest may drive the slots of root ports */
+};
 
 struct acpi_virtio_mmio {
 	gpa_t base;
@@ -24,10 +44,11 @@ struct acpi_microvm {
 	bool has_rtc;        /* CMOS RTC: ports 0x70-0x71 */
 	const struct acpi_virtio_mmio *virtio; /* LNRO0005 devices */
 	unsigned int virtio_count;
+	const struct acpi_pci_host *pci; /* NULL without one */
 };
 
 /*
- * Builds RSDP, XSDT, FADT, MADT, DSDT from BOOT_X86_ACPI on. @rsdp: address of the RSDP. A keyboard controller is not
+ * Hardware-reduced tables (§3.11.1, §4.1) from BOOT_X86_ACPI on: RSDP, XSDT, FADT, MADT, DSDT, with PCI an MCFG. @rsdp: address of the RSDP. A keyboard controller is not
  * announced: the machine has only its reset line, and kernels that see no 8042 do not spend time on a probe.
  */
 int __must_check acpi_microvm_install(struct mem_space *space, const struct acpi_microvm *info, gpa_t *rsdp,

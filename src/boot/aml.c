@@ -25,10 +25,23 @@ enum {
 	OP_LOCAL0 = 0x60,
 	OP_ARG0 = 0x68,
 	OP_STORE = 0x70,
+	OP_ADD = 0x72,
+	OP_INCREMENT = 0x75,
+	OP_SHIFT_LEFT = 0x79,
 	OP_AND = 0x7b,
+	OP_OR = 0x7d,
 	OP_NOTIFY = 0x86,
+	OP_CREATE_DWORD_FIELD = 0x8a,
+	OP_LNOT = 0x92,
+	OP_LEQUAL = 0x93,
+	OP_LLESS = 0x95,
 	OP_IF = 0xa0,
+	OP_ELSE = 0xa1,
+	OP_WHILE = 0xa2,
 	OP_RETURN = 0xa4,
+	EXT_MUTEX = 0x01,
+	EXT_ACQUIRE = 0x23,
+	EXT_RELEASE = 0x27,
 	EXT_REGION = 0x80,
 	EXT_FIELD = 0x81,
 	EXT_DEVICE = 0x82,
@@ -205,6 +218,18 @@ void aml_if(struct aml *aml)
 	open_package(aml, false);
 }
 
+void aml_else(struct aml *aml)
+{
+	blob_u8(&aml->code, OP_ELSE);
+	open_package(aml, false);
+}
+
+void aml_while(struct aml *aml)
+{
+	blob_u8(&aml->code, OP_WHILE);
+	open_package(aml, false);
+}
+
 /* --- Objects --------------------------------------------------------- */
 
 void aml_name(struct aml *aml, const char *path)
@@ -269,6 +294,46 @@ void aml_eisaid(struct aml *aml, const char *id)
 	aml_integer(aml, __builtin_bswap32(value));
 }
 
+void aml_buffer(struct aml *aml, const void *data, size_t len)
+{
+	blob_u8(&aml->code, OP_BUFFER);
+	open_package(aml, false);
+	aml_integer(aml, len);
+	blob_bytes(&aml->code, data, len);
+	aml_end(aml);
+}
+
+/* aabbccdd-eeff-gghh-iijj-kkllmmnnoopp: the first three groups little-endian (§19.6.142). */
+void aml_uuid(struct aml *aml, const char *uuid)
+{
+	static const uint8_t order[16] = { 3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15 };
+	uint8_t bytes[16] = { 0 };
+	unsigned int n = 0;
+
+	for (const char *p = uuid; *p; p++) {
+		int digit = hex_digit((char)toupper((unsigned char)*p));
+
+		if (*p == '-')
+			continue;
+		if (digit < 0 || n == 32) {
+			aml->bad = true;
+			return;
+		}
+		bytes[order[n / 2]] |= (uint8_t)(n % 2 ? digit : digit << 4);
+		n++;
+	}
+	if (n != 32)
+		aml->bad = true;
+	aml_buffer(aml, bytes, sizeof(bytes));
+}
+
+void aml_mutex(struct aml *aml, const char *name)
+{
+	extended(aml, EXT_MUTEX);
+	write_name(aml, name);
+	blob_u8(&aml->code, 0); /* sync level */
+}
+
 void aml_path(struct aml *aml, const char *path)
 {
 	write_name(aml, path);
@@ -297,8 +362,17 @@ void aml_memory_region(struct aml *aml, const char *name, uint64_t base, uint32_
 	aml_integer(aml, size);
 }
 
-/* FieldFlags, §20.2.5.2: access type 1-4 for 8-64 bits, NoLock, Preserve. */
-void aml_field(struct aml *aml, const char *region, unsigned int access)
+void aml_port_region(struct aml *aml, const char *name, uint16_t base, uint16_t size)
+{
+	extended(aml, EXT_REGION);
+	write_name(aml, name);
+	blob_u8(&aml->code, 1); /* SystemIO */
+	aml_integer(aml, base);
+	aml_integer(aml, size);
+}
+
+/* FieldFlags, §20.2.5.2: access type 1-4 for 8-64 bits, NoLock, update rule. */
+static void open_field(struct aml *aml, const char *region, unsigned int access, uint8_t rule)
 {
 	unsigned int type = access == 8	   ? 1
 			    : access == 16 ? 2
@@ -311,7 +385,25 @@ void aml_field(struct aml *aml, const char *region, unsigned int access)
 	extended(aml, EXT_FIELD);
 	open_package(aml, false);
 	write_name(aml, region);
-	blob_u8(&aml->code, (uint8_t)type);
+	blob_u8(&aml->code, (uint8_t)(type | rule));
+}
+
+void aml_field(struct aml *aml, const char *region, unsigned int access)
+{
+	open_field(aml, region, access, 0);
+}
+
+void aml_field_zeros(struct aml *aml, const char *region, unsigned int access)
+{
+	open_field(aml, region, access, 2 << 5);
+}
+
+void aml_field_skip(struct aml *aml, unsigned int bits)
+{
+	uint8_t length[4];
+
+	blob_u8(&aml->code, 0);
+	blob_bytes(&aml->code, length, encode_length(bits, length));
 }
 
 void aml_field_unit(struct aml *aml, const char *name, unsigned int bits)
@@ -349,57 +441,61 @@ void aml_return(struct aml *aml)
 	blob_u8(&aml->code, OP_RETURN);
 }
 
-/* --- Resources ------------------------------------------------------- */
+void aml_or(struct aml *aml)
+{
+	blob_u8(&aml->code, OP_OR);
+}
+
+void aml_add(struct aml *aml)
+{
+	blob_u8(&aml->code, OP_ADD);
+}
+
+void aml_shift_left(struct aml *aml)
+{
+	blob_u8(&aml->code, OP_SHIFT_LEFT);
+}
+
+void aml_increment(struct aml *aml)
+{
+	blob_u8(&aml->code, OP_INCREMENT);
+}
+
+void aml_not(struct aml *aml)
+{
+	blob_u8(&aml->code, OP_LNOT);
+}
+
+void aml_equal(struct aml *aml)
+{
+	blob_u8(&aml->code, OP_LEQUAL);
+}
+
+void aml_less(struct aml *aml)
+{
+	blob_u8(&aml->code, OP_LLESS);
+}
+
+void aml_create_dword_field(struct aml *aml)
+{
+	blob_u8(&aml->code, OP_CREATE_DWORD_FIELD);
+}
+
+void aml_acquire(struct aml *aml, const char *mutex)
+{
+	extended(aml, EXT_ACQUIRE);
+	write_name(aml, mutex);
+	blob_u16(&aml->code, 0xffff);
+}
+
+void aml_release(struct aml *aml, const char *mutex)
+{
+	extended(aml, EXT_RELEASE);
+	write_name(aml, mutex);
+}
 
 void aml_resources(struct aml *aml)
 {
 	blob_u8(&aml->code, OP_BUFFER);
 	open_package(aml, true);
-}
-
-/* I/O port descriptor, §6.4.2.5. */
-void aml_io(struct aml *aml, uint16_t base, uint8_t size)
-{
-	blob_u8(&aml->code, 0x47);
-	blob_u8(&aml->code, 1); /* all 16 address lines are decoded */
-	blob_u16(&aml->code, base);
-	blob_u16(&aml->code, base);
-	blob_u8(&aml->code, 1); /* alignment */
-	blob_u8(&aml->code, size);
-}
-
-void aml_memory(struct aml *aml, uint64_t base, uint64_t size)
-{
-	if (!size || base + (size - 1) < base) {
-		aml->bad = true;
-		return;
-	}
-	if (base + (size - 1) <= UINT32_MAX) { /* 32-bit fixed memory range, §6.4.3.4 */
-		blob_u8(&aml->code, 0x86);
-		blob_u16(&aml->code, 9);
-		blob_u8(&aml->code, 1); /* read-write */
-		blob_u32(&aml->code, (uint32_t)base);
-		blob_u32(&aml->code, (uint32_t)size);
-		return;
-	}
-	blob_u8(&aml->code, 0x8a); /* QWord address space, §6.4.3.5.1 */
-	blob_u16(&aml->code, 43);
-	blob_u8(&aml->code, 0);	   /* memory */
-	blob_u8(&aml->code, 0x0c); /* minimum and maximum are fixed, positive decode */
-	blob_u8(&aml->code, 1);	   /* read-write, not cacheable */
-	blob_u64(&aml->code, 0);   /* granularity */
-	blob_u64(&aml->code, base);
-	blob_u64(&aml->code, base + (size - 1));
-	blob_u64(&aml->code, 0); /* translation */
-	blob_u64(&aml->code, size);
-}
-
-/* Extended interrupt descriptor, §6.4.3.6. */
-void aml_interrupt_edge(struct aml *aml, uint32_t gsi)
-{
-	blob_u8(&aml->code, 0x89);
-	blob_u16(&aml->code, 6);
-	blob_u8(&aml->code, 0x03); /* consumer, edge, active high, exclusive */
-	blob_u8(&aml->code, 1);
-	blob_u32(&aml->code, gsi);
 }

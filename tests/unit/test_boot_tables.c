@@ -9,6 +9,7 @@
 #include "boot/aml.h"
 #include "boot_images.h"
 #include "devices/ged.h"
+#include "iasl.h"
 
 /* --- AML ------------------------------------------------------------- */
 
@@ -123,16 +124,6 @@ END_TEST
 #define IOAPIC 0xfec00000
 #define LAPIC 0xfee00000
 
-struct header {
-	char signature[4];
-	uint32_t length;
-	uint8_t revision, checksum;
-	char oem_id[6], oem_table[8];
-	uint32_t oem_revision;
-	char creator[4];
-	uint32_t creator_revision;
-} __packed;
-
 struct machine_case {
 	const char *name;
 	struct vcpu_topology topology;
@@ -191,9 +182,9 @@ static gpa_t install(struct guest *guest, const struct machine_case *m)
 	return rsdp;
 }
 
-static const struct header *table_at(const struct guest *guest, gpa_t gpa)
+static const struct acpi_header *table_at(const struct guest *guest, gpa_t gpa)
 {
-	const struct header *header = (void *)guest_at(guest, gpa, sizeof(*header));
+	const struct acpi_header *header = (void *)guest_at(guest, gpa, sizeof(*header));
 
 	ck_assert_uint_ge(gpa, BOOT_X86_ACPI);
 	ck_assert_uint_le(gpa + header->length, BOOT_X86_ACPI_END);
@@ -204,10 +195,10 @@ static const struct header *table_at(const struct guest *guest, gpa_t gpa)
 }
 
 struct tables {
-	const struct header *fadt, *madt, *dsdt, *xsdt;
+	const struct acpi_header *fadt, *madt, *dsdt, *xsdt;
 };
 
-static uint64_t field(const struct header *table, size_t at, size_t width)
+static uint64_t field(const struct acpi_header *table, size_t at, size_t width)
 {
 	uint64_t value = 0;
 
@@ -241,7 +232,7 @@ static struct tables walk(const struct guest *guest, gpa_t at)
 	return tables;
 }
 
-static void check_fadt(const struct header *fadt, const struct machine_case *m)
+static void check_fadt(const struct acpi_header *fadt, const struct machine_case *m)
 {
 	ck_assert_uint_eq(fadt->length, 276);
 	ck_assert_uint_eq(fadt->revision, 6);
@@ -257,7 +248,7 @@ static void check_fadt(const struct header *fadt, const struct machine_case *m)
 	ck_assert_uint_eq(field(fadt, 260, 8), GED_BASE + GED_REG_SLEEP_STS);
 }
 
-static void check_madt(const struct header *madt, const struct machine_case *m)
+static void check_madt(const struct acpi_header *madt, const struct machine_case *m)
 {
 	unsigned int cpus = 0, ioapics = 0, nmis = 0, x2apics = 0, x2nmis = 0;
 	size_t at = 44;
@@ -307,7 +298,7 @@ static void check_madt(const struct header *madt, const struct machine_case *m)
 	ck_assert_uint_eq(x2nmis, x2apics ? 1 : 0);
 }
 
-static unsigned int count_in(const struct header *table, const char *text)
+static unsigned int count_in(const struct acpi_header *table, const char *text)
 {
 	const uint8_t *p = (const uint8_t *)table, *end = p + table->length;
 	unsigned int count = 0;
@@ -348,78 +339,6 @@ END_TEST
 
 /* --- ACPICA's compiler ----------------------------------------------- */
 
-/* Runs iasl in @dir; its output goes to @output. Returns its status. */
-static int iasl(const char *dir, const char *args, char *output, size_t size)
-{
-	char command[256];
-	size_t len;
-	FILE *pipe;
-
-	snprintf(command, sizeof(command), "cd '%s' && timeout 60 iasl %s 2>&1", dir, args);
-	pipe = popen(command, "r");
-	ck_assert_ptr_nonnull(pipe);
-	len = fread(output, 1, size - 1, pipe);
-	output[len] = '\0';
-	return pclose(pipe);
-}
-
-static void write_table(const char *dir, const char *name, const struct header *table)
-{
-	char path[128];
-	FILE *file;
-
-	snprintf(path, sizeof(path), "%s/%s.dat", dir, name);
-	file = fopen(path, "we");
-	ck_assert_ptr_nonnull(file);
-	ck_assert_uint_eq(fwrite(table, table->length, 1, file), 1);
-	ck_assert_int_eq(fclose(file), 0);
-}
-
-/* Byte for byte what we wrote, but for checksum and the compiler's own name and version. */
-static void compare_table(const char *dir, const char *name, const struct header *table)
-{
-	struct header *again = malloc(table->length + 1u);
-	char path[128];
-	FILE *file;
-
-	snprintf(path, sizeof(path), "%s/%s.aml", dir, name);
-	file = fopen(path, "re");
-	ck_assert_msg(file != NULL, "iasl wrote no %s", path);
-	ck_assert_uint_eq(fread(again, 1, table->length + 1u, file), table->length);
-	fclose(file);
-	again->checksum = table->checksum;
-	memcpy(again->creator, table->creator, sizeof(again->creator));
-	again->creator_revision = table->creator_revision;
-	ck_assert_msg(!memcmp(again, table, table->length), "%s: compiled again, it differs", name);
-	free(again);
-}
-
-static void check_with_iasl(const char *dir, const char *name, const struct header *table,
-			    const struct machine_case *m)
-{
-	static char output[65536];
-	char args[128];
-	int status;
-
-	write_table(dir, name, table);
-	snprintf(args, sizeof(args), "-d %s.dat", name);
-	status = iasl(dir, args, output, sizeof(output));
-	ck_assert_msg(status == 0 && !strstr(output, "Warning") && !strstr(output, "Error"),
-		      "%s, %s: disassembly: %s", m->name, name, output);
-	snprintf(args, sizeof(args), "%s.dsl", name);
-	status = iasl(dir, args, output, sizeof(output));
-	ck_assert_msg(status == 0, "%s, %s: compilation: %s", m->name, name, output);
-	/*
-	 * Data tables end with "Compilation successful" too, but count only errors when there are
-	 * some.
-	 */
-	ck_assert_msg(strstr(output, "0 Errors, 0 Warnings, 0 Remarks") ||
-			      (strstr(output, "Compilation successful. 0 Errors") &&
-			       !strstr(output, "Warning ") && !strstr(output, "Remark ")),
-		      "%s, %s: %s", m->name, name, output);
-	compare_table(dir, name, table);
-}
-
 START_TEST(acpi_iasl)
 {
 	char dir[] = "/tmp/test_boot_tables.XXXXXX", output[4096], command[64];
@@ -436,10 +355,10 @@ START_TEST(acpi_iasl)
 		struct guest guest = guest_new(128);
 		struct tables tables = walk(&guest, install(&guest, &machines[i]));
 
-		check_with_iasl(dir, "dsdt", tables.dsdt, &machines[i]);
-		check_with_iasl(dir, "facp", tables.fadt, &machines[i]);
-		check_with_iasl(dir, "apic", tables.madt, &machines[i]);
-		check_with_iasl(dir, "xsdt", tables.xsdt, &machines[i]);
+		check_with_iasl(dir, "dsdt", tables.dsdt, machines[i].name);
+		check_with_iasl(dir, "facp", tables.fadt, machines[i].name);
+		check_with_iasl(dir, "apic", tables.madt, machines[i].name);
+		check_with_iasl(dir, "xsdt", tables.xsdt, machines[i].name);
 		guest_free(&guest);
 	}
 	snprintf(command, sizeof(command), "rm -rf '%s'", dir);
