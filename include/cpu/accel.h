@@ -23,6 +23,7 @@ struct accel_ioeventfd {
 struct msi_message {
 	uint64_t address;
 	uint32_t data;
+	uint32_t device_id; /* of the sender, as the interrupt controller knows it: PCI bus << 8 | devfn */
 };
 
 struct accel_ops {

@@ -22,6 +22,7 @@
 struct block_drive;
 struct device;
 struct json_object;
+struct pci_host;
 struct platform;
 
 enum device_bus {
@@ -116,6 +117,9 @@ struct platform {
 	struct link_scope *links;
 	const struct device_class *const *classes; /* the registry, NULL-terminated */
 	struct list devices;                       /* struct device, in order of creation */
+
+	struct pci_host *pci;   /* where PCI devices go (pci/host.h); NULL: the machine has none */
+	bool hotplugging;       /* a device is made while the guest may look: it is shown when it is complete. Main thread */
 
 	/* Any thread; returns at once, carried out on the main thread. @reason: static text for the log. */
 	void (*request)(struct platform *platform, enum guest_request what, int status, const char *reason);

@@ -117,10 +117,13 @@ static int kvm_irqfd(struct accel *accel, uint32_t gsi, int fd, int resample_fd,
 
 static int kvm_signal_msi(struct accel *accel, const struct msi_message *msg)
 {
+	bool devid = to_kvm_vm(accel)->msi_devid;
 	struct kvm_msi arg = {
 		.address_lo = (uint32_t)msg->address,
 		.address_hi = (uint32_t)(msg->address >> 32),
 		.data = msg->data,
+		.flags = devid ? KVM_MSI_VALID_DEVID : 0,
+		.devid = devid ? msg->device_id : 0,
 	};
 
 	/* 0: the guest has masked it, which is no error; > 0: delivered. */

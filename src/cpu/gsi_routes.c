@@ -53,6 +53,8 @@ static int routes_commit_locked(struct kvm_vm *vm)
 			.u.msi.address_lo = (uint32_t)slot->msg.address,
 			.u.msi.address_hi = (uint32_t)(slot->msg.address >> 32),
 			.u.msi.data = slot->msg.data,
+			.flags = vm->msi_devid ? KVM_MSI_VALID_DEVID : 0,
+			.u.msi.devid = vm->msi_devid ? slot->msg.device_id : 0,
 		};
 	}
 	if (table->nr > routes->limit)
@@ -130,7 +132,8 @@ int kvm_msi_route_update(struct accel *accel, int gsi, const struct msi_message 
 	slot = routes_slot_locked(routes, gsi);
 	if (!slot) {
 		ret = -ENOENT;
-	} else if (slot->msg.address != msg->address || slot->msg.data != msg->data) {
+	} else if (slot->msg.address != msg->address || slot->msg.data != msg->data ||
+		   slot->msg.device_id != msg->device_id) {
 		old = slot->msg;
 		slot->msg = *msg;
 		ret = routes_commit_locked(vm);

@@ -2,6 +2,7 @@
 /* Every machine and every device there is. What is not named here does not exist (DESIGN §3). */
 #include "devices/classes.h"
 #include "internal.h"
+#include "pci/classes.h"
 #include "virtio/classes.h"
 
 const struct machine_class *const machine_classes[] = {
@@ -23,6 +24,7 @@ const struct device_class *const machine_device_classes[] = {
 	&fw_cfg_io_class,
 	&fw_cfg_mem_class,
 	&ged_class,
+	&pci_gpex_root_class,
 	&virtio_blk_mmio_class,
 	&virtio_rng_mmio_class,
 	&virtio_net_mmio_class,
