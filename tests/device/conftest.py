@@ -10,6 +10,7 @@ import pytest
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 import guest  # noqa: E402
+import tap  # noqa: E402
 
 SECTORS = 2048
 DISK = ("-drive", "id=d0,file=$DISK,format=raw,direct=off", "-device", "virtio-blk-device,drive=d0,serial=disk-0")
@@ -31,20 +32,32 @@ def disk(tmp_path):
 
 @pytest.fixture
 def start(disk):
-    """start(*options): a VMM that ends with the test. Words of options name the usual devices."""
-    running = []
+    """start(*options): a VMM that ends with the test. Words of options name the usual devices. $TAP is the descriptor
+    of a tap, the other end of whose cable is vm.tap."""
+    running, taps = [], []
 
-    def run(*options, **more):
+    def run(*options, pairs=1, **more):
         words = []
         for option in options:
             words += {"disk": DISK, "rng": RNG}.get(option, (option,))
+        cable = None
+        if any("$TAP" in word for word in words):
+            cable = tap.Tap(disk.parent, pairs)
+            taps.append(cable)
+            more["fds"] = cable.fds
+            words = [word.replace("$TAP", ":".join(map(str, cable.fds))) for word in words]
         vm = guest.VM(*[word.replace("$DISK", str(disk)) for word in words], **more)
+        vm.tap = cable
         running.append(vm)
         return vm
 
     yield run
-    for vm in running:
-        vm.__exit__(None)
+    try:
+        for vm in running:
+            vm.__exit__(None)
+    finally:
+        for cable in taps:
+            cable.close()
 
 
 @pytest.fixture

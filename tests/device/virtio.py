@@ -20,7 +20,7 @@ LIVE = ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK
 F_INDIRECT, F_EVENT_IDX, F_VERSION_1, F_RING_RESET = 1 << 28, 1 << 29, 1 << 32, 1 << 40
 NEXT, WRITE, INDIRECT = 1, 2, 4
 
-ID_BLK, ID_RNG = 2, 4
+ID_NET, ID_BLK, ID_CONSOLE, ID_RNG, ID_BALLOON, ID_VSOCK = 1, 2, 3, 4, 5, 19
 
 
 def walk(vm):
@@ -82,14 +82,19 @@ class Device:
         self.set(STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK)
         return bool(self.status() & FEATURES_OK)
 
-    def start(self, size=16, features=0, at=0x100000):
-        """A live device with queue 0."""
+    def start(self, size=16, features=0, at=0x100000, index=0):
+        """A live device with one queue."""
+        return self.start_all(size, features, at, (index,))[index]
+
+    def start_all(self, size=16, features=0, at=0x100000, indices=(0,)):
+        """A live device with these queues, which are 0x4000 bytes apart: by their index."""
         assert self.negotiate(features)
-        queue = Queue(self, 0, size, at, features)
-        queue.enable()
+        queues = {index: Queue(self, index, size, at + 0x4000 * i, features) for i, index in enumerate(indices)}
+        for queue in queues.values():
+            queue.enable()
         self.set(STATUS, LIVE)
         assert self.status() == LIVE
-        return queue
+        return queues
 
 
 class Queue:
