@@ -66,6 +66,13 @@ struct device_class {
 	 */
 	int (*plug)(struct device *dev, const struct opts *opts, struct error **errp);
 	void (*unplug)(struct device *dev);
+	/*
+	 * Hot-plug of devices that come and go whole. show(): the device is complete, the guest may see it (until then
+	 * platform->hotplugging was set). ask_unplug(): asks the guest to let go; when it has, the bus calls platform->unplugged().
+	 * -EBUSY: it was asked already. Main thread. NULL = there from the start to the end.
+	 */
+	void (*show)(struct device *dev);
+	int (*ask_unplug)(struct device *dev, struct error **errp);
 };
 
 struct device {
@@ -125,6 +132,8 @@ struct platform {
 	void (*request)(struct platform *platform, enum guest_request what, int status, const char *reason);
 	/* Main loop, not from realize to reset. NULL: nobody listens. */
 	void (*event)(struct platform *platform, enum device_event what, const struct device_event_info *info);
+	/* The guest let go of a device that it was asked for, or never had it: it is destroyed before this returns. Main thread. */
+	void (*unplugged)(struct platform *platform, struct device *dev);
 	/* A virtio-mmio slot with its interrupt. NULL where the machine has none. Main thread. */
 	int (*mmio_slot_take)(struct platform *platform, struct mmio_slot *slot, struct error **errp);
 	void (*mmio_slot_release)(struct platform *platform, const struct mmio_slot *slot);

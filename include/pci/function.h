@@ -127,6 +127,11 @@ void pci_function_init(struct pci_function *fn, struct device *dev, const struct
 int __must_check pci_function_attach(struct pci_function *fn, const struct pci_place *place, struct error **errp);
 /* Slots are told that the function is there. Main thread, the function and its device are complete. */
 void pci_function_show(struct pci_function *fn);
+/*
+ * device_del: asks the guest to let go; platform->unplugged() when it has. -ENOTSUP: its bus has no hot-plug; -EBUSY: it was
+ * asked before. Main thread.
+ */
+int __must_check pci_function_ask_unplug(struct pci_function *fn, struct error **errp);
 /* No vCPU is in a handler (vcpus_pause()). Harmless when not attached. */
 void pci_function_detach(struct pci_function *fn);
 void pci_function_release(struct pci_function *fn);

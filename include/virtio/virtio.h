@@ -22,6 +22,7 @@
 #include <stdatomic.h>
 
 #include "devices/device.h"
+#include "pci/function.h"
 #include "util/log.h"
 #include "virtio/virtqueue.h"
 
@@ -89,8 +90,25 @@ struct virtio_queue {
 	struct loop_fd kick; /* kick.fd: eventfd, lives as long as the device; watched while running */
 };
 
+/* As the user gave them; of devices on PCI only. */
+#define VIRTIO_PCI_VECTORS_MAX 2048
+#define VIRTIO_PCI_VECTORS_DEFAULT UINT16_MAX
+struct virtio_pci_params {
+	struct pci_place place;
+	uint16_t vectors;
+	int disable_legacy;
+	bool disable_modern;
+};
+
+#define VIRTIO_NO_BOOTINDEX UINT32_MAX
+#define VIRTIO_BOOTINDEX_PROP(T)                                                                          \
+	PROP_UINT(32, "bootindex", T, vdev.bootindex, 0, INT32_MAX, VIRTIO_NO_BOOTINDEX,                  \
+		  "order in which firmware tries devices; without effect where a kernel is given")
+
 struct virtio_device {
 	struct device dev;
+	struct virtio_pci_params pci;
+	uint32_t bootindex; /* order of boot devices; VIRTIO_NO_BOOTINDEX: none. Main thread */
 	const struct virtio_device_ops *ops;
 	const struct virtio_transport_ops *transport_ops;
 	void *transport; /* the transport's own state */
@@ -158,6 +176,8 @@ int __must_check virtio_device_realize(struct virtio_device *vdev, const struct 
 				       struct error **errp);
 /* The guest cannot reach the registers any more. */
 void virtio_device_unrealize(struct virtio_device *vdev);
+/* Is it a virtio device, on whatever transport? */
+bool virtio_is_device(const struct device *dev);
 /* struct device_class's operations for every transport. Main thread. */
 void virtio_device_reset(struct device *dev);
 void virtio_device_quiesce(struct device *dev);

@@ -28,9 +28,26 @@ static const struct device_class *class_in(const struct device_class *const *cla
 	return NULL;
 }
 
+/*
+ * QEMU's short names mean the device on the machine's own bus: "virtio-blk" is virtio-blk-pci where there is PCI, else
+ * virtio-blk-device. And every virtio device on PCI is a "-non-transitional" one.
+ */
 const struct device_class *device_class_find(const struct platform *platform, const char *name)
 {
-	return class_in(platform->classes, name);
+	static const char modern[] = "-non-transitional";
+	const struct device_class *class = class_in(platform->classes, name);
+	size_t len = strlen(name), tail = sizeof(modern) - 1;
+	char *other;
+
+	if (class || (!strstr(name, "virtio-") && !strstr(name, "vhost-")))
+		return class;
+	if (len > tail && !strcmp(name + len - tail, modern))
+		other = xstrndup(name, len - tail);
+	else
+		other = xasprintf("%s%s", name, platform->pci ? "-pci" : "-device");
+	class = class_in(platform->classes, other);
+	free(other);
+	return class;
 }
 
 /* @by_user: suggest only what a user may create. */

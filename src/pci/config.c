@@ -223,6 +223,15 @@ void pci_function_show(struct pci_function *fn)
 		fn->bus->shown(fn->bus, fn);
 }
 
+int pci_function_ask_unplug(struct pci_function *fn, struct error **errp)
+{
+	struct pci_bus *bus = fn->bus;
+
+	if (!bus->hotplug || !bus->ask_unplug)
+		return error_set(errp, -ENOTSUP, "Bus '%s' does not support hotplugging", bus->name);
+	return bus->ask_unplug(bus, fn, errp);
+}
+
 void pci_function_detach(struct pci_function *fn)
 {
 	struct pci_host *host = fn->host;

@@ -13,6 +13,7 @@
 
 #include "balloon.h"
 #include "mmio.h"
+#include "pci.h"
 #include "util/parse.h"
 #include "virtio/classes.h"
 
@@ -493,16 +494,17 @@ static void balloon_unrealize(struct virtio_device *vdev)
 	loop_call_cancel(&balloon->changed);
 }
 
-static const struct property balloon_props[] = {
-	PROP_BOOL("deflate-on-oom", struct virtio_balloon, deflate_on_oom, 0,
-		  "the guest takes memory back by itself before it runs out"),
-	PROP_BOOL("free-page-reporting", struct virtio_balloon, free_page_reporting, 0,
-		  "the guest tells which memory it does not use, and the host takes it back"),
-	PROP_UINT(32, "guest-stats-polling-interval", struct virtio_balloon, stats_interval, 0,
-		  INT32_MAX, 0,
-		  "seconds between two questions for the guest's statistics, 0: never"),
-	PROP_END,
-};
+#define BALLOON_PROPS \
+	PROP_BOOL("deflate-on-oom", struct virtio_balloon, deflate_on_oom, 0, \
+		  "the guest takes memory back by itself before it runs out"), \
+	PROP_BOOL("free-page-reporting", struct virtio_balloon, free_page_reporting, 0, \
+		  "the guest tells which memory it does not use, and the host takes it back"), \
+	PROP_UINT(32, "guest-stats-polling-interval", struct virtio_balloon, stats_interval, 0, \
+		  INT32_MAX, 0, \
+		  "seconds between two questions for the guest's statistics, 0: never")
+
+static const struct property balloon_props[] = { BALLOON_PROPS, PROP_END };
+static const struct property balloon_pci_props[] = { BALLOON_PROPS, VIRTIO_PCI_PROPS(struct virtio_balloon), PROP_END };
 
 static const struct virtio_device_ops balloon_ops = {
 	.device_id = 5,
@@ -522,4 +524,14 @@ const struct device_class virtio_balloon_mmio_class = {
 	.values = balloon_values,
 	.data = &balloon_ops,
 	VIRTIO_MMIO_CLASS,
+};
+
+const struct device_class virtio_balloon_pci_class = {
+	.name = "virtio-balloon-pci",
+	.summary = "virtio memory balloon",
+	.instance_size = sizeof(struct virtio_balloon),
+	.props = balloon_pci_props,
+	.values = balloon_values,
+	.data = &balloon_ops,
+	VIRTIO_PCI_CLASS,
 };

@@ -13,6 +13,7 @@
 #include "blk_request.h"
 #include "block/engine.h"
 #include "mmio.h"
+#include "pci.h"
 #include "util/bucket.h"
 #include "virtio/classes.h"
 
@@ -74,7 +75,7 @@ struct virtio_blk {
 	struct block_drive *drive;
 	struct iothread *iothread;
 	char *serial;
-	uint16_t num_queues, queue_size, bootindex;
+	uint16_t num_queues, queue_size;
 	uint32_t logical_block_size, physical_block_size;
 
 	struct blk_queue *bqs;
@@ -94,21 +95,21 @@ struct virtio_blk {
 
 #define ERROR_WRITE (1U << 16)
 
-static const struct property blk_props[] = {
-	PROP_LINK("drive", struct virtio_blk, drive, LINK_DRIVE, 0, "the disk's back end; required"),
-	PROP_STRING("serial", struct virtio_blk, serial, 0, BLK_ID_SIZE, NULL, "serial number"),
-	PROP_UINT(16, "num-queues", struct virtio_blk, num_queues, 1, 32, 1, "request queues"),
-	PROP_POW2(16, "queue-size", struct virtio_blk, queue_size, 4, 1024, 256, "entries of a queue"),
-	PROP_LINK("iothread", struct virtio_blk, iothread, LINK_IOTHREAD, 0,
-		  "thread that does the I/O; the main thread without it"),
-	PROP_POW2(32, "logical_block_size", struct virtio_blk, logical_block_size, 512, 4096, 512,
-		  "smallest unit of the guest's accesses, in bytes"),
-	PROP_POW2(32, "physical_block_size", struct virtio_blk, physical_block_size, 512, 1048576, 0,
-		  "unit that is fast to write, in bytes; 0: logical_block_size"),
-	PROP_UINT(16, "bootindex", struct virtio_blk, bootindex, 0, 255, 0,
-		  "order of boot devices; without effect where a kernel is given"),
-	PROP_END,
-};
+#define BLK_PROPS \
+	PROP_LINK("drive", struct virtio_blk, drive, LINK_DRIVE, 0, "the disk's back end; required"), \
+	PROP_STRING("serial", struct virtio_blk, serial, 0, BLK_ID_SIZE, NULL, "serial number"), \
+	PROP_UINT(16, "num-queues", struct virtio_blk, num_queues, 1, 32, 1, "request queues"), \
+	PROP_POW2(16, "queue-size", struct virtio_blk, queue_size, 4, 1024, 256, "entries of a queue"), \
+	PROP_LINK("iothread", struct virtio_blk, iothread, LINK_IOTHREAD, 0, \
+		  "thread that does the I/O; the main thread without it"), \
+	PROP_POW2(32, "logical_block_size", struct virtio_blk, logical_block_size, 512, 4096, 512, \
+		  "smallest unit of the guest's accesses, in bytes"), \
+	PROP_POW2(32, "physical_block_size", struct virtio_blk, physical_block_size, 512, 1048576, 0, \
+		  "unit that is fast to write, in bytes; 0: logical_block_size"), \
+	VIRTIO_BOOTINDEX_PROP(struct virtio_blk)
+
+static const struct property blk_props[] = { BLK_PROPS, PROP_END };
+static const struct property blk_pci_props[] = { BLK_PROPS, VIRTIO_PCI_PROPS(struct virtio_blk), PROP_END };
 
 static struct virtio_blk *to_blk(struct virtio_device *vdev)
 {
@@ -705,4 +706,13 @@ const struct device_class virtio_blk_mmio_class = {
 	.plug = blk_plug,
 	.unplug = blk_unplug,
 	VIRTIO_MMIO_CLASS,
+};
+
+const struct device_class virtio_blk_pci_class = {
+	.name = "virtio-blk-pci",
+	.summary = "virtio disk",
+	.instance_size = sizeof(struct virtio_blk),
+	.props = blk_pci_props,
+	.data = &blk_ops,
+	VIRTIO_PCI_CLASS,
 };

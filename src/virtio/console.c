@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "mmio.h"
+#include "pci.h"
 #include "virtio/classes.h"
 
 #define LOG_MODULE "virtio-serial"
@@ -646,14 +647,15 @@ static void serial_unrealize(struct virtio_device *vdev)
 	pthread_mutex_destroy(&serial->emergency_lock);
 }
 
-static const struct property serial_props[] = {
-	PROP_UINT(32, "max_ports", struct virtio_serial, max_ports, 1, SERIAL_PORTS_MAX,
-		  SERIAL_PORTS_MAX,
-		  "ports it has room for; 1: a single console without control queues"),
-	PROP_UINT(32, "max-ports", struct virtio_serial, max_ports, 1, SERIAL_PORTS_MAX,
-		  SERIAL_PORTS_MAX, "the same"),
-	PROP_END,
-};
+#define SERIAL_PROPS \
+	PROP_UINT(32, "max_ports", struct virtio_serial, max_ports, 1, SERIAL_PORTS_MAX, \
+		  SERIAL_PORTS_MAX, \
+		  "ports it has room for; 1: a single console without control queues"), \
+	PROP_UINT(32, "max-ports", struct virtio_serial, max_ports, 1, SERIAL_PORTS_MAX, \
+		  SERIAL_PORTS_MAX, "the same")
+
+static const struct property serial_props[] = { SERIAL_PROPS, PROP_END };
+static const struct property serial_pci_props[] = { SERIAL_PROPS, VIRTIO_PCI_PROPS(struct virtio_serial), PROP_END };
 
 static const struct virtio_device_ops serial_ops = {
 	.device_id = 3,
@@ -673,4 +675,13 @@ const struct device_class virtio_serial_mmio_class = {
 	.props = serial_props,
 	.data = &serial_ops,
 	VIRTIO_MMIO_CLASS,
+};
+
+const struct device_class virtio_serial_pci_class = {
+	.name = "virtio-serial-pci",
+	.summary = "virtio console: carries virtconsole and virtserialport devices",
+	.instance_size = sizeof(struct virtio_serial),
+	.props = serial_pci_props,
+	.data = &serial_ops,
+	VIRTIO_PCI_CLASS,
 };

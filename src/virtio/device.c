@@ -428,6 +428,11 @@ void virtio_device_reset(struct device *dev)
 	pthread_mutex_unlock(&vdev->lock);
 }
 
+bool virtio_is_device(const struct device *dev)
+{
+	return dev->class->quiesce == virtio_device_quiesce; /* as in the class of every transport */
+}
+
 void virtio_device_quiesce(struct device *dev)
 {
 	struct virtio_device *vdev = container_of(dev, struct virtio_device, dev);

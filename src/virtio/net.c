@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "mmio.h"
+#include "pci.h"
 #include "virtio/classes.h"
 
 #define LOG_MODULE "virtio-net"
@@ -24,21 +25,26 @@ struct net_config {
 	le16_t status, max_virtqueue_pairs, mtu;
 } __packed;
 
+#define NET_PROPS \
+	PROP_LINK("netdev", struct virtio_net, netdev, LINK_NETDEV, PROPERTY_REQUIRED, \
+		  "the network back end"), \
+	PROP_STRING("mac", struct virtio_net, mac_text, 17, 17, NULL, \
+		    "Ethernet address; from 52:54:00:12:34:56 upward without it"), \
+	PROP_UINT(16, "mtu", struct virtio_net, mtu, 0, 65535, 0, \
+		  "MTU that the guest is told; 0: not told"), \
+	PROP_LINK("iothread", struct virtio_net, iothread, LINK_IOTHREAD, 0, \
+		  "thread that moves the frames; the main thread without it"), \
+	PROP_BOOL("mq", struct virtio_net, mq, false, "use all queues of the netdev"), \
+	PROP_POW2(16, "queue-size", struct virtio_net, queue_size, 256, 4096, 256, \
+		  "entries of a queue"), \
+	VIRTIO_BOOTINDEX_PROP(struct virtio_net)
+
 static const struct property net_props[] = {
-	PROP_LINK("netdev", struct virtio_net, netdev, LINK_NETDEV, PROPERTY_REQUIRED,
-		  "the network back end"),
-	PROP_STRING("mac", struct virtio_net, mac_text, 17, 17, NULL,
-		    "Ethernet address; from 52:54:00:12:34:56 upward without it"),
-	PROP_UINT(16, "mtu", struct virtio_net, mtu, 0, 65535, 0,
-		  "MTU that the guest is told; 0: not told"),
-	PROP_LINK("iothread", struct virtio_net, iothread, LINK_IOTHREAD, 0,
-		  "thread that moves the frames; the main thread without it"),
-	PROP_BOOL("mq", struct virtio_net, mq, false, "use all queues of the netdev"),
-	PROP_POW2(16, "queue-size", struct virtio_net, queue_size, 256, 4096, 256,
-		  "entries of a queue"),
+	NET_PROPS,
 	PROP_IGNORED("vectors", "MSI-X vectors: virtio-mmio has none"),
 	PROP_END,
 };
+static const struct property net_pci_props[] = { NET_PROPS, VIRTIO_PCI_PROPS(struct virtio_net), PROP_END };
 
 /* --- Helpers of the data path. Home loop. --- */
 
@@ -478,4 +484,13 @@ const struct device_class virtio_net_mmio_class = {
 	.props = net_props,
 	.data = &net_ops,
 	VIRTIO_MMIO_CLASS,
+};
+
+const struct device_class virtio_net_pci_class = {
+	.name = "virtio-net-pci",
+	.summary = "virtio network card",
+	.instance_size = sizeof(struct virtio_net),
+	.props = net_pci_props,
+	.data = &net_ops,
+	VIRTIO_PCI_CLASS,
 };

@@ -5,6 +5,7 @@
 #include <sys/uio.h>
 
 #include "mmio.h"
+#include "pci.h"
 #include "util/bucket.h"
 #include "util/fd.h"
 #include "virtio/classes.h"
@@ -37,14 +38,15 @@ struct virtio_rng {
 	struct log_limit source_limit;
 };
 
-static const struct property rng_props[] = {
-	PROP_LINK("rng", struct virtio_rng, rng, LINK_RNG, PROPERTY_REQUIRED, "source of random bytes"),
-	PROP_UINT(64, "max-bytes", struct virtio_rng, max_bytes, 1, UINT64_MAX / 1000, 0,
-		  "bytes a period; no limit without it"),
-	PROP_UINT(32, "period", struct virtio_rng, period, 1, UINT32_MAX, 0,
-		  "milliseconds of a period"),
-	PROP_END,
-};
+#define RNG_PROPS \
+	PROP_LINK("rng", struct virtio_rng, rng, LINK_RNG, PROPERTY_REQUIRED, "source of random bytes"), \
+	PROP_UINT(64, "max-bytes", struct virtio_rng, max_bytes, 1, UINT64_MAX / 1000, 0, \
+		  "bytes a period; no limit without it"), \
+	PROP_UINT(32, "period", struct virtio_rng, period, 1, UINT32_MAX, 0, \
+		  "milliseconds of a period")
+
+static const struct property rng_props[] = { RNG_PROPS, PROP_END };
+static const struct property rng_pci_props[] = { RNG_PROPS, VIRTIO_PCI_PROPS(struct virtio_rng), PROP_END };
 
 static struct virtio_rng *to_rng(struct virtio_device *vdev)
 {
@@ -203,4 +205,13 @@ const struct device_class virtio_rng_mmio_class = {
 	.props = rng_props,
 	.data = &rng_ops,
 	VIRTIO_MMIO_CLASS,
+};
+
+const struct device_class virtio_rng_pci_class = {
+	.name = "virtio-rng-pci",
+	.summary = "virtio random number generator",
+	.instance_size = sizeof(struct virtio_rng),
+	.props = rng_pci_props,
+	.data = &rng_ops,
+	VIRTIO_PCI_CLASS,
 };

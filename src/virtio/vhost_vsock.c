@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "mmio.h"
+#include "pci.h"
 #include "util/fd.h"
 #include "util/fd_store.h"
 #include "util/parse.h"
@@ -40,14 +41,15 @@ struct vhost_vsock {
 	struct log_limit host_limit;
 };
 
-static const struct property vhost_vsock_props[] = {
-	{ .name = "guest-cid", .help = "context id of the guest, of its own on this host", .type = PROPERTY_UINT32,
-	  .flags = PROPERTY_REQUIRED, .offset = offsetof(struct vhost_vsock, guest_cid), .min = VSOCK_CID_MIN,
-	  .max = VSOCK_CID_MAX },
-	PROP_STRING("vhostfd", struct vhost_vsock, vhostfd, 1, 255, NULL,
-		    "an open " VHOST_DEVICE ": number, or name given with getfd"),
-	PROP_END,
-};
+#define VHOST_VSOCK_PROPS \
+	{ .name = "guest-cid", .help = "context id of the guest, of its own on this host", .type = PROPERTY_UINT32, \
+	  .flags = PROPERTY_REQUIRED, .offset = offsetof(struct vhost_vsock, guest_cid), .min = VSOCK_CID_MIN, \
+	  .max = VSOCK_CID_MAX }, \
+	PROP_STRING("vhostfd", struct vhost_vsock, vhostfd, 1, 255, NULL, \
+		    "an open " VHOST_DEVICE ": number, or name given with getfd")
+
+static const struct property vhost_vsock_props[] = { VHOST_VSOCK_PROPS, PROP_END };
+static const struct property vhost_vsock_pci_props[] = { VHOST_VSOCK_PROPS, VIRTIO_PCI_PROPS(struct vhost_vsock), PROP_END };
 
 static struct vhost_vsock *to_vhost_vsock(struct virtio_device *vdev)
 {
@@ -228,4 +230,13 @@ const struct device_class vhost_vsock_mmio_class = {
 	.props = vhost_vsock_props,
 	.data = &vhost_vsock_ops,
 	VIRTIO_MMIO_CLASS,
+};
+
+const struct device_class vhost_vsock_pci_class = {
+	.name = "vhost-vsock-pci",
+	.summary = "vsock by the host's kernel",
+	.instance_size = sizeof(struct vhost_vsock),
+	.props = vhost_vsock_pci_props,
+	.data = &vhost_vsock_ops,
+	VIRTIO_PCI_CLASS,
 };

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "mmio.h"
+#include "pci.h"
 #include "virtio/classes.h"
 
 #define LOG_MODULE "virtio-vsock"
@@ -17,17 +18,18 @@
 #define PACKETS_A_TURN 256 /* bound of one turn on the home loop (io-hijack) */
 #define PATH_MAX_BYTES 96 /* with "_4294967295" behind it, it still fits in a socket's address */
 
-static const struct property vsock_props[] = {
-	{ .name = "guest-cid", .help = "context id of the guest", .type = PROPERTY_UINT32,
-	  .flags = PROPERTY_REQUIRED, .offset = offsetof(struct vsock, guest_cid), .min = VSOCK_CID_MIN,
-	  .max = VSOCK_CID_MAX },
-	{ .name = "uds-path", .help = "socket for host programs; \"<uds-path>_<port>\" are those that the guest reaches",
-	  .type = PROPERTY_STRING, .flags = PROPERTY_REQUIRED, .offset = offsetof(struct vsock, uds_path),
-	  .min = 1, .max = PATH_MAX_BYTES },
-	PROP_LINK("iothread", struct vsock, iothread, LINK_IOTHREAD, 0,
-		  "thread that moves the bytes; the main thread without it"),
-	PROP_END,
-};
+#define VSOCK_PROPS \
+	{ .name = "guest-cid", .help = "context id of the guest", .type = PROPERTY_UINT32, \
+	  .flags = PROPERTY_REQUIRED, .offset = offsetof(struct vsock, guest_cid), .min = VSOCK_CID_MIN, \
+	  .max = VSOCK_CID_MAX }, \
+	{ .name = "uds-path", .help = "socket for host programs; \"<uds-path>_<port>\" are those that the guest reaches", \
+	  .type = PROPERTY_STRING, .flags = PROPERTY_REQUIRED, .offset = offsetof(struct vsock, uds_path), \
+	  .min = 1, .max = PATH_MAX_BYTES }, \
+	PROP_LINK("iothread", struct vsock, iothread, LINK_IOTHREAD, 0, \
+		  "thread that moves the bytes; the main thread without it")
+
+static const struct property vsock_props[] = { VSOCK_PROPS, PROP_END };
+static const struct property vsock_pci_props[] = { VSOCK_PROPS, VIRTIO_PCI_PROPS(struct vsock), PROP_END };
 
 static struct vsock *to_vsock(struct virtio_device *vdev)
 {
@@ -402,4 +404,13 @@ const struct device_class virtio_vsock_mmio_class = {
 	.props = vsock_props,
 	.data = &vsock_ops,
 	VIRTIO_MMIO_CLASS,
+};
+
+const struct device_class virtio_vsock_pci_class = {
+	.name = "virtio-vsock-pci",
+	.summary = "vsock between the guest and unix sockets of the host",
+	.instance_size = sizeof(struct vsock),
+	.props = vsock_pci_props,
+	.data = &vsock_ops,
+	VIRTIO_PCI_CLASS,
 };

@@ -13,8 +13,7 @@ int vsock_check_single(const struct device *dev, struct error **errp)
 	list_for_each(other, &dev->platform->devices, node) {
 		const struct virtio_device_ops *ops = other->class->data;
 
-		/* In virtio-mmio slots there are only virtio devices. */
-		if (other->class->bus == DEVICE_BUS_MMIO && ops->device_id == VSOCK_DEVICE_ID)
+		if (virtio_is_device(other) && ops->device_id == VSOCK_DEVICE_ID)
 			return error_set(errp, -EBUSY,
 					 "a VM has one vsock device, and '%s' (%s) is there already",
 					 other->id, other->class->name);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * microvm on x86_64: the smallest machine. RAM around a hole below 4 GiB, virtio-mmio slots, a serial port, and no PCI.
+ * microvm on x86_64: the smallest machine. RAM around a hole below 4 GiB, virtio-mmio slots, a serial port, and PCI Express
+ * only when it is asked for.
  * Devices are announced to the guest by ACPI (hardware-reduced) and, to kernels that do not look there,
  * on the kernel's command line; an MP table tells the latter about the CPUs.
  */
@@ -14,6 +15,7 @@
 #include "../internal.h"
 #include "boot/acpi.h"
 #include "devices/ged.h"
+#include "pci/host.h"
 #include "util/alloc.h"
 #include "util/log.h"
 
@@ -38,6 +40,19 @@ static const uint8_t virtio_gsi[] = { 5,  6,  7,  9,  10, 11, 12, 13, 14, 15,
 				      17, 18, 19, 20, 21, 22, 23, 8 };
 #define VIRTIO_SLOTS ARRAY_SIZE(virtio_gsi)
 #define SERIAL_PORTS 1
+
+/*
+ * With pcie=on: a generic ECAM host bridge. Its four lines are the last four of the IOAPIC, which virtio-mmio slots then do
+ * not get. BARs lie above RAM's 3 GiB; large ones above all RAM, and within the 39 address bits that every CPU has.
+ */
+#define PCI_ECAM_BASE 0xe0000000ULL
+#define PCI_ECAM_SIZE_MAX (256 * MIB)
+#define PCI_MEM32_BASE RAM_LOW_MAX
+#define PCI_MEM32_SIZE (PCI_ECAM_BASE - PCI_MEM32_BASE)
+#define PCI_MEM64_SIZE (64 * GIB)
+#define PCI_IO_BASE_PORT 0x1000ULL
+#define PCI_IO_SIZE 0xf000ULL
+#define PCI_GSI_FIRST 20
 #define BLOCK_SLOTS 4
 
 enum { SLOTS_AUTO, SLOTS_ON, SLOTS_OFF };
@@ -47,6 +62,8 @@ struct microvm {
 	struct machine machine;
 	bool acpi;
 	bool rtc;
+	bool pcie;
+	struct pci_host *pci;
 	int replaceable_slots;
 	bool slot_used[VIRTIO_SLOTS];
 	unsigned int serial_count;
@@ -59,6 +76,7 @@ static const struct property microvm_props[] = {
 	PROP_BOOL("acpi", struct microvm, acpi, 1,
 		  "offer ACPI tables; off: devices are named on the kernel command line only"),
 	PROP_BOOL("rtc", struct microvm, rtc, 1, "CMOS real-time clock"),
+	PROP_BOOL("pcie", struct microvm, pcie, 0, "a PCI Express host bridge; needs ACPI"),
 	PROP_ENUM("replaceable-slots", struct microvm, replaceable_slots, slots_words, SLOTS_AUTO,
 		  "the first four disks can come and go (device_add, device_del), empty ones are there "
 		  "with capacity 0; auto: when there is a monitor"),
@@ -85,9 +103,11 @@ static int microvm_init_memory(struct machine *machine, struct error **errp)
 
 /* --- virtio-mmio slots ------------------------------------------------------------------- */
 
-/* Without ACPI only the sixteen ISA lines can be reached. */
+/* Without ACPI only the sixteen ISA lines can be reached. PCI's are level-triggered and its own. */
 static bool slot_usable(const struct microvm *vm, unsigned int index)
 {
+	if (vm->pcie && virtio_gsi[index] >= PCI_GSI_FIRST)
+		return false;
 	return vm->acpi || virtio_gsi[index] < 16;
 }
 
@@ -119,6 +139,46 @@ static void slot_release(struct platform *platform, const struct mmio_slot *slot
 	struct microvm *vm = container_of(platform, struct microvm, machine.platform);
 
 	vm->slot_used[(slot->base - VIRTIO_MMIO_BASE) / VIRTIO_MMIO_SIZE] = false;
+}
+
+/* --- PCI ------------------------------------------------------------------------------------------ */
+
+static void pci_irq_set(void *opaque, unsigned int line, bool level)
+{
+	static struct log_limit limit;
+	struct accel *accel = opaque;
+
+	if (accel->ops->irq_line(accel, PCI_GSI_FIRST + line, level))
+		log_warn_limited(&limit, "PCI interrupt line %u cannot be set", line);
+}
+
+static struct pci_range pci_mem64(const struct machine *machine)
+{
+	uint64_t high = machine->ram->size > RAM_LOW_MAX ? machine->ram->size - RAM_LOW_MAX : 0;
+
+	return (struct pci_range){ ALIGN_UP(RAM_HIGH_BASE + high, PCI_MEM64_SIZE), PCI_MEM64_SIZE };
+}
+
+static int create_pci(struct microvm *vm, struct error **errp)
+{
+	struct machine *machine = &vm->machine;
+	const struct pci_host_config config = {
+		.platform = &machine->platform,
+		.root_bus = "pcie.0",
+		.ecam = { PCI_ECAM_BASE, PCI_ECAM_SIZE_MAX },
+		.io = { PCI_IO_BASE_PORT, PCI_IO_SIZE },
+		.mem32 = { PCI_MEM32_BASE, PCI_MEM32_SIZE },
+		.mem64 = pci_mem64(machine),
+		.irq_set = pci_irq_set,
+		.irq_opaque = machine->accel,
+	};
+	struct device *dev;
+	int ret;
+
+	if (!vm->acpi)
+		return error_set(errp, -EINVAL, "-machine microvm: pcie=on needs acpi=on, which tells the guest of it");
+	ret = pci_host_new(&config, &vm->pci, errp);
+	return ret ? ret : device_create_internal(&machine->platform, "gpex-root", "gpex-root", NULL, &dev, errp);
 }
 
 /* --- the machine's own devices --------------------------------------------------------------- */
@@ -173,6 +233,8 @@ static int microvm_init_devices(struct machine *machine, struct error **errp)
 		snprintf(props, sizeof(props), "base=0x%llx,gsi=%d", GED_BASE, GSI_GED);
 		ret = device_create_internal(platform, "acpi-ged", "ged", props, &dev, errp);
 	}
+	if (!ret && vm->pcie)
+		ret = create_pci(vm, errp);
 	if (ret)
 		return ret;
 	list_for_each(opts, &machine->config->serials, node) {
@@ -284,13 +346,14 @@ static void microvm_release(struct machine *machine)
 {
 	struct microvm *vm = to_microvm(machine);
 
+	pci_host_free(vm->pci);
 	boot_source_free(vm->source);
 	free(vm->cmdline);
 }
 
 const struct machine_class microvm_x86_class = {
 	.name = "microvm",
-	.summary = "lightweight machine: virtio-mmio, direct kernel boot, no PCI",
+	.summary = "lightweight machine: virtio-mmio, direct kernel boot",
 	.instance_size = sizeof(struct microvm),
 	.props = microvm_props,
 	.init_memory = microvm_init_memory,
