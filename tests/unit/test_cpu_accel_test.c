@@ -41,7 +41,7 @@ END_TEST
 
 START_TEST(messages_are_recorded_once_and_taken_once)
 {
-	const struct msi_message a = { 0xfee00000, 0x4041 }, b = { 0xfee01000, 0x4041 };
+	const struct msi_message a = { .address = 0xfee00000, .data = 0x4041 }, b = { .address = 0xfee01000, .data = 0x4041 };
 
 	setup();
 	ck_assert_int_eq(accel->ops->signal_msi(accel, &a), 0);
@@ -55,7 +55,7 @@ END_TEST
 
 START_TEST(routes_send_their_message)
 {
-	const struct msi_message a = { 0xfee00000, 1 }, b = { 0xfee00000, 2 };
+	const struct msi_message a = { .address = 0xfee00000, .data = 1 }, b = { .address = 0xfee00000, .data = 2 };
 	int fd = eventfd_new(), gsi, other;
 
 	setup();
@@ -86,7 +86,7 @@ END_TEST
 
 START_TEST(routes_and_messages_are_bounded)
 {
-	struct msi_message msg = { 0xfee00000, 0 };
+	struct msi_message msg = { .address = 0xfee00000, .data = 0 };
 	int ret;
 
 	setup();
