@@ -47,6 +47,7 @@ bool block_drive_direct(const struct block_drive *drive);       /* O_DIRECT in e
 uint32_t block_drive_iops(const struct block_drive *drive);     /* throttling.iops-total, 0: no limit */
 bool block_drive_ignores_flush(const struct block_drive *drive); /* cache=unsafe */
 bool block_drive_writethrough(const struct block_drive *drive);  /* every write is on stable storage when done */
+int block_drive_flash_unit(const struct block_drive *drive); /* -drive if=pflash,unit=N; -1: no flash */
 const char *block_drive_detect_zeroes(const struct block_drive *drive); /* the word */
 uint64_t block_drive_allocated(const struct block_drive *drive); /* bytes that the image occupies, 0: not known */
 

@@ -6,6 +6,7 @@
 #ifndef BOOT_ACPI_H
 #define BOOT_ACPI_H
 
+#include "boot/acpi_tables.h"
 #include "cpu/vcpu.h"
 #include "memory/space.h"
 
@@ -42,6 +43,7 @@ struct acpi_microvm {
 	uint32_t ged_gsi;
 	bool has_serial;     /* COM1: ports 0x3f8-0x3ff, GSI 4 */
 	bool has_rtc;        /* CMOS RTC: ports 0x70-0x71 */
+	bool has_fw_cfg;     /* devices/fw_cfg.h: ports 0x510-0x51b */
 	const struct acpi_virtio_mmio *virtio; /* LNRO0005 devices */
 	unsigned int virtio_count;
 	const struct acpi_pci_host *pci; /* NULL without one */
@@ -51,6 +53,8 @@ struct acpi_microvm {
  * Hardware-reduced tables (§3.11.1, §4.1) from BOOT_X86_ACPI on: RSDP, XSDT, FADT, MADT, DSDT, with PCI an MCFG. @rsdp: address of the RSDP. A keyboard controller is not
  * announced: the machine has only its reset line, and kernels that see no 8042 do not spend time on a probe.
  */
+int __must_check acpi_microvm_build(const struct acpi_microvm *info, struct acpi_tables **ret, struct error **errp);
+/* The same, placed from BOOT_X86_ACPI on. */
 int __must_check acpi_microvm_install(struct mem_space *space, const struct acpi_microvm *info, gpa_t *rsdp,
 				      struct error **errp);
 

@@ -25,6 +25,7 @@ struct vm_config {
 	bool mem_prealloc;
 
 	char *kernel, *initrd, *append; /* NULL when not given */
+	char *bios; /* -bios FILE, or NULL */
 
 	char *name; /* 1–255 bytes or NULL */
 	bool has_uuid;
@@ -39,6 +40,7 @@ struct vm_config {
 	char *panic_action; /* one of vm_panic_words; NULL = the first */
 	bool disable_seccomp;
 
+	struct list fw_cfgs, smbios; /* struct opts: what firmware is told */
 	struct list drives, devices, netdevs, chardevs, objects, serials; /* struct opts */
 	struct list monitors; /* struct opts: -mon, -qmp, -api-channel */
 

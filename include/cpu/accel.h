@@ -30,6 +30,12 @@ struct accel_ops {
 	const char *name;
 	/* Gives the guest every RAM region of its space that it does not have yet. */
 	int (*map_ram)(struct accel *accel, struct error **errp);
+	/*
+	 * Lets the guest read and run @host (page aligned) at @base without an exit, while its writes exit to the space's MMIO
+	 * regions; @host NULL: reads do, too. The first call for a base is made on the main thread before the vCPUs run, later
+	 * ones by whoever owns that ROM, on any thread. NULL: every access exits anyway.
+	 */
+	int (*map_rom)(struct accel *accel, gpa_t base, uint64_t size, void *host);
 	int (*ioeventfd)(struct accel *accel, const struct accel_ioeventfd *ioevent, bool assign);
 	/* Level of an interrupt line. */
 	int (*irq_line)(struct accel *accel, uint32_t gsi, bool level);

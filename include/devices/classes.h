@@ -16,6 +16,8 @@ extern const struct device_class boot_timer_class; /* "boot-timer"; to be made b
 /* any architecture */
 extern const struct device_class fw_cfg_io_class;  /* "fw_cfg_io"; devices/fw_cfg.h */
 extern const struct device_class fw_cfg_mem_class; /* "fw_cfg_mem" */
+extern const struct device_class pflash_class;	   /* "cfi.pflash01" */
+extern const struct device_class rom_class;	   /* "rom" */
 extern const struct device_class ged_class; /* "acpi-ged" */
 
 #endif

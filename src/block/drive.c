@@ -24,7 +24,9 @@
 enum { CACHE_NONE, CACHE_WRITEBACK, CACHE_WRITETHROUGH, CACHE_DIRECTSYNC, CACHE_UNSAFE };
 enum { FORMAT_RAW, FORMAT_QCOW2 };
 
-static const char *const if_words[] = { "none", NULL };
+enum { IF_NONE, IF_PFLASH };
+
+static const char *const if_words[] = { "none", "pflash", NULL };
 static const char *const media_words[] = { "disk", NULL };
 static const char *const format_words[] = { "raw", "qcow2", NULL };
 static const char *const aio_words[] = { "io_uring", "threads", "native", "off", NULL };
@@ -36,7 +38,8 @@ static const char *const cache_words[] = { "none", "writeback", "writethrough", 
 const struct property block_drive_props[] = {
 	{ .name = "file", .help = "image file or block device", .type = PROPERTY_STRING,
 	  .flags = PROPERTY_REQUIRED, .offset = offsetof(struct block_drive, file), .min = 1, .max = 4095 },
-	PROP_ENUM("if", struct block_drive, iface, if_words, 0, "a device names the drive by its id"),
+	PROP_ENUM("if", struct block_drive, iface, if_words, 0, "none: a device names the drive by its id; pflash: a bank of flash, \"unit\""),
+	PROP_UINT(8, "unit", struct block_drive, unit, 0, 1, 0, "pflash: 0 the firmware, 1 its variables"),
 	PROP_ENUM("media", struct block_drive, media, media_words, 0, "kind of medium"),
 	PROP_ENUM("format", struct block_drive, format, format_words, FORMAT_RAW,
 		  "image format; only raw is supported"),
@@ -219,6 +222,8 @@ int block_drive_new(const struct opts *opts, struct link_scope *scope, struct bl
 		free(drive);
 		return err;
 	}
+	if (!id && drive->iface == IF_PFLASH)
+		id = drive->unit ? "pflash1" : "pflash0";
 	if (id && *id && strlen(id) <= 255) {
 		drive->id = xstrdup(id);
 		err = check_options(drive, opts, errp);
@@ -238,6 +243,11 @@ int block_drive_new(const struct opts *opts, struct link_scope *scope, struct bl
 	}
 	*ret = drive;
 	return 0;
+}
+
+int block_drive_flash_unit(const struct block_drive *drive)
+{
+	return drive->iface == IF_PFLASH ? drive->unit : -1;
 }
 
 void block_drive_free(struct block_drive *drive)

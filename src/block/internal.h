@@ -38,6 +38,7 @@ struct block_drive {
 	char *file;
 	int iface, media, format, aio, cache, discard, detect_zeroes; /* words; aio: one of the first two */
 	bool readonly, direct;
+	uint8_t unit; /* of if=pflash */
 	uint32_t iops;
 
 	char *id; /* changes only while nobody uses the drive */

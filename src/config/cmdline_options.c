@@ -575,6 +575,16 @@ const struct cmdline_option cmdline_options[] = {
 	  .help = "initial RAM disk" },
 	{ "append", NULL, VALUE_WORDS, CMDLINE_REPEAT, add_append, AT(append), .usage = "WORD...",
 	  .help = "kernel command line: the words up to the next option, joined by blanks" },
+	{ "bios", NULL, VALUE_REQUIRED, 0, set_text, AT(bios), .usage = "FILE",
+	  .help = "firmware in read-only memory that ends at 4 GiB, instead of a kernel; firmware "
+		  "with variables is two -drive if=pflash" },
+	{ "fw_cfg", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_opts, AT(fw_cfgs),
+	  .implied = "name", .usage = "[name=]opt/NAME,string=TEXT|file=FILE",
+	  .help = "a file for the guest's firmware, and for its /sys/firmware/qemu_fw_cfg" },
+	{ "smbios", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_opts, AT(smbios),
+	  .usage = "type=N[,KEY=VALUE...]",
+	  .help = "strings of the guest's SMBIOS tables: type 0 firmware, 1 system, 2 board, 3 "
+		  "chassis, 4 processors, 11 strings of your own, 17 memory" },
 
 	HEADING("Devices and back ends"),
 	{ "drive", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_opts, AT(drives),

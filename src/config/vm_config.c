@@ -18,6 +18,8 @@ void vm_config_init(struct vm_config *config)
 {
 	memset(config, 0, sizeof(*config));
 	config->machine = opts_new("-machine");
+	list_init(&config->fw_cfgs);
+	list_init(&config->smbios);
 	list_init(&config->drives);
 	list_init(&config->devices);
 	list_init(&config->netdevs);
@@ -39,6 +41,8 @@ void vm_config_release(struct vm_config *config)
 {
 	opts_free(config->machine);
 	opts_free(config->cpu);
+	release_list(&config->fw_cfgs);
+	release_list(&config->smbios);
 	release_list(&config->drives);
 	release_list(&config->devices);
 	release_list(&config->netdevs);
@@ -53,6 +57,7 @@ void vm_config_release(struct vm_config *config)
 	free(config->kernel);
 	free(config->initrd);
 	free(config->append);
+	free(config->bios);
 	free(config->name);
 	free(config->log_path);
 	free(config->panic_action);

@@ -54,7 +54,8 @@ static int kvm_map_ram(struct accel *accel, struct error **errp)
 	struct kvm_vm *vm = to_kvm_vm(accel);
 	unsigned int count = mem_space_ram_count(accel->space);
 
-	vm->slot_bases = xrealloc(vm->slot_bases, (count + 1) * sizeof(*vm->slot_bases));
+	vm->slot_bases = xrealloc(vm->slot_bases,
+				  (vm->slot_count + count + 1) * sizeof(*vm->slot_bases));
 	for (unsigned int i = 0; i < count; i++) {
 		const struct ram_region *ram = mem_space_ram(accel->space, i);
 		struct kvm_userspace_memory_region slot = {
@@ -74,6 +75,33 @@ static int kvm_map_ram(struct accel *accel, struct error **errp)
 		vm->slot_bases[vm->slot_count++] = ram->base;
 	}
 	return 0;
+}
+
+/* A slot is known by its base, as RAM's are; a ROM's stays reserved while it is empty (api.rst 4.35, KVM_MEM_READONLY). */
+static int kvm_map_rom(struct accel *accel, gpa_t base, uint64_t size, void *host)
+{
+	struct kvm_vm *vm = to_kvm_vm(accel);
+	struct kvm_userspace_memory_region arg = {
+		.flags = KVM_MEM_READONLY,
+		.guest_phys_addr = base,
+		.memory_size = host ? size : 0,
+		.userspace_addr = (uintptr_t)host,
+	};
+	unsigned int slot = 0;
+
+	while (slot < vm->slot_count && vm->slot_bases[slot] != base)
+		slot++;
+	if (slot == vm->slot_count) {
+		if (!host)
+			return 0;
+		if (!kvm_cap(vm, KVM_CAP_READONLY_MEM))
+			return -EOPNOTSUPP;
+		vm->slot_bases = xrealloc(vm->slot_bases, (slot + 1) * sizeof(*vm->slot_bases));
+		vm->slot_bases[slot] = base;
+		vm->slot_count++;
+	}
+	arg.slot = slot;
+	return ioctl(accel->vm_fd, KVM_SET_USER_MEMORY_REGION, &arg) ? -errno : 0;
 }
 
 static int kvm_ioeventfd(struct accel *accel, const struct accel_ioeventfd *ioevent, bool assign)
@@ -145,6 +173,7 @@ static void kvm_free(struct accel *accel)
 static const struct accel_ops kvm_ops = {
 	.name = "kvm",
 	.map_ram = kvm_map_ram,
+	.map_rom = kvm_map_rom,
 	.ioeventfd = kvm_ioeventfd,
 	.irq_line = kvm_irq_line,
 	.irqfd = kvm_irqfd,

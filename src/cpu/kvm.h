@@ -27,7 +27,7 @@ struct kvm_vm {
 	size_t run_size; /* of the mapping shared with a vCPU */
 	uint64_t vcpu_id_limit;
 	bool msi_devid; /* messages carry their sender's id; set by the architecture that needs it (GICv3 ITS) */
-	gpa_t *slot_bases; /* RAM regions the kernel knows; the index is the slot */
+	gpa_t *slot_bases; /* RAM regions and ROMs the kernel knows; the index is the slot */
 	unsigned int slot_count;
 	struct kvm_routes routes;
 	struct kvm_arch *arch;

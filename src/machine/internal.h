@@ -10,6 +10,10 @@
 #include "devices/device.h"
 #include "machine/machine.h"
 
+struct acpi_tables;
+struct block_drive;
+struct fw_cfg;
+
 struct machine_class {
 	const char *name;
 	const char *summary;
@@ -33,6 +37,8 @@ struct machine_class {
 	PROP_BOOL("dump-guest-core", T, machine.dump_guest_core, 1, "guest memory is part of a core dump"), \
 	PROP_LINK("memory-backend", T, machine.memory_backend, LINK_MEMORY, 0,                           \
 		  "use this memory-backend object as guest memory"),                                   \
+	PROP_LINK("pflash0", T, machine.flash[0], LINK_DRIVE, 0, "block node with the firmware"),      \
+	PROP_LINK("pflash1", T, machine.flash[1], LINK_DRIVE, 0, "block node with its variables"),     \
 	PROP_IGNORED("accel", "as -accel"),                                                            \
 	PROP_IGNORED("usb", "accepted for libvirt: there is no USB")
 
@@ -48,6 +54,7 @@ struct backend {
 
 /* Slots for devices that come and go while the guest runs (hotplug.c). */
 #define MACHINE_SLOTS_MAX 4
+#define MACHINE_FLASH_BANKS 2
 
 struct machine {
 	const struct machine_class *class;
@@ -57,6 +64,8 @@ struct machine {
 
 	bool mem_share, dump_guest_core;
 	struct ram_backend *memory_backend; /* -machine memory-backend=, owned by its object */
+	struct block_drive *flash[MACHINE_FLASH_BANKS]; /* complete after machine_settle_flash(); NULL = empty bank */
+	struct fw_cfg *fw_cfg; /* NULL = none; its device owns it */
 
 	struct list backends;    /* struct backend */
 	unsigned int iothreads;
@@ -100,6 +109,21 @@ void life_vcpu_stopped(void *opaque, unsigned int index, enum vcpu_stop_reason w
 void life_halt(struct machine *machine, enum run_state state);
 /* Writes what boots into memory and points the boot CPU at it. */
 int __must_check life_load(struct machine *machine, struct error **errp);
+
+/*
+ * firmware.c: flash banks and fw_cfg, for machines that have them. In this order: settle in init_devices, before the
+ * machine's own devices; create fw_cfg; fill it in prepare_boot, when all devices are there.
+ */
+int __must_check machine_settle_flash(struct machine *machine, struct error **errp);
+bool machine_has_firmware(const struct machine *machine); /* flash bank 0 or -bios */
+/* @props of class "fw_cfg_io" or "fw_cfg_mem", or NULL. */
+int __must_check machine_create_fw_cfg(struct machine *machine, const char *class, const char *props,
+				       struct error **errp);
+/* What every firmware asks for, then the files of -fw_cfg. */
+int __must_check machine_fill_fw_cfg(struct machine *machine, struct error **errp);
+/* The tables and the table loader's script; again in a reset if they changed. */
+int __must_check machine_fw_cfg_acpi(struct machine *machine, const struct acpi_tables *tables,
+				     struct error **errp);
 
 /* hotplug.c: a device for each replaceable slot; the first disks of the description are in the first slots. */
 int __must_check hotplug_create_slots(struct machine *machine, struct error **errp);

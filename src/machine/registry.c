@@ -23,6 +23,8 @@ const struct device_class *const machine_device_classes[] = {
 #endif
 	&fw_cfg_io_class,
 	&fw_cfg_mem_class,
+	&pflash_class,
+	&rom_class,
 	&ged_class,
 	&pci_gpex_root_class,
 	&virtio_blk_mmio_class,

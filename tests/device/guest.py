@@ -44,7 +44,6 @@ class VM:
         self.folder = tempfile.mkdtemp(prefix="sv-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
         self.irqs = []  # ("raise" or "lower", line), as they were told
         self.data = b""
-        self.events = []  # of QMP, as far as they were read
         self.status = None
         self.sock = self.ram = self.words = self.monitor = None
         listener = socket.socket(socket.AF_UNIX)
@@ -216,16 +215,3 @@ class VM:
             if "event" not in message:
                 assert "error" not in message, message
                 return message["return"]
-            self.events.append(message)
-
-    def event(self, name):
-        """The next event of that name; those before it are forgotten. It must come."""
-        def came():
-            self.qmp("query-status")  # what came before the answer is read with it
-            return any(event["event"] == name for event in self.events)
-
-        self.until(came, f"the event {name}")
-        while True:
-            event = self.events.pop(0)
-            if event["event"] == name:
-                return event["data"]

@@ -144,6 +144,8 @@ static int add_dsdt(struct acpi_tables *tables, const struct acpi_microvm *info,
 		acpi_x86_add_com1(&aml);
 	if (info->has_rtc)
 		acpi_x86_add_rtc(&aml);
+	if (info->has_fw_cfg)
+		acpi_x86_add_fw_cfg(&aml);
 	add_virtio(&aml, info);
 	add_events(&aml, info);
 	if (info->pci)
@@ -176,16 +178,29 @@ static int build_tables(struct acpi_tables *tables, const struct acpi_microvm *i
 	return 0;
 }
 
-int acpi_microvm_install(struct mem_space *space, const struct acpi_microvm *info, gpa_t *rsdp,
-			 struct error **errp)
+int acpi_microvm_build(const struct acpi_microvm *info, struct acpi_tables **ret, struct error **errp)
 {
 	struct acpi_tables *tables;
-	int ret;
+	int err;
 
 	if (info->virtio_count > DEVICES_MAX || info->topology->cpus > ACPI_X86_CPUS_MAX)
 		return error_set(errp, -E2BIG, "too many CPUs or devices for the ACPI tables");
 	tables = acpi_tables_new("MICROVM");
-	ret = build_tables(tables, info, errp);
+	err = build_tables(tables, info, errp);
+	if (err)
+		acpi_tables_free(tables);
+	else
+		*ret = tables;
+	return err;
+}
+
+int acpi_microvm_install(struct mem_space *space, const struct acpi_microvm *info, gpa_t *rsdp,
+			 struct error **errp)
+{
+	struct acpi_tables *tables = NULL;
+	int ret;
+
+	ret = acpi_microvm_build(info, &tables, errp);
 	if (!ret)
 		ret = acpi_tables_install(tables, space, BOOT_X86_ACPI,
 					  MPTABLE_SPILL - BOOT_X86_ACPI, rsdp, errp);

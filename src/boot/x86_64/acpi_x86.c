@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The section numbers are those of ACPI 6.5. */
 #include "acpi_x86.h"
+#include "devices/fw_cfg.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -140,6 +141,21 @@ void acpi_x86_add_rtc(struct aml *aml)
 	aml_name(aml, "_CRS");
 	aml_resources(aml);
 	aml_io(aml, RTC_PORT, 2);
+	aml_end(aml);
+	aml_end(aml);
+}
+
+/* As QEMU announces it; present and working, not shown to users (§6.3.7). */
+void acpi_x86_add_fw_cfg(struct aml *aml)
+{
+	aml_device(aml, "FWCF");
+	aml_name(aml, "_HID");
+	aml_string(aml, "QEMU0002");
+	aml_name(aml, "_STA");
+	aml_integer(aml, 0x0b);
+	aml_name(aml, "_CRS");
+	aml_resources(aml);
+	aml_io(aml, FW_CFG_IO_BASE, FW_CFG_IO_SIZE);
 	aml_end(aml);
 	aml_end(aml);
 }

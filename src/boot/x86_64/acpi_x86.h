@@ -47,5 +47,6 @@ void acpi_x86_cpu_name(char name[ACPI_X86_CPU_NAME], uint32_t index);
 void acpi_x86_add_cpus(struct aml *aml, const struct vcpu_topology *topology);
 void acpi_x86_add_com1(struct aml *aml);
 void acpi_x86_add_rtc(struct aml *aml);
+void acpi_x86_add_fw_cfg(struct aml *aml);
 
 #endif

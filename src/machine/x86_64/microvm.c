@@ -16,6 +16,7 @@
 #include "boot/acpi.h"
 #include "devices/ged.h"
 #include "pci/host.h"
+#include "firmware.h"
 #include "util/alloc.h"
 #include "util/log.h"
 
@@ -219,7 +220,13 @@ static int microvm_init_devices(struct machine *machine, struct error **errp)
 	    (vm->replaceable_slots == SLOTS_AUTO && !list_empty(&machine->config->monitors)))
 		machine->slot_count = BLOCK_SLOTS;
 
-	ret = device_create_internal(platform, "i8042", "i8042", NULL, &dev, errp);
+	ret = machine_settle_flash(machine, errp);
+	if (!ret)
+		ret = x86_firmware_create(machine, errp);
+	if (!ret && (machine_has_firmware(machine) || !list_empty(&machine->config->fw_cfgs)))
+		ret = machine_create_fw_cfg(machine, "fw_cfg_io", NULL, errp);
+	if (!ret)
+		ret = device_create_internal(platform, "i8042", "i8042", NULL, &dev, errp);
 	if (!ret)
 		ret = device_create_internal(platform, "boot-timer", "boot-timer", NULL, &dev, errp);
 	if (!ret && vm->rtc) {
@@ -281,26 +288,39 @@ static char *compose_cmdline(struct microvm *vm)
 	return text;
 }
 
+static const struct boot_x86_range reserved[] = { { KVM_PAGES_BASE, KVM_PAGES_SIZE } };
+
 static int microvm_prepare_boot(struct machine *machine, struct error **errp)
 {
 	const struct vm_config *config = machine->config;
 	struct microvm *vm = to_microvm(machine);
 	int ret;
 
-	if (!config->kernel && machine->accel->no_guest_code)
-		return 0;
-	if (!config->kernel)
+	if (!config->kernel && !machine_has_firmware(machine) && !machine->accel->no_guest_code)
 		return error_set(errp, -EINVAL, "-machine microvm: -kernel is required");
-	ret = boot_source_open(config->kernel, config->initrd, &vm->source, errp);
-	if (ret)
-		return ret;
+	if (config->kernel) {
+		ret = boot_source_open(config->kernel, config->initrd, &vm->source, errp);
+		if (ret)
+			return ret;
+	}
+	if (machine->fw_cfg) {
+		ret = x86_firmware_fill_fw_cfg(machine, reserved, ARRAY_SIZE(reserved),
+					       machine_has_firmware(machine) ? vm->source : NULL, errp);
+		if (ret)
+			return ret;
+	}
+	if (!vm->source || machine_has_firmware(machine))
+		return 0;
 	vm->cmdline = compose_cmdline(vm);
 	log_debug("kernel command line: %s", vm->cmdline);
 	return 0;
 }
 
-static int install_acpi(struct microvm *vm, gpa_t *rsdp, struct error **errp)
+/* @rsdp NULL: to fw_cfg, for the firmware to place. */
+static int place_acpi(struct microvm *vm, gpa_t *rsdp, struct error **errp)
 {
+	struct acpi_tables *tables = NULL;
+	int ret;
 	struct acpi_virtio_mmio virtio[VIRTIO_SLOTS];
 	struct acpi_microvm info = {
 		.topology = &vm->machine.topology,
@@ -310,6 +330,7 @@ static int install_acpi(struct microvm *vm, gpa_t *rsdp, struct error **errp)
 		.ged_gsi = GSI_GED,
 		.has_serial = vm->serial_count > 0,
 		.has_rtc = vm->rtc,
+		.has_fw_cfg = vm->machine.fw_cfg,
 		.virtio = virtio,
 	};
 
@@ -320,12 +341,18 @@ static int install_acpi(struct microvm *vm, gpa_t *rsdp, struct error **errp)
 				.size = VIRTIO_MMIO_SIZE,
 				.gsi = virtio_gsi[i],
 			};
-	return acpi_microvm_install(vm->machine.space, &info, rsdp, errp);
+	if (rsdp)
+		return acpi_microvm_install(vm->machine.space, &info, rsdp, errp);
+	ret = acpi_microvm_build(&info, &tables, errp);
+	if (ret)
+		return ret;
+	ret = machine_fw_cfg_acpi(&vm->machine, tables, errp);
+	acpi_tables_free(tables);
+	return ret;
 }
 
 static int microvm_load(struct machine *machine, struct vcpu_entry *entry, struct error **errp)
 {
-	static const struct boot_x86_range reserved[] = { { KVM_PAGES_BASE, KVM_PAGES_SIZE } };
 	struct microvm *vm = to_microvm(machine);
 	struct boot_x86_params params = {
 		.cmdline = vm->cmdline,
@@ -334,9 +361,13 @@ static int microvm_load(struct machine *machine, struct vcpu_entry *entry, struc
 	};
 	int ret;
 
+	if (machine_has_firmware(machine)) {
+		ret = vm->acpi ? place_acpi(vm, NULL, errp) : 0;
+		return ret ? ret : x86_firmware_load(machine, entry, errp);
+	}
 	ret = mptable_install(machine->space, &machine->topology, IOAPIC_BASE, LAPIC_BASE, errp);
 	if (!ret && vm->acpi)
-		ret = install_acpi(vm, &params.rsdp, errp);
+		ret = place_acpi(vm, &params.rsdp, errp);
 	if (ret || !vm->source)
 		return ret;
 	return boot_load_x86(vm->source, machine->space, &params, entry, errp);
