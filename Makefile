@@ -4,7 +4,7 @@
 #   make CC=clang         the same with clang (objects of their own with O=)
 #   make STATIC=1         one static file        -> build/static/stratovirt
 #   make SAN=asan,ubsan   with sanitizers        -> build/asan-ubsan/stratovirt
-#   make ARCH=aarch64 CROSS_COMPILE=aarch64-linux-gnu-
+#   make ARCH=aarch64 CROSS_COMPILE=aarch64-linux-gnu-    -> build/aarch64/stratovirt
 #   make install DESTDIR= PREFIX=/usr/local
 #   make check            every test ring this machine allows (installs what it needs, as root)
 #   make fuzz             each fuzz target for a minute (clang)
@@ -26,22 +26,29 @@ ifeq ($(origin CC),default)
 CC := $(CROSS_COMPILE)gcc
 endif
 CC         ?= $(CROSS_COMPILE)gcc
+HOST_ARCH  := $(shell uname -m)
+ARCH       ?= $(HOST_ARCH)
+# Debian's libraries of another architecture have their descriptions in a folder of its name.
+ifneq ($(CROSS_COMPILE),)
+PKG_CONFIG ?= PKG_CONFIG_LIBDIR=/usr/lib/$(CROSS_COMPILE:%-=%)/pkgconfig:/usr/share/pkgconfig pkg-config
+endif
 PKG_CONFIG ?= pkg-config
 STRIP      ?= $(CROSS_COMPILE)strip
 INSTALL    ?= install
-ARCH       ?= $(shell uname -m)
 PREFIX     ?= /usr/local
 DESTDIR    ?=
 STATIC     ?=
 SAN        ?=
 
+# Each architecture but this machine's, and each kind of build, has a folder of its own.
 comma := ,
+BASE  := build$(if $(filter-out $(HOST_ARCH),$(ARCH)),/$(ARCH))
 ifneq ($(SAN),)
-O ?= build/$(subst $(comma),-,$(SAN))
+O ?= $(BASE)/$(subst $(comma),-,$(SAN))
 else ifneq ($(STATIC),)
-O ?= build/static
+O ?= $(BASE)/static
 else
-O ?= build
+O ?= $(BASE)
 endif
 
 # --- flags -----------------------------------------------------------------
@@ -55,6 +62,14 @@ CFLAGS_ALL   := -std=gnu11 -g $(WARN) -fno-strict-aliasing -fstack-protector-str
 		-ffunction-sections -fdata-sections
 LDFLAGS_ALL  := -pthread -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,noexecstack
 LDLIBS_ALL   := $(shell $(PKG_CONFIG) --libs $(if $(STATIC),--static) $(LIBS))
+
+# The FDT is aarch64's; zlib unpacks Image.gz.
+ifeq ($(ARCH),aarch64)
+LDLIBS_ALL += -lfdt -lz
+ifneq ($(CROSS_COMPILE),)
+LDFLAGS_ALL += -L/usr/local/lib/$(CROSS_COMPILE:%-=%)
+endif
+endif
 
 ifneq ($(SAN),)
 SANFLAG := -fsanitize=$(subst asan,address,$(subst ubsan,undefined,$(subst tsan,thread,$(SAN))))
@@ -117,7 +132,10 @@ FORCE:
 
 # --- unit tests: every tests/unit/test_*.c is a program of its own ------------
 
-UNIT_SRC := $(wildcard tests/unit/test_*.c)
+# Those of the rooms' code for one architecture are there for that one only.
+UNIT_x86_64  := $(wildcard tests/unit/test_cpu_x86_*.c tests/unit/test_boot_*.c)
+UNIT_aarch64 := $(wildcard tests/unit/test_arm_*.c)
+UNIT_SRC := $(filter-out $(if $(filter x86_64,$(ARCH)),$(UNIT_aarch64),$(UNIT_x86_64)),$(wildcard tests/unit/test_*.c))
 UNIT     := $(UNIT_SRC:tests/unit/%.c=$(O)/unit/%)
 UNIT_LIB := $(O)/unit/stratovirt.a
 

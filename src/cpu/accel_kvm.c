@@ -125,7 +125,7 @@ static int kvm_ioeventfd(struct accel *accel, const struct accel_ioeventfd *ioev
 
 static int kvm_irq_line(struct accel *accel, uint32_t gsi, bool level)
 {
-	struct kvm_irq_level arg = { .irq = gsi, .level = level };
+	struct kvm_irq_level arg = { .irq = kvm_arch_irq_number(gsi), .level = level };
 
 	return ioctl(accel->vm_fd, KVM_IRQ_LINE, &arg) ? -errno : 0;
 }
@@ -233,12 +233,13 @@ static int kvm_check_caps(const struct kvm_vm *vm, const struct kvm_needed_cap *
 
 static int kvm_create(struct kvm_vm *vm, struct error **errp)
 {
+	unsigned long type = kvm_arch_vm_type(vm);
 	int ret;
 
 	/* A signal during the creation (a timer, a debugger) shows as EINTR; it may be tried again.
 	 */
 	do {
-		vm->accel.vm_fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0);
+		vm->accel.vm_fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, type);
 	} while (vm->accel.vm_fd < 0 && errno == EINTR);
 	if (vm->accel.vm_fd < 0)
 		return error_set_errno(errp, -errno, "KVM cannot create a VM");

@@ -51,8 +51,13 @@ void kvm_msi_route_del(struct accel *accel, int gsi);
 
 /* --- what the architecture gives (src/cpu/<arch>/) --- */
 
-#define KVM_ARCH_ROUTES_MAX 64
+/* The most default routes of any architecture, and the first GSI behind the lines of this one. */
+#define KVM_ARCH_ROUTES_MAX 160
+#ifdef __aarch64__
+#define KVM_ARCH_GSI_MSI_FIRST 160
+#else
 #define KVM_ARCH_GSI_MSI_FIRST 24
+#endif
 
 struct kvm_needed_cap {
 	int cap;
@@ -62,11 +67,15 @@ struct kvm_needed_cap {
 /* Ends with a NULL name. */
 extern const struct kvm_needed_cap kvm_arch_needed_caps[];
 
+/* The argument of KVM_CREATE_VM; sets accel.phys_bits. /dev/kvm is open. */
+unsigned long kvm_arch_vm_type(struct kvm_vm *vm);
+/* What KVM_IRQ_LINE calls the line @gsi. */
+uint32_t kvm_arch_irq_number(uint32_t gsi);
 /* Interrupt controllers and what must exist before the first vCPU. */
 int __must_check kvm_arch_vm_init(struct kvm_vm *vm, struct error **errp);
 void kvm_arch_vm_release(struct kvm_vm *vm); /* also after a failed init */
-/* Interrupt controllers back to their power-on state. */
-int __must_check kvm_arch_vm_reset(struct kvm_vm *vm, struct error **errp);
+/* Interrupt controllers back to their power-on state; the VM has @cpus vCPUs. */
+int __must_check kvm_arch_vm_reset(struct kvm_vm *vm, unsigned int cpus, struct error **errp);
 /* The routes the kernel sets up by itself; KVM_SET_GSI_ROUTING replaces them, so they are repeated.
  */
 unsigned int kvm_arch_default_routes(struct kvm_irq_routing_entry entries[KVM_ARCH_ROUTES_MAX]);

@@ -184,6 +184,8 @@ static bool vcpu_exit(struct vcpu *vcpu)
 		 * the vCPU. */
 		return vcpu_stop_error(vcpu, "halted although the interrupt controller is KVM's");
 	default:
+		if (vcpu_arch_exit(vcpu))
+			return false;
 		return vcpu_stop_error(vcpu, "KVM exit %u, which is not known here",
 				       run->exit_reason);
 	}

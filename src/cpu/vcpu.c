@@ -172,7 +172,7 @@ static int kvm_vcpus_reset(struct vcpus *vcpus, struct error **errp)
 {
 	int ret;
 
-	ret = kvm_arch_vm_reset(vcpus->vm, errp);
+	ret = kvm_arch_vm_reset(vcpus->vm, vcpus->count, errp);
 	for (unsigned int i = 0; !ret && i < vcpus->count; i++)
 		ret = vcpu_arch_reset(&vcpus->vcpu[i], errp);
 	return ret;

@@ -80,6 +80,8 @@ int __must_check vcpu_arch_init(struct vcpu *vcpu, struct error **errp);
 int __must_check vcpu_arch_reset(struct vcpu *vcpu, struct error **errp);
 int __must_check vcpus_arch_set_entry(struct vcpus *vcpus, const struct vcpu_entry *entry,
 				      struct error **errp);
+/* An exit that the run loop does not know; false: nor does the architecture. The vCPU's thread. */
+bool __must_check vcpu_arch_exit(struct vcpu *vcpu);
 /* Also called on the vCPU's own thread. */
 char *vcpu_arch_describe(struct vcpu *vcpu);
 

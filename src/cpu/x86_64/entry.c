@@ -111,6 +111,12 @@ int vcpu_arch_init(struct vcpu *vcpu, struct error **errp)
 	return 0;
 }
 
+bool vcpu_arch_exit(struct vcpu *vcpu)
+{
+	(void)vcpu;
+	return false;
+}
+
 /* --- entry --- */
 
 static struct kvm_segment flat_segment(uint16_t selector, uint8_t type)

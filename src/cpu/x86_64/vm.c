@@ -41,6 +41,17 @@ const struct kvm_needed_cap kvm_arch_needed_caps[] = {
 	{ 0, NULL },
 };
 
+unsigned long kvm_arch_vm_type(struct kvm_vm *vm)
+{
+	(void)vm;
+	return 0;
+}
+
+uint32_t kvm_arch_irq_number(uint32_t gsi)
+{
+	return gsi;
+}
+
 int kvm_arch_vm_init(struct kvm_vm *vm, struct error **errp)
 {
 	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
@@ -77,10 +88,11 @@ void kvm_arch_vm_release(struct kvm_vm *vm)
 	vm->arch = NULL;
 }
 
-int kvm_arch_vm_reset(struct kvm_vm *vm, struct error **errp)
+int kvm_arch_vm_reset(struct kvm_vm *vm, unsigned int cpus, struct error **errp)
 {
 	int fd = vm->accel.vm_fd;
 
+	(void)cpus;
 	for (size_t i = 0; i < ARRAY_SIZE(chip_ids); i++)
 		if (ioctl(fd, KVM_SET_IRQCHIP, &vm->arch->chips[i]))
 			return error_set_errno(errp, -errno,
