@@ -51,8 +51,9 @@ struct pci_bus {
 	struct pci_function *bridge; /* NULL: the root bus */
 	unsigned int slots;          /* 32, or 1 below a port */
 	bool hotplug;                /* devices may come and go while the guest runs */
+	_Atomic bool off;            /* no link: what is there does not answer. See pci_host_remap() */
 	/* Told of functions that come. Main thread. NULL: nobody cares. */
-	void (*shown)(struct pci_bus *bus, struct pci_function *fn);
+	void (*shown)(struct pci_bus *bus, struct pci_function *fn, bool hot);
 	/*
 	 * device_del: asks the guest to let go of @fn; platform->unplugged() when it has. -EBUSY: it was asked before.
 	 * Main thread.

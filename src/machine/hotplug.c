@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Devices that come and go while the guest runs, in the way that needs nothing of the guest but a
+ * Devices that come and go while the guest runs. Where the bus has hot-plug (PCI Express slots), the device as a whole; the
+ * bus tells the guest, and when the guest has let go. Else in the way that needs nothing of the guest but a
  * driver: a few slots hold a device from the start on, with nothing in it, so that a driver is
  * bound. What is put into one later shows as a change of that device's configuration.
  */
@@ -8,9 +9,11 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "internal.h"
+#include "util/alloc.h"
 #include "util/log.h"
 #include "util/parse.h"
 
@@ -129,11 +132,50 @@ static int check_driver(struct machine *machine, const char *driver, struct erro
 		driver, machine->class->name);
 }
 
+/* Devices that come and go whole: the guest sees it when it is complete. */
+static int add_whole(struct machine *machine, const struct opts *opts, struct error **errp)
+{
+	struct platform *platform = &machine->platform;
+	struct device *dev;
+	int ret;
+
+	platform->hotplugging = true;
+	ret = device_create(platform, opts, true, &dev, errp);
+	platform->hotplugging = false;
+	if (ret)
+		return ret;
+	dev->class->show(dev);
+	log_info("device %s was plugged in", dev->id);
+	return 0;
+}
+
+void hotplug_unplugged(struct platform *platform, struct device *dev)
+{
+	struct machine *machine = container_of(platform, struct machine, platform);
+	struct device_event_info info = { .dev = NULL };
+	bool running = vcpus_running(machine->vcpus);
+	char *id = xstrdup(dev->id);
+
+	/* No vCPU is in one of its handlers, and none comes back to them. */
+	if (running)
+		vcpus_pause(machine->vcpus);
+	device_destroy(dev);
+	if (running)
+		vcpus_resume(machine->vcpus);
+	log_info("device %s was unplugged", id);
+	info.id = id;
+	platform->event(platform, DEVICE_EVENT_DELETED, &info);
+	free(id);
+}
+
 int machine_device_add(struct machine *machine, const struct opts *opts, struct error **errp)
 {
+	const struct device_class *class = device_class_find(&machine->platform, opts_get(opts, "driver"));
 	struct device *slot = NULL;
 	int ret;
 
+	if (class && class->show)
+		return add_whole(machine, opts, errp);
 	ret = check_driver(machine, opts_get(opts, "driver"), errp);
 	if (!ret)
 		ret = choose_slot(machine, opts, &slot, errp);
@@ -147,6 +189,8 @@ int machine_device_del(struct machine *machine, const char *id, struct error **e
 
 	if (!dev || device_is_internal(dev))
 		return error_set(errp, -ENODEV, "Device '%s' not found", id);
+	if (dev->class->ask_unplug)
+		return dev->class->ask_unplug(dev, errp);
 	if (!dev->replaceable)
 		return error_set(errp, -ENOTSUP,
 				 "Device '%s' cannot be unplugged: it is not in a replaceable slot",

@@ -129,6 +129,8 @@ int __must_check machine_fw_cfg_acpi(struct machine *machine, const struct acpi_
 int __must_check hotplug_create_slots(struct machine *machine, struct error **errp);
 /* Is the description's @opts, the @nth disk (from 0), in a slot already? */
 bool hotplug_in_slot(const struct machine *machine, const struct opts *opts, unsigned int *nth);
+/* struct platform's unplugged. */
+void hotplug_unplugged(struct platform *platform, struct device *dev);
 
 #ifdef __x86_64__
 extern const struct machine_class microvm_x86_class;

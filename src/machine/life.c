@@ -335,6 +335,7 @@ int machine_exit_status(const struct machine *machine)
 
 void life_init(struct machine *machine)
 {
+	machine->platform.unplugged = hotplug_unplugged;
 	machine->platform.request = platform_request;
 	machine->platform.event = platform_event;
 	list_init(&machine->observers);

@@ -27,6 +27,7 @@ const struct device_class *const machine_device_classes[] = {
 	&rom_class,
 	&ged_class,
 	&pci_gpex_root_class,
+	&pcie_root_port_class,
 	&virtio_blk_mmio_class,
 	&virtio_rng_mmio_class,
 	&virtio_net_mmio_class,

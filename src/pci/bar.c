@@ -80,8 +80,8 @@ static bool windows_pass(struct pci_function *fn, bool io, uint64_t base, uint64
 {
 	const struct pci_host_config *config = &fn->host->config;
 
-	for (struct pci_function *bridge = fn->bus->bridge; bridge; bridge = bridge->bus->bridge)
-		if (!bridge_passes(bridge, io, base, size))
+	for (struct pci_bus *bus = fn->bus; bus->bridge; bus = bus->bridge->bus)
+		if (atomic_load(&bus->off) || !bridge_passes(bus->bridge, io, base, size))
 			return false;
 	if (io)
 		return within_range(base, size, &config->io);

@@ -128,7 +128,7 @@ static void restore_locked(struct pci_function *fn)
 }
 
 /* PCIe §6.6.2: everything but what the hardware alone sets. The guest waits 100 ms; we are done before it may look. */
-static void function_level_reset(struct pci_function *fn)
+void pci_function_guest_reset(struct pci_function *fn)
 {
 	if (fn->ops && fn->ops->function_reset)
 		fn->ops->function_reset(fn);
@@ -140,6 +140,16 @@ static void function_level_reset(struct pci_function *fn)
 	pci_intx_set(fn, false);
 	pci_intx_update(fn);
 	pci_host_remap(fn->host, fn);
+}
+
+void pci_bus_guest_reset(struct pci_bus *bus)
+{
+	for (unsigned int devfn = 0; devfn < PCI_FUNCTIONS; devfn++) {
+		struct pci_function *fn = atomic_load(&bus->functions[devfn]);
+
+		if (fn)
+			pci_function_guest_reset(fn);
+	}
 }
 
 void pci_config_guest_write(struct pci_function *fn, unsigned int offset, unsigned int size, uint32_t value)
@@ -171,7 +181,7 @@ void pci_config_guest_write(struct pci_function *fn, unsigned int offset, unsign
 	if (fn->express && ranges_meet(offset, size, fn->express_cap + PCI_EXP_DEVCTL + 1, 1) &&
 	    value >> 8 * (fn->express_cap + PCI_EXP_DEVCTL + 1 - offset) & PCI_EXP_DEVCTL_BCR_FLR >> 8 &&
 	    pci_config_read(fn, fn->express_cap + PCI_EXP_DEVCAP, 4) & PCI_EXP_DEVCAP_FLR)
-		function_level_reset(fn);
+		pci_function_guest_reset(fn);
 }
 
 /* --- Life --- */
@@ -211,8 +221,11 @@ int pci_function_attach(struct pci_function *fn, const struct pci_place *place, 
 	if (fn->express && fn->bus->bridge && !fn->secondary)
 		pci_config_set(fn, fn->express_cap + PCI_EXP_FLAGS, 2, 2 | PCI_EXP_TYPE_ENDPOINT << 4);
 	memcpy(fn->initial, fn->config, sizeof(fn->initial));
-	if (!platform->hotplugging)
-		atomic_store(&fn->bus->functions[fn->devfn], fn);
+	if (platform->hotplugging)
+		return 0;
+	atomic_store(&fn->bus->functions[fn->devfn], fn);
+	if (fn->bus->shown)
+		fn->bus->shown(fn->bus, fn, false);
 	return 0;
 }
 
@@ -220,7 +233,7 @@ void pci_function_show(struct pci_function *fn)
 {
 	atomic_store(&fn->bus->functions[fn->devfn], fn);
 	if (fn->bus->shown)
-		fn->bus->shown(fn->bus, fn);
+		fn->bus->shown(fn->bus, fn, true);
 }
 
 int pci_function_ask_unplug(struct pci_function *fn, struct error **errp)

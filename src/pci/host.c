@@ -257,9 +257,9 @@ struct pci_function *pci_host_find(struct pci_host *host, unsigned int number, u
 				continue;
 			secondary = pci_config_read(next->bridge, PCI_SECONDARY_BUS, 1);
 			if (secondary == number)
-				return devfn < next->slots * 8 ? atomic_load(&next->functions[devfn]) : NULL;
+				return atomic_load(&next->off) ? NULL : atomic_load(&next->functions[devfn]);
 			if (secondary && secondary < number &&
-			    number <= pci_config_read(next->bridge, PCI_SUBORDINATE_BUS, 1))
+			    number <= pci_config_read(next->bridge, PCI_SUBORDINATE_BUS, 1) && !atomic_load(&next->off))
 				down = next;
 		}
 		if (!down)

@@ -23,6 +23,10 @@ static inline bool ranges_meet(unsigned int a, unsigned int alen, unsigned int b
 	return a < b + blen && b < a + alen;
 }
 
+/* config.c: by FLR or the port above: the device and its registers. vCPU threads, no lock held. */
+void pci_function_guest_reset(struct pci_function *fn);
+void pci_bus_guest_reset(struct pci_bus *bus);
+
 /* --- bar.c: under host->map_lock --- */
 
 /* Brings the BARs of @fn, and of what is behind it when it is a bridge, to where the registers say. */

@@ -45,26 +45,26 @@ QMP_HANDLER(netdev_del)
 
 const struct qmp_command qmp_device_commands[] = {
 	{ .name = "device_add",
-	  .help = "puts a disk into an empty replaceable slot (-machine "
-		  "microvm,replaceable-slots=on)",
+	  .help = "plugs a device into a PCI Express slot (bus: a pcie-root-port), with the keys of -device; or puts a disk "
+		  "into an empty replaceable slot (-machine microvm,replaceable-slots=on)",
 	  .args = QMP_MEMBERS(
-		  QMP_MEMBER("driver", qmp_str, "virtio-blk-mmio or virtio-blk-device"),
+		  QMP_MEMBER("driver", qmp_str, "any virtio device on PCI; replaceable slots: virtio-blk-mmio or virtio-blk-device"),
 		  QMP_OPTIONAL("id", qmp_str, "one is made up without it"),
-		  QMP_OPTIONAL("drive", qmp_str, "the -drive or block node; required"),
+		  QMP_OPTIONAL("bus", qmp_str, "PCI: the slot's port"),
+		  QMP_OPTIONAL("drive", qmp_str, "disks: the -drive or block node; required"),
 		  QMP_OPTIONAL("addr", qmp_any,
-			       "the slot, from 0; a string with 0x counts in hexadecimal"),
+			       "replaceable slots: the slot, from 0; a string with 0x counts in hexadecimal"),
 		  QMP_OPTIONAL("lun", qmp_any, "without addr: the slot less 1"),
 		  QMP_OPTIONAL("serial", qmp_str, "as of -device")),
 	  .flags = QMP_MORE_ARGS,
 	  .handler = device_add },
 	{ .name = "device_del",
-	  .help = "takes a disk out of its slot when its requests are done; DEVICE_DELETED follows",
+	  .help = "PCI: asks the guest to let go of a device; replaceable slots: takes a disk out when its requests are "
+		  "done. DEVICE_DELETED follows",
 	  .args = QMP_MEMBERS(QMP_MEMBER("id", qmp_str, NULL)),
 	  .handler = device_del },
 	{ .name = "netdev_add",
-	  .help = "makes what -netdev makes, with the same keys beside these; no card can be added "
-		  "to a "
-		  "running VM yet",
+	  .help = "makes what -netdev makes, with the same keys beside these",
 	  .args = QMP_MEMBERS(QMP_MEMBER("type", qmp_str, "tap"), QMP_MEMBER("id", qmp_str, NULL)),
 	  .flags = QMP_MORE_ARGS,
 	  .handler = netdev_add },

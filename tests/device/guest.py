@@ -44,6 +44,7 @@ class VM:
         self.folder = tempfile.mkdtemp(prefix="sv-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
         self.irqs = []  # ("raise" or "lower", line), as they were told
         self.data = b""
+        self.events = []  # of QMP, that nobody has asked for yet
         self.status = None
         self.sock = self.ram = self.words = self.monitor = None
         listener = socket.socket(socket.AF_UNIX)
@@ -197,6 +198,18 @@ class VM:
     # --- QMP ---
 
     def qmp(self, command, **arguments):
+        message = self.qmp_raw(command, **arguments)
+        assert "error" not in message, message
+        return message["return"]
+
+    def event(self):
+        """The next event, which must come."""
+        while not self.events:
+            self.events.append(json.loads(self.monitor.readline()))
+        return self.events.pop(0)
+
+    def qmp_raw(self, command, **arguments):
+        """The whole answer, which may be an error."""
         if not self.monitor:
             sock = socket.socket(socket.AF_UNIX)
             sock.settimeout(LIMIT)
@@ -213,5 +226,5 @@ class VM:
         while True:
             message = json.loads(self.monitor.readline())
             if "event" not in message:
-                assert "error" not in message, message
-                return message["return"]
+                return message
+            self.events.append(message)

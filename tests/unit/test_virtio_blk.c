@@ -134,7 +134,7 @@ START_TEST(bad_options)
 		{ "virtio-blk-device,drive=d0,logical_block_size=1000", "logical_block_size=1000" },
 		{ "virtio-blk-device,drive=d0,logical_block_size=4096,physical_block_size=512", "less than" },
 		{ "virtio-blk-device,drive=d0,iothread=nobody", "nobody" },
-		{ "virtio-blk-device,drive=d0,bootindex=4294967295", "[0, 255]" },
+		{ "virtio-blk-device,drive=d0,bootindex=4294967295", "[0, 2147483647]" },
 		{ "virtio-blk-device,drive=d0,addr=3", "addr" },
 	};
 
