@@ -89,14 +89,14 @@ static inline void config_file(const char *name, const char *text)
 /* Files of tests have short names that messages show: they live in a directory of their own. */
 static inline void config_enter_directory(char path[32])
 {
-	strcpy(path, "/tmp/config-test-XXXXXX");
+	strcpy(path, "./unit-config-test-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(path));
 	ck_assert_int_eq(chdir(path), 0);
 }
 
 static inline void config_leave_directory(const char *path)
 {
-	ck_assert_int_eq(chdir("/"), 0);
+	ck_assert_int_eq(chdir(".."), 0);
 	ck_assert_int_eq(rmdir(path), 0);
 }
 

@@ -26,7 +26,7 @@ static void make_image(const char *path, off_t size)
 
 static void setup(void)
 {
-	snprintf(dir, sizeof(dir), "/var/tmp/unit-drive-XXXXXX");
+	snprintf(dir, sizeof(dir), "./unit-drive-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	snprintf(image, sizeof(image), "%s/disk", dir);
 	make_image(image, 64 * 1024);

@@ -71,7 +71,7 @@ static void setup(void)
 {
 	int fd;
 
-	snprintf(image, sizeof(image), "/var/tmp/unit-engine-XXXXXX");
+	snprintf(image, sizeof(image), "./unit-engine-XXXXXX");
 	fd = mkstemp(image);
 	ck_assert_int_ge(fd, 0);
 	ck_assert_int_eq(ftruncate(fd, SIZE), 0);

@@ -188,7 +188,7 @@ static const struct acpi_header *table_at(struct guest *guest, uint64_t gpa)
 START_TEST(pointers_lead_to_tables)
 {
 	const struct acpi_pci_host *const hosts[] = { &host, &arm_like };
-	char dir[] = "/tmp/test_acpi_linker.XXXXXX", output[4096], command[64];
+	char dir[] = "./unit-acpi-XXXXXX", output[4096], command[64];
 	bool judged;
 
 	ck_assert_ptr_nonnull(mkdtemp(dir));

@@ -341,7 +341,7 @@ END_TEST
 
 START_TEST(acpi_iasl)
 {
-	char dir[] = "/tmp/test_boot_tables.XXXXXX", output[4096], command[64];
+	char dir[] = "./unit-tables-XXXXXX", output[4096], command[64];
 
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	if (iasl(dir, "-v", output, sizeof(output)) != 0) {

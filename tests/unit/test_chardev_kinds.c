@@ -11,7 +11,7 @@
 static const struct device_class *const classes[] = { NULL };
 static struct fake_machine m;
 static struct fake_user user;
-static char dir[] = "/tmp/stratovirt-unit-XXXXXX";
+static char dir[] = "./unit-XXXXXX";
 
 static const char *in_dir(const char *fmt, const char *name)
 {

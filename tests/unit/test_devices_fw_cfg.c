@@ -182,7 +182,7 @@ END_TEST
 /* A host file is read at its offset, by register and by DMA, and never beyond the item. */
 START_TEST(items_in_host_files)
 {
-	char path[] = "/tmp/fw_cfg.XXXXXX", text[8];
+	char path[] = "./unit-fw-cfg-XXXXXX", text[8];
 	int fd = mkstemp(path);
 
 	ck_assert_int_ge(fd, 0);
@@ -286,7 +286,7 @@ static void refuse(const char *text, int expected, const char *message)
 
 START_TEST(options)
 {
-	char path[] = "/tmp/fw_cfg.XXXXXX", text[96], data[8];
+	char path[] = "./unit-fw-cfg-XXXXXX", text[96], data[8];
 	struct error *err = NULL;
 	int fd = mkstemp(path);
 

@@ -276,7 +276,7 @@ END_TEST
 
 START_TEST(boot_timer)
 {
-	char line[512], path[] = "/tmp/stratovirt-unit-XXXXXX";
+	char line[512], path[] = "./unit-XXXXXX";
 	long long first = -1, ns = 0;
 	unsigned int lines = 0;
 	struct error *err = NULL;

@@ -83,7 +83,7 @@ END_TEST
 
 START_TEST(file_is_created_and_kept)
 {
-	char dir[] = "/tmp/unit-ram-XXXXXX", path[64];
+	char dir[] = "./unit-ram-XXXXXX", path[64];
 	struct ram_config config = {
 		.kind = RAM_FILE, .size = 1 * MIB, .share = true, .path = path
 	};
@@ -119,7 +119,7 @@ END_TEST
 
 START_TEST(directory_gets_a_nameless_file)
 {
-	char dir[] = "/tmp/unit-ram-XXXXXX";
+	char dir[] = "./unit-ram-XXXXXX";
 	struct ram_config config = {
 		.kind = RAM_FILE, .size = 64 * KIB, .share = true, .path = dir
 	};
@@ -137,7 +137,7 @@ END_TEST
 
 START_TEST(failure_removes_what_was_created)
 {
-	char dir[] = "/tmp/unit-ram-XXXXXX", path[64];
+	char dir[] = "./unit-ram-XXXXXX", path[64];
 	struct ram_config config = { .kind = RAM_FILE, .size = 1234, .path = path };
 	struct ram_backend *ram = NULL;
 	struct error *err = NULL;

@@ -16,7 +16,7 @@ static void fresh_path(void)
 {
 	int fd;
 
-	strcpy(path, "/tmp/unit-pid-XXXXXX");
+	strcpy(path, "./unit-pid-XXXXXX");
 	fd = mkstemp(path);
 	ck_assert_int_ge(fd, 0);
 	close(fd);

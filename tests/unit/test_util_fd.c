@@ -10,7 +10,7 @@
 
 static int temp_file(void)
 {
-	char path[] = "/tmp/unit-fd-XXXXXX";
+	char path[] = "./unit-fd-XXXXXX";
 	int fd = mkstemp(path);
 
 	ck_assert_int_ge(fd, 0);

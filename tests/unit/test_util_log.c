@@ -19,7 +19,7 @@ static void open_log(void)
 	struct error *err = NULL;
 	int fd;
 
-	strcpy(path, "/tmp/unit-log-XXXXXX");
+	strcpy(path, "./unit-log-XXXXXX");
 	fd = mkstemp(path);
 	ck_assert_int_ge(fd, 0);
 	close(fd);

@@ -283,7 +283,7 @@ START_TEST(sizes)
 }
 END_TEST
 
-static uint64_t stat(const char *name)
+static uint64_t stat_of(const char *name)
 {
 	const struct device_value *value = rig.dev->class->values;
 	struct json_object *all, *member;
@@ -330,14 +330,14 @@ static void post_stats(uint64_t free_memory)
 
 static bool stats_came(void)
 {
-	return stat("stat-free-memory") != UINT64_MAX;
+	return stat_of("stat-free-memory") != UINT64_MAX;
 }
 
 START_TEST(statistics)
 {
 	make("virtio-balloon-device");
-	ck_assert_uint_eq(stat("last-update"), 0);
-	ck_assert_uint_eq(stat("stat-free-memory"), UINT64_MAX);
+	ck_assert_uint_eq(stat_of("last-update"), 0);
+	ck_assert_uint_eq(stat_of("stat-free-memory"), UINT64_MAX);
 	ck_assert_int_eq(set_interval(json_object_new_int(-1)), -ERANGE);
 	ck_assert_int_eq(set_interval(json_object_new_string("1")), -EINVAL);
 	ck_assert_int_eq(set_interval(NULL), -EINVAL);
@@ -346,9 +346,9 @@ START_TEST(statistics)
 	driver_ok();
 	post_stats(12345);
 	ck_assert(run_until(stats_came, 5000));
-	ck_assert_uint_eq(stat("stat-free-memory"), 12345);
-	ck_assert_uint_eq(stat("stat-swap-in"), UINT64_MAX);
-	ck_assert_uint_gt(stat("last-update"), 0);
+	ck_assert_uint_eq(stat_of("stat-free-memory"), 12345);
+	ck_assert_uint_eq(stat_of("stat-swap-in"), UINT64_MAX);
+	ck_assert_uint_gt(stat_of("last-update"), 0);
 	ck_assert(!run_until(drvq_used, 20)); /* the buffer stays until it is asked for */
 	/* A pause in between. */
 	devices_quiesce(&rig.platform);
@@ -359,12 +359,12 @@ START_TEST(statistics)
 	drvq_wait(NULL);
 	post_stats(777);
 	drvq_wait(NULL); /* the next poll, a second later */
-	ck_assert_uint_eq(stat("stat-free-memory"), 777);
+	ck_assert_uint_eq(stat_of("stat-free-memory"), 777);
 	ck_assert_int_eq(set_interval(json_object_new_int(0)), 0);
 	post_stats(778);
 	ck_assert(!run_until(drvq_used, 1200));
 	wr(R_STATUS, 0);
-	ck_assert_uint_eq(stat("stat-free-memory"), UINT64_MAX);
+	ck_assert_uint_eq(stat_of("stat-free-memory"), UINT64_MAX);
 }
 END_TEST
 

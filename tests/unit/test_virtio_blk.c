@@ -45,7 +45,7 @@ static void setup(void)
 	static uint8_t sector[512];
 	int fd;
 
-	snprintf(image, sizeof(image), "/var/tmp/unit-blk-XXXXXX");
+	snprintf(image, sizeof(image), "./unit-blk-XXXXXX");
 	fd = mkstemp(image);
 	ck_assert_int_ge(fd, 0);
 	for (unsigned int i = 0; i < DISK / 512; i++) {

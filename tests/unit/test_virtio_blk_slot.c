@@ -59,7 +59,7 @@ static void setup(void)
 	static const struct device_class *const classes[] = { &virtio_blk_mmio_class, NULL };
 	int fd;
 
-	snprintf(image, sizeof(image), "/var/tmp/unit-slot-XXXXXX");
+	snprintf(image, sizeof(image), "./unit-slot-XXXXXX");
 	fd = mkstemp(image);
 	ck_assert_int_ge(fd, 0);
 	ck_assert_int_eq(ftruncate(fd, DISK), 0);

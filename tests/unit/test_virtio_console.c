@@ -451,7 +451,7 @@ static void drain(int fd)
 START_TEST(slow_reader_loses_nothing)
 {
 	const uint32_t chunk = 8192;
-	char option[128], path[] = "/tmp/console-test-XXXXXX";
+	char option[128], path[] = "./unit-console-test-XXXXXX";
 	uint64_t sent = 0, total = 3 * MIB;
 	unsigned int idle_rounds = 0;
 	bool waiting = false;
@@ -501,7 +501,7 @@ END_TEST
 
 START_TEST(vanished_reader_blocks_nobody)
 {
-	char option[128], path[] = "/tmp/console-test-XXXXXX";
+	char option[128], path[] = "./unit-console-test-XXXXXX";
 	unsigned int posted = 0;
 
 	ck_assert_ptr_nonnull(mkdtemp(path));
@@ -534,7 +534,7 @@ END_TEST
  * buffer. */
 START_TEST(idle_reader_of_a_console)
 {
-	char option[128], path[] = "/tmp/console-test-XXXXXX";
+	char option[128], path[] = "./unit-console-test-XXXXXX";
 	unsigned int posted = 0;
 	int64_t begin;
 
@@ -579,7 +579,7 @@ END_TEST
 
 START_TEST(host_open_is_told)
 {
-	char option[128], path[] = "/tmp/console-test-XXXXXX";
+	char option[128], path[] = "./unit-console-test-XXXXXX";
 
 	ck_assert_ptr_nonnull(mkdtemp(path));
 	snprintf(option, sizeof(option), "socket,id=c0,path=%s/s,server=on,wait=off", path);

@@ -4,12 +4,18 @@
  * Check's START_TEST, gathered by UNIT_SUITE() and run by UNIT_MAIN(). Check forks for each test,
  * so a crash or a test that hangs fails alone; CK_FORK=no in the environment keeps it in one
  * process for a debugger.
+ *
+ * A program runs in a folder of its own, which goes at the end with all that is left in it: tests make their files by
+ * relative names ("./unit-x-XXXXXX"), and one that fails half-way leaves nothing behind.
  */
 #ifndef TESTS_UNIT_H
 #define TESTS_UNIT_H
 
 #include <check.h>
+#include <ftw.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "util/error.h"
 
@@ -28,6 +34,30 @@
 		return suite;                                                                      \
 	}
 
+static char unit_folder[] = "/var/tmp/unit-XXXXXX"; /* a disk's file system, where there may be a tmpfs under /tmp */
+
+static inline int unit_remove(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+static inline void unit_folder_enter(void)
+{
+	if (!mkdtemp(unit_folder) || chdir(unit_folder)) {
+		perror(unit_folder);
+		exit(EXIT_FAILURE);
+	}
+}
+
+static inline void unit_folder_leave(void)
+{
+	if (chdir("/") || nftw(unit_folder, unit_remove, 8, FTW_DEPTH | FTW_PHYS))
+		perror(unit_folder);
+}
+
 /* Runs these suites and prints Check's summary; the status is 0 when every test passed. */
 #define UNIT_MAIN(...)                                                                             \
 	int main(void)                                                                             \
@@ -38,9 +68,11 @@
                                                                                                    \
 		for (size_t i = 1; i < sizeof(suites) / sizeof(suites[0]); i++)                    \
 			srunner_add_suite(runner, suites[i]());                                    \
+		unit_folder_enter();                                                               \
 		srunner_run_all(runner, CK_ENV);                                                   \
 		failed = srunner_ntests_failed(runner);                                            \
 		srunner_free(runner);                                                              \
+		unit_folder_leave();                                                               \
 		return failed ? EXIT_FAILURE : EXIT_SUCCESS;                                       \
 	}
 

@@ -292,7 +292,7 @@ static inline void setup(void)
 	static const struct device_class *const classes[] = { &virtio_vsock_mmio_class,
 							   &vhost_vsock_mmio_class, NULL };
 
-	snprintf(folder, sizeof(folder), "/tmp/unit-vsock-XXXXXX");
+	snprintf(folder, sizeof(folder), "./unit-vsock-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(folder));
 	snprintf(uds_path, sizeof(uds_path), "%s/v", folder);
 	rig_open(classes);
