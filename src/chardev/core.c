@@ -130,6 +130,18 @@ static void read_input(struct chardev *chr)
 	}
 }
 
+/* The peer is gone, and left nothing that the user has not had. */
+static bool nothing_unread(const struct chardev *chr)
+{
+	char byte;
+	ssize_t n;
+
+	if (!chr->in_socket)
+		return false;
+	n = recv(chr->in.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+}
+
 static void fd_ready(struct chardev *chr, uint32_t events, bool input)
 {
 	if (events & EPOLLOUT)
@@ -139,6 +151,8 @@ static void fd_ready(struct chardev *chr, uint32_t events, bool input)
 	else if (input && (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))) {
 		if (chr->in.events & EPOLLIN) {
 			read_input(chr); /* which meets the end, or the error */
+		} else if (nothing_unread(chr)) {
+			input_ended(chr);
 		} else {
 			chr->in_hung = true;
 			if (chr->kind->hung)

@@ -202,11 +202,14 @@ class VM:
         assert "error" not in message, message
         return message["return"]
 
-    def event(self):
-        """The next event, which must come."""
-        while not self.events:
-            self.events.append(json.loads(self.monitor.readline()))
-        return self.events.pop(0)
+    def event(self, name=None):
+        """The next event, or the next of that name, before which others are dropped. It must come."""
+        while True:
+            while not self.events:
+                self.events.append(json.loads(self.monitor.readline()))
+            event = self.events.pop(0)
+            if name in (None, event["event"]):
+                return event
 
     def qmp_raw(self, command, **arguments):
         """The whole answer, which may be an error."""

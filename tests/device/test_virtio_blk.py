@@ -91,15 +91,10 @@ def test_a_read_only_disk_stays_as_it_is(start, disk):
     assert disk.read_bytes() == before
 
 
-def cuts(start, length):
-    """A buffer as two, at every place."""
-    return [[(start, cut), (start + cut, length - cut)] for cut in range(1, length)]
-
-
 def test_split_header(vm):
     """The header and the status byte cut at every place (CVE-2019-18960)."""
     queue = v.find(vm, v.ID_BLK).start()
-    for pieces in cuts(v.HEADER, 16):
+    for pieces in v.cuts(v.HEADER, 16):
         v.blk_request(queue, v.BLK_IN, 3, 512)
         queue.ram[v.DATA:v.DATA + 512] = bytes(512)
         chain = [(addr, length, False) for addr, length in pieces]

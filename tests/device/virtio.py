@@ -161,6 +161,38 @@ class Queue:
         return length
 
 
+class Inbox:
+    """A queue that the device fills: buffers of one size are always there, unless the test holds them back."""
+
+    def __init__(self, queue, size=4096, count=None, at=0x1000000):
+        self.queue, self.size, self.at = queue, size, at
+        count = queue.size if count is None else count
+        for i in range(count):
+            queue.put(i, at + i * size, size, WRITE)
+        queue.publish(*range(count))
+        queue.kick()
+
+    def take(self, again=True):
+        """What the device wrote into the next buffer, which is given to it once more."""
+        head, length = self.queue.take()
+        data = bytes(self.queue.ram[self.at + head * self.size:self.at + head * self.size + length])
+        if again:
+            self.give(head)
+        return data
+
+    def give(self, *heads):
+        self.queue.publish(*heads)
+        self.queue.kick()
+
+    def empty(self):
+        return not self.queue.answered()
+
+
+def cuts(start, length):
+    """A buffer as two, at every place."""
+    return [[(start, cut), (start + cut, length - cut)] for cut in range(1, length)]
+
+
 # --- Disks ---
 
 BLK_IN, BLK_OUT, BLK_FLUSH, BLK_GET_ID, BLK_DISCARD, BLK_WRITE_ZEROES = 0, 1, 4, 8, 11, 13
