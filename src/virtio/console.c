@@ -345,6 +345,11 @@ static void discard(struct virtio_queue *queue)
 
 	do {
 		while (budget && virtio_queue_pop(queue, &chain)) {
+			if (!chain.out_count || chain.in_count) {
+				virtio_device_error(queue->vdev,
+						    "a buffer for output is not readable");
+				return;
+			}
 			virtqueue_push(&queue->vq, chain.head, 0);
 			budget--;
 		}

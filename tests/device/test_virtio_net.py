@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""virtio-net's data path over a tap: frames both ways, headers, the control queue and the filter, several queues."""
+
+import struct
+import subprocess
+
+import pytest
+
+import guest
+import kinds
+import virtio as v
+from test_virtio_console import pattern
+
+AT, CONTROL = kinds.AT, 0x380000
+F_CSUM, F_MRG, F_CTRL, F_CTRL_RX, F_CTRL_VLAN, F_EXTRA, F_MQ, F_CTRL_MAC = (1 << bit for bit in (0, 15, 17, 18, 19, 20, 22, 23))
+CONTROL_FEATURES = F_CTRL | F_CTRL_RX | F_CTRL_VLAN | F_EXTRA | F_CTRL_MAC
+MAC, OTHER, BROADCAST = bytes.fromhex("525400000001"), bytes.fromhex("525400000002"), b"\xff" * 6
+GROUP = bytes.fromhex("01005e000001")
+KINDS = {"main": kinds.NET, "iothread": kinds.with_iothread(kinds.NET)}
+
+
+def frame(data, to=BROADCAST, kind=0x88b5):
+    return to + OTHER + struct.pack(">H", kind) + data
+
+
+class Driver:
+    def __init__(self, vm, pairs=1):
+        self.vm, self.tap, self.device, self.pairs = vm, vm.tap, v.find(vm, v.ID_NET), pairs
+        self.start()
+
+    def start(self, features=0, size=16, buffer=4096, count=None):
+        last = 2 * self.pairs if features & F_MQ else 2
+        self.queues = self.device.start_all(size, features | v.F_RING_RESET, indices=range(last + 1 if features & F_CTRL else last))
+        self.rx, self.tx = v.Inbox(self.queues[0], buffer, count), self.queues[1]
+        self.control = self.queues.get(last)
+        return self
+
+    def send(self, data, header=bytes(12), cut=12, queue=None):
+        """A frame, with its buffers cut at one place."""
+        packet = header + data
+        self.vm.ram[AT:AT + len(packet)] = packet
+        pieces = [(AT, cut, False), (AT + cut, len(packet) - cut, False)]
+        assert (queue or self.tx).send([piece for piece in pieces if piece[1]]) == 0
+
+    def receive(self):
+        data = self.rx.take()
+        assert struct.unpack("<BBHHHHH", data[:12])[6] == 1
+        return data[12:]
+
+    def command(self, kind, command, data=b""):
+        """Whether the device took it."""
+        self.vm.ram[CONTROL:CONTROL + 2 + len(data)] = bytes((kind, command)) + data
+        self.vm.ram[CONTROL - 1] = 0xff
+        chain = [(CONTROL, 2, False)] + ([(CONTROL + 2, len(data), False)] if data else [])
+        assert self.control.send(chain + [(CONTROL - 1, 1, True)]) == 1
+        assert self.vm.ram[CONTROL - 1] in (0, 1)
+        return self.vm.ram[CONTROL - 1] == 0
+
+    def passes(self, *frames):
+        """Which of the frames arrive: a broadcast behind them, which does, tells that none is to come."""
+        for one in frames:
+            self.tap.send(one)
+        mark = frame(b"MARK".ljust(46))
+        self.tap.send(mark)
+        got = []
+        while mark not in got:
+            got.append(self.receive())
+        return [one in got for one in frames]
+
+
+@pytest.fixture(params=KINDS)
+def driver(start, request):
+    return Driver(start(*KINDS[request.param]))
+
+
+def test_net_config(driver):
+    device = driver.device
+    assert bytes(device.get(v.CONFIG + i, 1) for i in range(6)) == MAC
+    assert device.get(v.CONFIG + 6, 2) == 1  # link up
+    assert device.get(v.CONFIG + 8, 2) == 1  # pairs
+
+
+def test_frames_out_and_in(driver):
+    for length in (46, 47, 1000, 1500):
+        driver.send(frame(pattern(length)))
+        assert driver.tap.frame() == frame(pattern(length))
+        driver.tap.send(frame(pattern(length, 1)))
+        assert driver.receive() == frame(pattern(length, 1))
+
+
+def test_split_header(driver):
+    """Header and frame cut at every place, both ways (CVE-2019-18960)."""
+    for cut in range(1, 30):
+        driver.send(frame(pattern(50, cut)), cut=cut)
+        assert driver.tap.frame() == frame(pattern(50, cut))
+    driver.start(count=0)
+    queue = driver.queues[0]
+    for cut in range(1, 30):
+        driver.vm.ram[AT:AT + 2048] = b"\xa5" * 2048
+        queue.publish(queue.chain([(AT, cut, True), (AT + cut, 2000 - cut, True)]))
+        queue.kick()
+        driver.tap.send(frame(pattern(50, cut)))
+        assert queue.take() == (0, 12 + 64)
+        assert driver.vm.ram[AT:AT + 12] == bytes(10) + b"\1\0"
+        assert driver.vm.ram[AT + 12:AT + 76] == frame(pattern(50, cut))
+        assert driver.vm.ram[AT + 76:AT + 2048] == b"\xa5" * (2048 - 76)
+
+
+def test_merged_buffers(driver):
+    """A frame over several buffers, whose number stands in the first; the last may be filled in part."""
+    for buffer in (64, 100, 1000):
+        driver.start(F_MRG, size=256, buffer=buffer)
+        for length in (46, 500, 1486):
+            want = frame(pattern(length))
+            driver.tap.send(want)
+            data = driver.rx.take()
+            count = struct.unpack_from("<H", data, 10)[0]
+            assert count == -(-(12 + len(want)) // buffer)
+            for _ in range(count - 1):
+                data += driver.rx.take()
+            assert data[12:] == want
+
+
+def test_a_frame_that_is_longer_than_the_buffers(driver):
+    """Without merging it is lost and the next one arrives; with it, it waits for buffers."""
+    driver.start(buffer=256)
+    driver.tap.send(frame(pattern(1000)))
+    driver.tap.send(frame(pattern(100)))
+    assert driver.receive() == frame(pattern(100))
+    driver.start(F_MRG, buffer=256, count=2)
+    queue, want = driver.queues[0], frame(pattern(1400))
+    driver.tap.send(want)
+    for _ in range(5):
+        driver.vm.ask("inb 0x3ff")
+    assert not queue.answered()
+    for i in range(2, 8):
+        queue.put(i, driver.rx.at + 256 * i, 256, v.WRITE)
+        driver.rx.give(i)
+    data = driver.rx.take()
+    for _ in range(struct.unpack_from("<H", data, 10)[0] - 1):
+        data += driver.rx.take()
+    assert data[12:] == want
+
+
+def test_rx_stall(driver):
+    """A flood while there are no buffers; then buffers, and frames arrive again (CVE-2020-16843)."""
+    for features in (0, F_MRG):
+        driver.start(features, size=8, count=0)
+        for i in range(2000):
+            try:
+                driver.tap.send(frame(pattern(1000, i)))
+            except OSError:
+                break  # the cable is full
+        for _ in range(5):
+            driver.vm.ask("inb 0x3ff")
+        queue = driver.queues[0]
+        assert not queue.answered()
+        driver.rx = v.Inbox(queue, 2048)
+        mark, got = frame(b"MARK".ljust(46)), None
+        for _ in range(10):
+            driver.receive()
+        driver.tap.send(mark)
+        for _ in range(3000):
+            got = driver.receive()
+            if got == mark:
+                break
+        assert got == mark
+
+
+def test_net_reset_under_traffic(driver):
+    """Resets of the device and of its queues while frames come: no buffer of before is written, and it goes on."""
+    for turn in range(20):
+        for i in range(20):
+            driver.tap.send(frame(pattern(200, i)))
+        driver.receive()
+        if turn % 2:
+            driver.device.set(v.QUEUE_SEL, 0)
+            driver.device.set(v.QUEUE_RESET, 1)
+        else:
+            driver.device.reset()
+        region = slice(driver.rx.at, driver.rx.at + 16 * 4096)
+        driver.vm.ram[region] = b"\xa5" * (16 * 4096)
+        for i in range(5):
+            driver.tap.send(frame(pattern(200, i)))
+            driver.vm.ask("inb 0x3ff")
+        assert driver.vm.ram[region] == b"\xa5" * (16 * 4096)
+        driver.start()
+        assert driver.passes(frame(pattern(100, turn))) == [True]
+        driver.send(frame(b"alive".ljust(46)))
+        assert driver.tap.frames()[-1] == frame(b"alive".ljust(46))
+
+
+def test_receive_filter(driver):
+    driver.start(CONTROL_FEATURES, size=64)
+    frames = [frame(bytes(46), to) for to in (MAC, OTHER, GROUP)]
+    assert driver.passes(*frames) == [True, True, True], "until the driver says what it wants"
+    assert driver.command(0, 0, b"\0")  # PROMISC off
+    assert driver.passes(*frames) == [True, False, False]
+    assert driver.command(0, 1, b"\1") and driver.passes(*frames) == [True, False, True]  # ALLMULTI
+    assert driver.command(0, 3, b"\1") and driver.passes(*frames) == [True, False, False]  # NOMULTI
+    assert driver.command(0, 3, b"\0") and driver.command(0, 1, b"\0")
+    assert driver.command(0, 2, b"\1") and driver.passes(*frames) == [True, True, False]  # ALLUNI
+    assert driver.command(0, 2, b"\0")
+    table = struct.pack("<I", 1) + OTHER + struct.pack("<I", 1) + GROUP
+    assert driver.command(1, 0, table) and driver.passes(*frames) == [True, True, True]
+    assert driver.command(1, 0, bytes(8)) and driver.passes(*frames) == [True, False, False]
+    assert driver.command(1, 1, OTHER) and driver.passes(*frames) == [False, True, False]
+    assert bytes(driver.device.get(v.CONFIG + i, 1) for i in range(6)) == OTHER
+    tagged = [BROADCAST + OTHER + struct.pack(">HHH", 0x8100, vlan, 0x88b5) + bytes(46) for vlan in (0, 5, 0xfff)]
+    assert driver.passes(*tagged) == [False, False, False]
+    assert driver.command(2, 0, struct.pack("<H", 5)) and driver.passes(*tagged) == [False, True, False]
+    assert driver.command(2, 1, struct.pack("<H", 5)) and driver.passes(*tagged) == [False, False, False]
+    driver.device.reset()
+    assert bytes(driver.device.get(v.CONFIG + i, 1) for i in range(6)) == MAC
+    driver.start()
+    assert driver.passes(*frames, *tagged) == [True] * 6
+
+
+def test_commands_that_are_none(driver):
+    """Every class and command with arguments of every length: refused unless they are right, and nothing breaks."""
+    driver.start(CONTROL_FEATURES)
+    huge = struct.pack("<I", 0xffffffff)
+    for kind in (*range(8), 0x7f, 0xff):
+        for command in (*range(7), 0xff):
+            for data in (b"", b"\0", b"\0\0", b"\1", b"\xff" * 4, bytes(6), bytes(8), huge + bytes(4), bytes(4) + huge,
+                         struct.pack("<I", 0x2aaaaaab) + bytes(6), b"\xff" * 100):
+                took = driver.command(kind, command, data)
+                assert not (took and kind > 4)
+    assert not driver.device.broken()
+    for data in (struct.pack("<H", 4096), b"\0\x10", b"\xff\xff"):
+        assert not driver.command(2, 0, data)
+    many = struct.pack("<I", 1000) + OTHER * 1000 + bytes(4)
+    driver.start(CONTROL_FEATURES)
+    assert driver.command(0, 0, b"\0") and driver.command(1, 0, many)  # more than the table holds: all pass
+    assert driver.passes(frame(bytes(46), bytes.fromhex("525400009999"))) == [True]
+    driver.start(F_CTRL)  # a control queue, and nothing that it could be used for
+    for kind, command, data in ((0, 0, b"\0"), (0, 2, b"\0"), (1, 1, MAC), (2, 0, b"\5\0"), (3, 0, b""), (4, 0, b"\1\0")):
+        assert not driver.command(kind, command, data)
+
+
+def test_link(driver):
+    driver.start(1 << 16)
+    driver.vm.qmp("set_link", name="n0", up=False)
+    assert driver.device.get(v.CONFIG + 6, 2) == 0 and driver.device.get(v.INTERRUPT_STATUS) & 2
+    driver.tap.frames()
+    driver.send(frame(b"lost".ljust(46)))
+    driver.tap.send(frame(b"lost, too".ljust(46)))
+    for _ in range(5):
+        driver.vm.ask("inb 0x3ff")
+    assert driver.tap.frames() == [] and driver.rx.empty()
+    driver.vm.qmp("set_link", name="n0", up=True)
+    assert driver.device.get(v.CONFIG + 6, 2) == 1
+    assert driver.passes(frame(bytes(46))) == [True]
+
+
+@pytest.mark.parametrize("pairs", (2, 4))
+def test_several_pairs(start, pairs):
+    options = [option.replace("fd=$TAP", "fds=$TAP").replace("netdev=n0", "netdev=n0,mq=on") for option in kinds.NET]
+    driver = Driver(start(*options, pairs=pairs), pairs)
+    assert driver.device.get(v.CONFIG + 8, 2) == pairs
+    driver.start(F_MQ | F_CTRL)
+    for count in (0, pairs + 1, 0x8000, 0xffff):
+        assert not driver.command(4, 0, struct.pack("<H", count))
+    inboxes = [driver.rx] + [v.Inbox(driver.queues[2 * i], at=0x1000000 + 0x100000 * i) for i in range(1, pairs)]
+    for count in (pairs, 1, pairs):
+        assert driver.command(4, 0, struct.pack("<H", count))
+        for i in range(count):
+            driver.send(frame(b"by pair %d" % i + bytes(46)), queue=driver.queues[2 * i + 1])
+            assert driver.tap.frame() == frame(b"by pair %d" % i + bytes(46))
+        got = set()
+        for i in range(64):  # the host chooses a queue by what it takes for a flow
+            packet = bytes.fromhex("4500002000000000401100000a0000010a000002") + struct.pack(">HHHH", 1000 + i, 2000, 12, 0)
+            driver.tap.send(frame(packet + b"%04d" % i + bytes(20), MAC, 0x0800))
+
+        def all_came():
+            for one in inboxes:
+                while not one.empty():
+                    got.add(one.take()[12 + 14 + 28:][:4])
+            return len(got) == 64
+
+        driver.vm.until(all_came, f"64 frames on {count} pairs")
+
+
+def test_vhost_says_what_it_lacks():
+    done = subprocess.run([guest.STRATOVIRT, "-accel", "test", "-m", "128", "-netdev", "tap,id=n,ifname=none0,vhost=on",
+                           "-device", "virtio-net-device,netdev=n"],
+                          stdin=subprocess.DEVNULL, text=True, stderr=subprocess.PIPE, timeout=guest.LIMIT)
+    assert done.returncode == 1 and ("/dev/vhost-net" in done.stderr or "none0" in done.stderr)
