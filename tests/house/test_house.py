@@ -58,6 +58,26 @@ def test_nothing_is_left_unfinished():
     assert not left
 
 
+def test_every_hostile_guest_has_a_test():
+    """tests/house/hostile_guests.txt: each key is part of a test's name, unless it says what it waits for."""
+    names = set()
+    for path in sorted((TOP / "tests").rglob("*")):
+        if path.suffix in (".py", ".c", ".h") and path != pathlib.Path(__file__):
+            names |= set(re.findall(r"(?:\bdef test_|\bSTART_TEST\()(\w+)", path.read_text()))
+    wrong, keys = [], set()
+    for line in (TOP / "tests/house/hostile_guests.txt").read_text().splitlines():
+        if not line or line.startswith("#"):
+            continue
+        key, _, waits_for = line.partition(": ")
+        keys.add(key)
+        found = any(key.replace("-", "_") in name for name in names)
+        if found == bool(waits_for):
+            wrong.append(f"{key}: " + ("has a test; its line need not wait any more" if found else "no test carries it"))
+    table = (TOP / "tests/device/README.md").read_text()
+    wrong += [f"{key}: not in the table of tests/device/README.md" for key in keys if f"| {key} |" not in table]
+    assert len(keys) >= 31 and not wrong, "\n".join(wrong)
+
+
 @pytest.mark.parametrize("header", sorted((TOP / "include").rglob("*.h")),
                          ids=lambda path: str(path.relative_to(TOP / "include")))
 def test_header_compiles_alone(header):
