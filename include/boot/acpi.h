@@ -21,7 +21,7 @@ struct acpi_pci_host {
 	struct acpi_pci_window {
 		uint64_t base, size;
 		uint64_t translation; /* I/O behind a memory window (aarch64): address there is base + this */
-	} mmio32, mmio64, io[2];
+	} mmio32[2], mmio64, io[2];
 	bool has_config_ports; /* 0xcf8-0xcff are the bridge's */
 	uint32_t intx_gsi[8];
 	unsigned int (*irq_map)(void *opaque, unsigned int slot, unsigned int pin);
@@ -50,13 +50,27 @@ struct acpi_microvm {
 };
 
 /*
- * Hardware-reduced tables (§3.11.1, §4.1) from BOOT_X86_ACPI on: RSDP, XSDT, FADT, MADT, DSDT, with PCI an MCFG. @rsdp: address of the RSDP. A keyboard controller is not
- * announced: the machine has only its reset line, and kernels that see no 8042 do not spend time on a probe.
+ * Hardware-reduced tables (§3.11.1, §4.1): FADT, MADT, DSDT, with PCI an MCFG. A keyboard controller is not announced: the machine has only its reset line, and kernels that see no 8042 do not spend time on a probe.
  */
 int __must_check acpi_microvm_build(const struct acpi_microvm *info, struct acpi_tables **ret, struct error **errp);
 /* The same, placed from BOOT_X86_ACPI on. */
 int __must_check acpi_microvm_install(struct mem_space *space, const struct acpi_microvm *info, gpa_t *rsdp,
 				      struct error **errp);
+
+struct acpi_q35 {
+	const struct vcpu_topology *topology;
+	gpa_t ioapic, lapic;
+	uint16_t pm_base;      /* the other registers and the SCI are as in pci/q35.h */
+	unsigned int coms;     /* bit n: COM<n + 1> */
+	uint16_t pvpanic_port; /* 0 without one */
+	bool has_fw_cfg;       /* devices/fw_cfg.h: ports 0x510-0x51b */
+	const struct acpi_pci_host *pci;
+};
+
+/*
+ * Tables of a PC with fixed ACPI hardware: FACS, FADT, MADT, MCFG, DSDT. *ret is the caller's, acpi_tables_free().
+ */
+int __must_check acpi_q35_build(const struct acpi_q35 *info, struct acpi_tables **ret, struct error **errp);
 
 /*
  * MP floating pointer at BOOT_X86_EBDA; the configuration table behind it, or, when that KiB is too small, in the last

@@ -63,6 +63,11 @@ void fw_cfg_set_fd(struct fw_cfg *cfg, uint16_t key, int fd, uint64_t offset, ui
 /* A file. -EINVAL: no name, or longer than FW_CFG_NAME_MAX; -ENOSPC: FW_CFG_FILES_MAX are there. @data is copied. */
 int __must_check fw_cfg_set_file(struct fw_cfg *cfg, const char *name, const void *data, uint32_t size,
 				 struct error **errp);
+/*
+ * New content for a file that is there, while the guest runs: what firmware does to the machine shows in tables that
+ * it reads later. -ENOENT; -EINVAL: @size differs. Any thread.
+ */
+int __must_check fw_cfg_rewrite_file(struct fw_cfg *cfg, const char *name, const void *data, uint32_t size);
 bool fw_cfg_has_file(const struct fw_cfg *cfg, const char *name);
 
 /*

@@ -118,8 +118,9 @@ static void add_crs(struct aml *aml, const struct acpi_pci_host *host)
 		if (host->io[i].size)
 			aml_io_window(aml, host->io[i].base, host->io[i].size,
 				      host->io[i].translation);
-	if (host->mmio32.size)
-		aml_memory_window(aml, host->mmio32.base, host->mmio32.size, false);
+	for (unsigned int i = 0; i < ARRAY_SIZE(host->mmio32); i++)
+		if (host->mmio32[i].size)
+			aml_memory_window(aml, host->mmio32[i].base, host->mmio32[i].size, false);
 	if (host->mmio64.size)
 		aml_memory_window(aml, host->mmio64.base, host->mmio64.size, true);
 	aml_end(aml);

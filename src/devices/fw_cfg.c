@@ -46,7 +46,7 @@ struct fw_cfg {
 	uint16_t iobase;
 
 	struct io_region region, dma_region;
-	struct fw_cfg_items items; /* fixed while vCPUs run */
+	struct fw_cfg_items items; /* fixed while vCPUs run, but for the bytes of files (under lock) */
 	struct log_limit limit;
 
 	pthread_mutex_t lock; /* guards the rest */
@@ -63,6 +63,16 @@ struct fw_cfg *fw_cfg_from_device(struct device *dev)
 struct fw_cfg_items *fw_cfg_items_of(struct fw_cfg *cfg)
 {
 	return &cfg->items;
+}
+
+int fw_cfg_rewrite_file(struct fw_cfg *cfg, const char *name, const void *data, uint32_t size)
+{
+	int ret;
+
+	pthread_mutex_lock(&cfg->lock);
+	ret = fw_cfg_items_rewrite(&cfg->items, name, data, size);
+	pthread_mutex_unlock(&cfg->lock);
+	return ret;
 }
 
 /* --- data ------------------------------------------------------------------------------ */

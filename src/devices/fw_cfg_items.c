@@ -92,6 +92,19 @@ static void fill(struct fw_cfg_item *item, const void *data, uint32_t size)
 		memcpy(item->data, data, size);
 }
 
+int fw_cfg_items_rewrite(struct fw_cfg_items *items, const char *name, const void *data,
+			 uint32_t size)
+{
+	struct fw_cfg_item *item = find_file(items, name);
+
+	if (!item)
+		return -ENOENT;
+	if (!item->data || item->size != size)
+		return -EINVAL;
+	memcpy(item->data, data, size);
+	return 0;
+}
+
 static int by_name(const void *a, const void *b)
 {
 	const struct fw_cfg_item *left = a, *right = b;

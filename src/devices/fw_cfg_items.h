@@ -28,6 +28,9 @@ const struct fw_cfg_item *fw_cfg_item_find(const struct fw_cfg_items *items, uin
 /* [offset, offset + len) lies in the item. Any thread. */
 int __must_check fw_cfg_item_read(const struct fw_cfg_item *item, uint32_t offset, void *to, uint32_t len);
 
+/* New bytes for a file of the same size. -ENOENT, -EINVAL. Under the device's lock. */
+int __must_check fw_cfg_items_rewrite(struct fw_cfg_items *items, const char *name, const void *data,
+				      uint32_t size);
 /* Numbers the files in the order of their names and writes the directory anew. */
 void fw_cfg_items_update(struct fw_cfg_items *items);
 void fw_cfg_items_release(struct fw_cfg_items *items);

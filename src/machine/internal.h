@@ -16,6 +16,7 @@ struct fw_cfg;
 
 struct machine_class {
 	const char *name;
+	const char *alias; /* another name; "pc-q35-*": every one that begins so. NULL: none */
 	const char *summary;
 	size_t instance_size;         /* of the struct that begins with struct machine */
 	const struct property *props; /* on that struct */
@@ -27,6 +28,8 @@ struct machine_class {
 	int (*prepare_boot)(struct machine *machine, struct error **errp);
 	/* Writes firmware, kernel and tables to memory; at start and after each reset. */
 	int (*load)(struct machine *machine, struct vcpu_entry *entry, struct error **errp);
+	/* Presses the power button. -ENODEV when the guest sees none. NULL: the one of the GED. */
+	int (*power_button)(struct machine *machine);
 	void (*release)(struct machine *machine);
 };
 
@@ -134,6 +137,7 @@ void hotplug_unplugged(struct platform *platform, struct device *dev);
 
 #ifdef __x86_64__
 extern const struct machine_class microvm_x86_class;
+extern const struct machine_class q35_class;
 #endif
 
 #endif

@@ -303,7 +303,10 @@ int machine_reset(struct machine *machine, struct error **errp)
 
 int machine_powerdown(struct machine *machine, struct error **errp)
 {
-	if (ged_power_button(&machine->platform))
+	int ret = machine->class->power_button ? machine->class->power_button(machine) :
+						 ged_power_button(&machine->platform);
+
+	if (ret)
 		return error_set(errp, -ENODEV,
 				 "machine '%s' has no power button that this guest can see (acpi=off)",
 				 machine->class->name);

@@ -3,6 +3,7 @@
 #define LOG_MODULE "machine"
 
 #include <errno.h>
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,10 +14,17 @@
 
 static const char *const class_skip[] = { NULL };
 
+static bool class_is(const struct machine_class *class, const char *name)
+{
+	const char *alias = class->alias;
+
+	return !strcasecmp(class->name, name) || (alias && !fnmatch(alias, name, 0));
+}
+
 static const struct machine_class *class_find(const char *name)
 {
 	for (unsigned int i = 0; machine_classes[i]; i++)
-		if (!strcasecmp(machine_classes[i]->name, name))
+		if (class_is(machine_classes[i], name))
 			return machine_classes[i];
 	return NULL;
 }

@@ -8,6 +8,7 @@
 const struct machine_class *const machine_classes[] = {
 #ifdef __x86_64__
 	&microvm_x86_class,
+	&q35_class,
 #endif
 	NULL,
 };
@@ -20,6 +21,8 @@ const struct device_class *const machine_device_classes[] = {
 	&rtc_class,
 	&i8042_class,
 	&boot_timer_class,
+	&q35_mch_class,
+	&ich9_lpc_class,
 #endif
 	&fw_cfg_io_class,
 	&fw_cfg_mem_class,

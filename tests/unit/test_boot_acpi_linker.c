@@ -11,11 +11,13 @@
 #include "boot/boot.h"
 #include "boot_images.h"
 #include "iasl.h"
+#include "pci/q35.h"
 
 static const struct acpi_pci_host host = {
 	.ecam = 0xb0000000,
 	.bus_last = 255,
-	.mmio32 = { .base = 0xc0000000, .size = 0x3ec00000 },
+	.mmio32 = { { .base = 0x80000000, .size = 0x30000000 },
+		    { .base = 0xc0000000, .size = 0x3ec00000 } },
 	.mmio64 = { .base = 0x800000000, .size = 0x800000000 },
 	.io = { { .base = 0, .size = 0xcf8 }, { .base = 0xd00, .size = 0xf300 } },
 	.has_config_ports = true,
@@ -26,7 +28,7 @@ static const struct acpi_pci_host host = {
 static const struct acpi_pci_host arm_like = {
 	.ecam = 0x4010000000,
 	.bus_last = 15,
-	.mmio32 = { .base = 0x10000000, .size = 0x2eff0000 },
+	.mmio32 = { { .base = 0x10000000, .size = 0x2eff0000 } },
 	.mmio64 = { .base = 0x8000000000, .size = 0x8000000000 },
 	.io = { { .base = 0, .size = 0x10000, .translation = 0x3eff0000 } },
 	.intx_gsi = { 35, 36, 37, 38 },
@@ -226,6 +228,70 @@ START_TEST(pointers_lead_to_tables)
 }
 END_TEST
 
+/* --- q35 ------------------------------------------------------------------------ */
+
+START_TEST(q35_tables)
+{
+	static const struct vcpu_topology topologies[] = {
+		{ 1, 1, 1, 1, 1, 1, 1 }, { 4, 8, 2, 1, 1, 2, 2 }, { 255, 255, 17, 1, 1, 5, 3 },
+	};
+	char dir[] = "/tmp/test_acpi_linker.XXXXXX", output[4096], command[64];
+	bool judged;
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	judged = iasl(dir, "-v", output, sizeof(output)) == 0;
+	for (size_t i = 0; i < ARRAY_SIZE(topologies); i++) {
+		const struct acpi_q35 info = {
+			.topology = &topologies[i],
+			.ioapic = 0xfec00000,
+			.lapic = 0xfee00000,
+			.pm_base = ICH9_PM_BASE,
+			.coms = i ? 0xf : 0x1,
+			.pvpanic_port = i ? 0x505 : 0,
+			.has_fw_cfg = i > 0,
+			.pci = &host,
+		};
+		const struct acpi_header *xsdt, *fadt, *dsdt;
+		struct acpi_tables *tables = NULL;
+		struct guest guest = guest_new(16);
+		struct error *err = NULL;
+		gpa_t rsdp = 0;
+
+		ck_assert_int_eq(acpi_q35_build(&info, &tables, &err), 0);
+		ck_assert_int_eq(acpi_tables_install(tables, guest.space, BOOT_X86_ACPI, 0x10000,
+						     &rsdp, &err),
+				 0);
+		xsdt = table_at(&guest, load(guest_at(&guest, rsdp, 36), 24, 8));
+		fadt = table_at(&guest, load(xsdt, 36, 8));
+		ck_assert_mem_eq(fadt->signature, "FACP", 4);
+		ck_assert_uint_eq(fadt->length, 276);
+		ck_assert_mem_eq(guest_at(&guest, load(fadt, 36, 4), 64), "FACS\x40\0\0", 8);
+		ck_assert_uint_eq(load(fadt, 46, 2), 9);      /* SCI_INT */
+		ck_assert_uint_eq(load(fadt, 48, 4), 0xb2);   /* SMI_CMD */
+		ck_assert_uint_eq(load(fadt, 56, 4), 0x600);  /* PM1a_EVT_BLK */
+		ck_assert_uint_eq(load(fadt, 64, 4), 0x604);  /* PM1a_CNT_BLK */
+		ck_assert_uint_eq(load(fadt, 76, 4), 0x608);  /* PM_TMR_BLK */
+		ck_assert_uint_eq(load(fadt, 80, 4), 0x620);  /* GPE0_BLK */
+		ck_assert_uint_eq(load(fadt, 92, 1), 16);     /* GPE0_BLK_LEN */
+		ck_assert(!(load(fadt, 112, 4) & 1u << 4));   /* the power button is fixed hardware */
+		ck_assert_uint_eq(load(fadt, 120, 8), 0xcf9); /* RESET_REG */
+		ck_assert_uint_eq(load(fadt, 152, 8), 0x600); /* X_PM1a_EVT_BLK */
+		ck_assert_uint_eq(load(fadt, 212, 8), 0x608); /* X_PM_TMR_BLK */
+		ck_assert_uint_eq(load(fadt, 224, 8), 0x620); /* X_GPE0_BLK */
+		dsdt = table_at(&guest, load(fadt, 140, 8));
+		if (judged) {
+			check_with_iasl(dir, "dsdt", dsdt, "q35");
+			check_with_iasl(dir, "facp", fadt, "q35");
+			check_with_iasl(dir, "apic", table_at(&guest, load(xsdt, 44, 8)), "q35");
+		}
+		acpi_tables_free(tables);
+		guest_free(&guest);
+	}
+	snprintf(command, sizeof(command), "rm -rf '%s'", dir);
+	ck_assert_int_eq(system(command), 0);
+}
+END_TEST
+
 START_TEST(tables_need_room)
 {
 	struct acpi_tables *tables = build(&host);
@@ -268,5 +334,5 @@ START_TEST(impossible_windows_are_reported)
 END_TEST
 
 UNIT_SUITE(linker_suite, "boot: ACPI linker", firmware_and_direct_placement_agree,
-	   pointers_lead_to_tables, tables_need_room, impossible_windows_are_reported)
+	   pointers_lead_to_tables, q35_tables, tables_need_room, impossible_windows_are_reported)
 UNIT_MAIN(linker_suite)

@@ -141,9 +141,9 @@ static int add_dsdt(struct acpi_tables *tables, const struct acpi_microvm *info,
 	aml_scope(&aml, "_SB");
 	acpi_x86_add_cpus(&aml, info->topology);
 	if (info->has_serial)
-		acpi_x86_add_com1(&aml);
+		acpi_x86_add_com(&aml, 0);
 	if (info->has_rtc)
-		acpi_x86_add_rtc(&aml);
+		acpi_x86_add_rtc(&aml, 0);
 	if (info->has_fw_cfg)
 		acpi_x86_add_fw_cfg(&aml);
 	add_virtio(&aml, info);

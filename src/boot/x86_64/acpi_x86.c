@@ -9,8 +9,7 @@
 #define MADT_PCAT_COMPAT 1
 #define LAPIC_ID_MAX 254 /* higher ids need x2APIC entries, §5.2.12.12 */
 
-#define COM1_PORT 0x3f8
-#define COM1_GSI 4
+#define COM_PORTS 8
 #define RTC_PORT 0x70
 
 bool acpi_x86_add_lapic(struct blob *blob, uint32_t uid, uint64_t id, uint32_t flags)
@@ -114,26 +113,33 @@ void acpi_x86_cpu_name(char name[ACPI_X86_CPU_NAME], uint32_t index)
 	snprintf(name, ACPI_X86_CPU_NAME, "C%03" PRIX32, index % ACPI_X86_CPUS_MAX);
 }
 
-void acpi_x86_add_com1(struct aml *aml)
+void acpi_x86_add_com(struct aml *aml, unsigned int index)
 {
-	aml_device(aml, "COM1");
+	static const struct {
+		const char *name;
+		uint16_t port;
+		uint8_t gsi;
+	} coms[ACPI_X86_COMS] = {
+		{ "COM1", 0x3f8, 4 }, { "COM2", 0x2f8, 3 }, { "COM3", 0x3e8, 4 }, { "COM4", 0x2e8, 3 },
+	};
+
+	aml_device(aml, coms[index].name);
 	aml_name(aml, "_HID");
 	aml_eisaid(aml, "PNP0501");
 	aml_name(aml, "_UID");
-	aml_integer(aml, 0);
+	aml_integer(aml, index);
 	aml_name(aml, "_CRS");
 	aml_resources(aml);
-	aml_io(aml, COM1_PORT, 8);
-	aml_interrupt_edge(aml, COM1_GSI);
+	aml_io(aml, coms[index].port, COM_PORTS);
+	aml_interrupt_edge(aml, coms[index].gsi);
 	aml_end(aml);
 	aml_end(aml);
 }
 
 /*
- * The RTC has no interrupt here: IRQ 8 may be a virtio device's, and the clock's driver polls
- * without one. Nothing on these machines needs alarms.
+ * Without an interrupt where IRQ 8 may be a virtio device's: the clock's driver polls then.
  */
-void acpi_x86_add_rtc(struct aml *aml)
+void acpi_x86_add_rtc(struct aml *aml, uint32_t gsi)
 {
 	aml_device(aml, "RTC");
 	aml_name(aml, "_HID");
@@ -141,6 +147,8 @@ void acpi_x86_add_rtc(struct aml *aml)
 	aml_name(aml, "_CRS");
 	aml_resources(aml);
 	aml_io(aml, RTC_PORT, 2);
+	if (gsi)
+		aml_interrupt_edge(aml, gsi);
 	aml_end(aml);
 	aml_end(aml);
 }

@@ -9,7 +9,6 @@
 
 /* IAPC_BOOT_ARCH, table 5.11 */
 #define BOOT_LEGACY_DEVICES (1u << 0)
-#define BOOT_8042 (1u << 1)
 #define BOOT_NO_VGA (1u << 2)
 #define BOOT_NO_RTC (1u << 5)
 
@@ -18,8 +17,6 @@
 #define FADT_PROC_C1 (1u << 2)
 #define FADT_PWR_BUTTON (1u << 4) /* not in fixed hardware */
 #define FADT_SLP_BUTTON (1u << 5) /* not in fixed hardware: there is none */
-#define FADT_RTC_S4 (1u << 7)
-#define FADT_TMR_VAL_EXT (1u << 8)
 #define FADT_RESET_REG (1u << 10)
 #define FADT_HW_REDUCED (1u << 20)
 
@@ -45,8 +42,9 @@ bool acpi_x86_add_lapic(struct blob *blob, uint32_t uid, uint64_t id, uint32_t f
 
 void acpi_x86_cpu_name(char name[ACPI_X86_CPU_NAME], uint32_t index);
 void acpi_x86_add_cpus(struct aml *aml, const struct vcpu_topology *topology);
-void acpi_x86_add_com1(struct aml *aml);
-void acpi_x86_add_rtc(struct aml *aml);
+#define ACPI_X86_COMS 4
+void acpi_x86_add_com(struct aml *aml, unsigned int index); /* COM1 is 0 */
+void acpi_x86_add_rtc(struct aml *aml, uint32_t gsi);	    /* 0: no interrupt */
 void acpi_x86_add_fw_cfg(struct aml *aml);
 
 #endif

@@ -8,29 +8,23 @@
 #define LOG_MODULE "microvm"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../internal.h"
 #include "boot/acpi.h"
 #include "devices/ged.h"
-#include "pci/host.h"
 #include "firmware.h"
+#include "pc.h"
+#include "pci/host.h"
 #include "util/alloc.h"
 #include "util/log.h"
 
 /* Memory map: StratoVirt's addresses where they are known to guests and scripts. */
 #define RAM_LOW_MAX (3 * GIB)
-#define RAM_HIGH_BASE (4 * GIB)
 #define GED_BASE 0xf0000000ULL
 #define VIRTIO_MMIO_BASE 0xf0100000ULL
 #define VIRTIO_MMIO_SIZE 0x200ULL
-#define IOAPIC_BASE 0xfec00000ULL
-#define LAPIC_BASE 0xfee00000ULL
-/* Identity map page and TSS of the accelerator (cpu room), below the local APIC. */
-#define KVM_PAGES_BASE 0xfef0c000ULL
-#define KVM_PAGES_SIZE 0x4000ULL
 
 /*
  * Interrupt lines. Virtio devices get 5, 6, 7, 9 … 15, as StratoVirt hands them out but for 8, which kernels
@@ -91,15 +85,7 @@ static struct microvm *to_microvm(struct machine *machine)
 
 static int microvm_init_memory(struct machine *machine, struct error **errp)
 {
-	uint64_t size = machine->ram->size;
-	uint64_t low = MIN(size, RAM_LOW_MAX);
-	int ret;
-
-	ret = mem_space_add_ram(machine->space, 0, machine->ram, 0, low, errp);
-	if (!ret && size > low)
-		ret = mem_space_add_ram(machine->space, RAM_HIGH_BASE, machine->ram, low,
-					size - low, errp);
-	return ret;
+	return pc_add_ram(machine, RAM_LOW_MAX, errp);
 }
 
 /* --- virtio-mmio slots ------------------------------------------------------------------- */
@@ -157,7 +143,7 @@ static struct pci_range pci_mem64(const struct machine *machine)
 {
 	uint64_t high = machine->ram->size > RAM_LOW_MAX ? machine->ram->size - RAM_LOW_MAX : 0;
 
-	return (struct pci_range){ ALIGN_UP(RAM_HIGH_BASE + high, PCI_MEM64_SIZE), PCI_MEM64_SIZE };
+	return (struct pci_range){ ALIGN_UP(PC_RAM_HIGH_BASE + high, PCI_MEM64_SIZE), PCI_MEM64_SIZE };
 }
 
 static int create_pci(struct microvm *vm, struct error **errp)
@@ -184,32 +170,10 @@ static int create_pci(struct microvm *vm, struct error **errp)
 
 /* --- the machine's own devices --------------------------------------------------------------- */
 
-/* Each -serial is a back end of its own, "chardev:ID" or "none". */
-static int create_serial(struct microvm *vm, const struct opts *opts, struct error **errp)
-{
-	struct machine *machine = &vm->machine;
-	const char *backend = opts_get(opts, "backend");
-	const char *chardev = "serial0";
-	struct device *dev;
-	char props[VM_ID_MAX + 64];
-
-	if (backend && !strcmp(backend, "none"))
-		return 0;
-	if (vm->serial_count == SERIAL_PORTS)
-		return error_set(errp, -EINVAL, "-serial: machine microvm has %d serial port",
-				 SERIAL_PORTS);
-	if (backend && !strcmp(backend, "chardev"))
-		chardev = opts_get(opts, "chardev");
-	vm->serial_count++;
-	snprintf(props, sizeof(props), "chardev=%s", chardev);
-	return device_create_internal(&machine->platform, "isa-serial", "serial0", props, &dev, errp);
-}
-
 static int microvm_init_devices(struct machine *machine, struct error **errp)
 {
 	struct microvm *vm = to_microvm(machine);
 	struct platform *platform = &machine->platform;
-	struct opts *opts;
 	struct device *dev;
 	char props[128];
 	int ret;
@@ -229,13 +193,8 @@ static int microvm_init_devices(struct machine *machine, struct error **errp)
 		ret = device_create_internal(platform, "i8042", "i8042", NULL, &dev, errp);
 	if (!ret)
 		ret = device_create_internal(platform, "boot-timer", "boot-timer", NULL, &dev, errp);
-	if (!ret && vm->rtc) {
-		uint64_t low = MIN(machine->ram->size, RAM_LOW_MAX);
-
-		snprintf(props, sizeof(props), "low-memory=%" PRIu64 ",high-memory=%" PRIu64, low,
-			 machine->ram->size - low);
-		ret = device_create_internal(platform, "mc146818rtc", "rtc", props, &dev, errp);
-	}
+	if (!ret && vm->rtc)
+		ret = pc_create_rtc(machine, RAM_LOW_MAX, 0, errp);
 	if (!ret && vm->acpi) {
 		snprintf(props, sizeof(props), "base=0x%llx,gsi=%d", GED_BASE, GSI_GED);
 		ret = device_create_internal(platform, "acpi-ged", "ged", props, &dev, errp);
@@ -244,12 +203,7 @@ static int microvm_init_devices(struct machine *machine, struct error **errp)
 		ret = create_pci(vm, errp);
 	if (ret)
 		return ret;
-	list_for_each(opts, &machine->config->serials, node) {
-		ret = create_serial(vm, opts, errp);
-		if (ret)
-			return ret;
-	}
-	return 0;
+	return pc_create_serials(machine, SERIAL_PORTS, &vm->serial_count, errp);
 }
 
 /* --- boot ----------------------------------------------------------------------------------------- */
@@ -319,9 +273,17 @@ static int microvm_prepare_boot(struct machine *machine, struct error **errp)
 /* @rsdp NULL: to fw_cfg, for the firmware to place. */
 static int place_acpi(struct microvm *vm, gpa_t *rsdp, struct error **errp)
 {
-	struct acpi_tables *tables = NULL;
-	int ret;
+	const struct pci_range high = pci_mem64(&vm->machine);
 	struct acpi_virtio_mmio virtio[VIRTIO_SLOTS];
+	struct acpi_tables *tables = NULL;
+	struct acpi_pci_host pci = {
+		.ecam = PCI_ECAM_BASE,
+		.bus_last = PCI_ECAM_SIZE_MAX / MIB - 1,
+		.mmio32 = { { .base = PCI_MEM32_BASE, .size = PCI_MEM32_SIZE } },
+		.mmio64 = { .base = high.base, .size = high.size },
+		.io = { { .base = PCI_IO_BASE_PORT, .size = PCI_IO_SIZE } },
+		.native_hotplug = true,
+	};
 	struct acpi_microvm info = {
 		.topology = &vm->machine.topology,
 		.ioapic = IOAPIC_BASE,
@@ -332,8 +294,12 @@ static int place_acpi(struct microvm *vm, gpa_t *rsdp, struct error **errp)
 		.has_rtc = vm->rtc,
 		.has_fw_cfg = vm->machine.fw_cfg,
 		.virtio = virtio,
+		.pci = vm->pci ? &pci : NULL,
 	};
+	int ret;
 
+	for (unsigned int i = 0; i < PCI_INTX_PINS; i++)
+		pci.intx_gsi[i] = PCI_GSI_FIRST + i;
 	for (unsigned int i = 0; i < VIRTIO_SLOTS; i++)
 		if (vm->slot_used[i])
 			virtio[info.virtio_count++] = (struct acpi_virtio_mmio){
