@@ -40,7 +40,8 @@ def die_with_parent():
 class VM:
     """One VMM; used as a context. Leaving it ends the VMM, whose exit status and standard error are checked."""
 
-    def __init__(self, *options, machine="microvm", qmp=True, dialect="qtest", share=True, fds=()):
+    def __init__(self, *options, machine="microvm", qmp=True, dialect="qtest", share=True, fds=(),
+                 memory=MEMORY // MIB):
         self.folder = tempfile.mkdtemp(prefix="sv-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
         self.irqs = []  # ("raise" or "lower", line), as they were told
         self.data = b""
@@ -53,7 +54,7 @@ class VM:
         listener.settimeout(LIMIT)
         drive = f"unix:{self.path('guest')}" if dialect == "qtest" else self.path("guest")
         command = [STRATOVIRT, "-machine", machine + (",memory-backend=ram" if share else ""), "-accel", "test",
-                   "-m", str(MEMORY // MIB), f"-{dialect}", drive]
+                   "-m", str(memory), f"-{dialect}", drive]
         if share:
             command += ["-object", f"memory-backend-file,id=ram,size={MEMORY // MIB}M,share=on,"
                         f"mem-path={self.path('ram')}"]

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The chipset of q35: configuration ports, PCIEXBAR, power management, interrupt routing, reset control."""
+
+import pytest
+
+MCH, LPC = 0x00 << 11, 0x1f << 11
+PM, SCI = 0x600, 9
+PM1_STS, PM1_EN, PM1_CNT, PM_TMR, GPE0_STS, GPE0_EN = PM, PM + 2, PM + 4, PM + 8, PM + 0x20, PM + 0x28
+TIMER_HZ = 3579545
+
+
+@pytest.fixture
+def pc(start):
+    return start(machine="q35")
+
+
+def config(vm, function, offset, width=4):
+    vm.out(0xcf8, 0x80000000 | function | (offset & ~3), 4)
+    return vm.inp(0xcfc + (offset & 3), width)
+
+
+def set_config(vm, function, offset, value, width=4):
+    vm.out(0xcf8, 0x80000000 | function | (offset & ~3), 4)
+    vm.out(0xcfc + (offset & 3), value, width)
+
+
+def enable_pm(vm, base=PM):
+    set_config(vm, LPC, 0x40, base)
+    set_config(vm, LPC, 0x44, 0x80, 1)
+
+
+def test_functions(pc):
+    assert config(pc, MCH, 0) == 0x29c08086 and config(pc, MCH, 8) == 0x06000000
+    assert config(pc, LPC, 0) == 0x29188086 and config(pc, LPC, 8) == 0x06010002
+    assert config(pc, LPC, 0xe, 1) == 0x80  # more functions may follow
+    assert config(pc, 1 << 11, 0) == 0xffffffff
+
+
+def test_config_address_reads_back(pc):
+    pc.out(0xcf8, 0xffffffff, 4)
+    assert pc.inp(0xcf8, 4) == 0x80fffffc
+    pc.out(0xcf8, 0, 4)
+    assert pc.inp(0xcfc, 4) == 0xffffffff  # not enabled
+
+
+@pytest.mark.parametrize("length, size", [(0, 256), (1, 128), (2, 64)])
+def test_pciexbar(pc, length, size):
+    assert config(pc, MCH, 0x60) == 0
+    set_config(pc, MCH, 0x60, 0xe0000001 | length << 1)
+    assert pc.read(4, 0xe0000000) == 0x29c08086
+    assert pc.read(4, 0xe00f8000) == 0x29188086
+    end = 0xe0000000 + (size << 20)
+    assert pc.read(4, end - 4096) == 0xffffffff
+    set_config(pc, MCH, 0x60, 0xd0000001 | length << 1)  # it moves
+    assert pc.read(4, 0xd0000000) == 0x29c08086 and pc.read(4, 0xe0000000) != 0x29c08086
+    set_config(pc, MCH, 0x60, 0)
+    assert pc.read(4, 0xd0000000) == 0xffffffff
+
+
+def test_pciexbar_high_reserved_and_hostile(pc):
+    set_config(pc, MCH, 0x64, 0xffffffff)
+    assert config(pc, MCH, 0x64) == 0xf
+    set_config(pc, MCH, 0x60, 1)
+    assert pc.read(4, 0xf << 32) == 0x29c08086
+    set_config(pc, MCH, 0x64, 0)
+    set_config(pc, MCH, 0x60, 0xe0000007)  # a length that does not exist
+    assert pc.read(4, 0xe0000000) == 0xffffffff
+    set_config(pc, MCH, 0x60, 0x00000001)  # over RAM: RAM stays, and so does the VM
+    pc.write(4, 0x1000, 0x12345678)
+    assert pc.read(4, 0x1000) == 0x12345678
+    set_config(pc, MCH, 0x60, 0xf0000001)  # over the IOAPIC and the end of 4 GiB
+    set_config(pc, MCH, 0x60, 0xe0000001)
+    assert pc.read(4, 0xe0000000) == 0x29c08086
+
+
+def test_ones_to_every_register_and_back(pc):
+    """The walk of a hostile driver: nothing but what the datasheet says is writable, and the VM lives."""
+    for function, writable in ((MCH, {0x60: 0xfc000007, 0x64: 0xf, 0x90: 0x33333330, 0x94: 0x333333}),
+                               (LPC, {0x40: 0xff80, 0x44: 0x80, 0x60: 0x8f8f8f8f, 0x64: 0xff, 0x68: 0x8f8f8f8f,
+                                      0x80: 0xffffffff, 0x84: 0xffffffff, 0x88: 0xffffffff,
+                                      0xa0: 0xffffffff, 0xa4: 0xffff, 0xf0: 0xffffc001})):
+        for offset in range(0x40, 0x100, 4):
+            old = config(pc, function, offset)
+            set_config(pc, function, offset, 0)
+            zeros = config(pc, function, offset)
+            set_config(pc, function, offset, 0xffffffff)
+            assert config(pc, function, offset) ^ zeros == writable.get(offset, 0), f"{function >> 11:x}: {offset:#x}"
+            set_config(pc, function, offset, old)
+            assert config(pc, function, offset) == old
+
+
+def test_pm_base_moves(pc):
+    assert pc.inp(PM1_CNT, 2) == 0xffff
+    enable_pm(pc)
+    assert pc.inp(PM1_CNT, 2) == 0
+    enable_pm(pc, 0xb000)
+    assert pc.inp(PM1_CNT, 2) == 0xffff and pc.inp(0xb004, 2) == 0
+    set_config(pc, LPC, 0x44, 0, 1)
+    assert pc.inp(0xb004, 2) == 0xffff
+
+
+def test_acpi_is_switched_by_the_smi_port(pc):
+    enable_pm(pc)
+    pc.out(0xb2, 2)
+    assert pc.inp(PM1_CNT, 2) & 1 and pc.inp(0xb2) == 2
+    pc.out(0xb3, 0x5a)
+    assert pc.inp(0xb3) == 0x5a and pc.inp(PM1_CNT, 2) & 1
+    pc.out(0xb2, 3)
+    assert not pc.inp(PM1_CNT, 2) & 1
+
+
+def test_pm_registers_take_bytes_words_and_double_words(pc):
+    enable_pm(pc)
+    pc.out(PM1_EN, 0xffff, 2)
+    assert pc.inp(PM1_EN, 2) == 0x0521
+    pc.out(PM1_EN + 1, 0, 1)
+    assert pc.inp(PM1_STS, 4) >> 16 == 0x0021
+    pc.out(GPE0_EN, 0xa5, 1)
+    pc.out(GPE0_EN + 7, 0x5a, 1)
+    assert (pc.inp(GPE0_EN, 4), pc.inp(GPE0_EN + 4, 4)) == (0xa5, 0x5a000000)
+    pc.out(PM1_CNT, 0xffff & ~0x2000, 2)
+    assert pc.inp(PM1_CNT, 2) == 0x1c03
+    for offset in range(0x80):  # nothing hurts
+        if offset not in (4, 5):
+            pc.out(PM + offset, 0xff)
+            pc.inp(PM + offset, 4)
+
+
+def test_power_button(pc):
+    enable_pm(pc)
+    pc.out(PM1_EN, 0x100, 2)
+    pc.qmp("system_powerdown")
+    assert pc.inp(PM1_STS, 2) == 0x100
+    assert not pc.pending(SCI)  # ACPI is off
+    pc.out(0xb2, 2)
+    assert pc.pending(SCI)
+    pc.out(PM1_STS, 0x100, 2)
+    assert pc.inp(PM1_STS, 2) == 0 and not pc.pending(SCI)
+
+
+def test_timer_counts_and_overflows(pc):
+    enable_pm(pc)
+    pc.out(0xb2, 2)
+    begin = pc.inp(PM_TMR, 4)
+    pc.step(10**9)
+    assert (pc.inp(PM_TMR, 4) - begin) & 0xffffff in (TIMER_HZ & 0xffffff, TIMER_HZ + 1)
+    assert not pc.inp(PM1_STS, 2) & 1
+    pc.out(PM1_EN, 1, 2)
+    pc.step(2 * 10**9)  # 2.34 s is half a turn
+    assert pc.inp(PM1_STS, 2) & 1 and pc.pending(SCI)
+    pc.out(PM1_STS, 1, 2)
+    assert not pc.inp(PM1_STS, 2) & 1 and not pc.pending(SCI)
+    pc.step(3 * 10**9)
+    assert pc.pending(SCI)
+
+
+def test_sleep_type_5_powers_off_and_no_other(pc):
+    enable_pm(pc)
+    pc.out(PM1_CNT, 0x2000 | 1 << 10, 2)  # S1 to S4 do not exist
+    assert pc.inp(PM1_CNT, 2) == 1 << 10
+    pc.send(f"outw {PM1_CNT:#x} 0x2000")
+    pc.end(0)
+
+
+def test_reset_control(start):
+    pc = start("-no-reboot", machine="q35")
+    pc.out(0xcf9, 0x02)
+    assert pc.inp(0xcf9) == 0x02
+    assert pc.inp(0xcf8, 4) == 0  # the address register takes double words only
+    pc.send("outb 0xcf9 0x6")
+    pc.end(0)
+
+
+def test_reset_brings_the_chipset_back(pc):
+    enable_pm(pc)
+    pc.out(0xb2, 2)
+    pc.out(PM1_EN, 0x100, 2)
+    pc.qmp("system_powerdown")
+    assert pc.pending(SCI)
+    set_config(pc, MCH, 0x60, 0xe0000001)
+    set_config(pc, LPC, 0xf0, 0xfed1c001)
+    pc.qmp("system_reset")
+    assert config(pc, MCH, 0x60) == 0 and pc.read(4, 0xe0000000) == 0xffffffff
+    assert pc.inp(PM1_CNT, 2) == 0xffff and pc.read(2, 0xfed1f140) == 0xffff
+    assert not pc.pending(SCI)
+    enable_pm(pc)
+    assert pc.inp(PM1_STS, 4) == 0
+
+
+def test_interrupt_routes_of_high_slots(pc):
+    set_config(pc, LPC, 0xf0, 0xfed1c001)
+    routes = [0xfed1c000 + 0x3100 + offset for offset in (0x40, 0x42, 0x44, 0x46, 0x48, 0x4c, 0x50)]
+    assert [pc.read(2, at) for at in routes] == [0x3210] * 7
+    for at in routes:
+        pc.write(2, at, 0xffff)
+        assert pc.read(2, at) == 0x7777
+    assert pc.read(2, 0xfed1f14a) == 0
+    for offset in range(0, 0x4000, 1021):
+        pc.write(4, 0xfed1c000 + offset, 0xffffffff)
+
+
+@pytest.mark.parametrize("memory, low", [(512, 512), (2815, 2815), (2816, 2048), (4096, 2048)])
+def test_memory_split(start, memory, low):
+    """As QEMU's: OVMF computes the map from these bytes."""
+    pc = start(machine="q35", share=False, memory=memory)
+
+    def cmos(at, count):
+        value = 0
+        for i in range(count):
+            pc.out(0x70, at + i)
+            value |= pc.inp(0x71) << 8 * i
+        return value
+
+    assert cmos(0x34, 2) == (low - 16) * 16
+    assert cmos(0x5b, 3) == (memory - low) * 16
+    pc.write(4, (low << 20) - 4, 0xfeedface)
+    assert pc.read(4, (low << 20) - 4) == 0xfeedface
+    assert pc.read(4, low << 20) == 0xffffffff
+    if memory > low:
+        pc.write(4, (4 << 30) + ((memory - low) << 20) - 4, 0x0defaced)
+        assert pc.read(4, (4 << 30) + ((memory - low) << 20) - 4) == 0x0defaced
