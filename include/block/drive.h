@@ -6,6 +6,7 @@
 #ifndef BLOCK_DRIVE_H
 #define BLOCK_DRIVE_H
 
+#include "block/limits.h"
 #include "config/property.h"
 
 struct block_drive;
@@ -22,7 +23,7 @@ void block_drive_free(struct block_drive *drive); /* closes and unlocks; NULL al
 
 /* The one user, as the drive knows it. Main thread. */
 struct block_drive_user {
-	/* The size or the limit is another one now. Returns when requests of before are done and the user goes by it. */
+	/* The size or the limits are others now. Returns when requests beyond the size are done and the user goes by it. */
 	void (*changed)(struct block_drive_user *user);
 	const char *(*device_id)(const struct block_drive_user *user);
 };
@@ -44,17 +45,38 @@ uint64_t block_drive_size(const struct block_drive *drive); /* bytes, a multiple
 bool block_drive_readonly(const struct block_drive *drive);
 bool block_drive_discard(const struct block_drive *drive);      /* discard=unmap */
 bool block_drive_direct(const struct block_drive *drive);       /* O_DIRECT in effect */
-uint32_t block_drive_iops(const struct block_drive *drive);     /* throttling.iops-total, 0: no limit */
+const struct block_limits *block_drive_limits(const struct block_drive *drive);
 bool block_drive_ignores_flush(const struct block_drive *drive); /* cache=unsafe */
 bool block_drive_writethrough(const struct block_drive *drive);  /* every write is on stable storage when done */
 int block_drive_flash_unit(const struct block_drive *drive); /* -drive if=pflash,unit=N; -1: no flash */
 const char *block_drive_detect_zeroes(const struct block_drive *drive); /* the word */
 uint64_t block_drive_allocated(const struct block_drive *drive); /* bytes that the image occupies, 0: not known */
 
-#define BLOCK_IOPS_MAX 1000000
+/* --- When the host fails a request: QEMU's rerror= and werror= --- */
 
-/* On a drive that may be in use. Main thread. */
-void block_drive_set_iops(struct block_drive *drive, uint32_t iops); /* at most BLOCK_IOPS_MAX */
+enum block_on_error {
+	BLOCK_ON_ERROR_REPORT, /* the guest is told */
+	BLOCK_ON_ERROR_IGNORE, /* the guest is told that all is well */
+	BLOCK_ON_ERROR_STOP,   /* the guest is told nothing: the VM stops, and "cont" tries again */
+	BLOCK_ON_ERROR_ENOSPC, /* stop when the host's disk is full, else report */
+	BLOCK_ON_ERROR_AUTO,   /* of a device: as the drive says */
+};
+extern const char *const block_on_error_words[]; /* all of them, for a device's properties */
+
+/* What is to be done about @error (-errno) of a read or a write (all but reads): REPORT, IGNORE or STOP. */
+enum block_on_error block_drive_on_error(const struct block_drive *drive, enum block_on_error device, bool write,
+					 int error);
+
+/* Of the last error that stopped the VM. Any thread. */
+enum block_io_status { BLOCK_IO_OK, BLOCK_IO_FAILED, BLOCK_IO_NOSPACE };
+enum block_io_status block_drive_io_status(const struct block_drive *drive);
+void block_drive_set_io_status(struct block_drive *drive, enum block_io_status status);
+
+/* On a drive that may be in use. Main thread. -EINVAL, -ERANGE: see block_limits_check(). */
+int __must_check block_drive_set_limits(struct block_drive *drive, const struct block_limits *limits,
+					struct error **errp);
+/* cache=writethrough or not, from now on; only while no engine exists. */
+void block_drive_set_writethrough(struct block_drive *drive, bool writethrough);
 /*
  * A file gets @size (a multiple of 512); what is cut off is lost. A block device has the size that it has: it is
  * read again, and -EINVAL when it is smaller than @size.

@@ -6,6 +6,8 @@
  * Requests are gathered by block_engine_add() and handed over together by block_engine_submit(). Either may call done() of
  * requests that are over at once. Later completions come in batches: a done() for each, then one batch_done(). Host errors
  * end in done(), never anything else.
+ *
+ * Reads and writes beyond the drive's limits are held back inside, in order among themselves; flushes pass them.
  */
 #ifndef BLOCK_ENGINE_H
 #define BLOCK_ENGINE_H
@@ -27,13 +29,16 @@ struct block_request {
 	unsigned int iov_count;  /* at most IOV_MAX */
 	bool may_unmap;          /* WRITE_ZEROES: the space may be released */
 	bool sync;               /* WRITE, WRITE_ZEROES: done when it is on stable storage */
-	void (*done)(struct block_request *request, int result); /* 0 or -errno */
+	/* 0 or -errno. -ECANCELED, from block_engine_drain() only: it was held back and nothing of it was done. */
+	void (*done)(struct block_request *request, int result);
 
 	/* The engine's. */
 	struct list node;
 	int64_t start_ns;
 	int account;        /* enum block_account */
 	uint64_t completed; /* bytes done so far */
+	uint64_t advanced;  /* bytes that iov does not have any more */
+	unsigned int attempts; /* how often the host had no resources for the step */
 	int step;           /* enum block_step */
 	int result;         /* of the system call */
 	uint8_t *bounce;    /* where the caller's memory does not suit direct I/O */
@@ -52,9 +57,16 @@ int __must_check block_engine_new(struct block_drive *drive, struct loop *home, 
 void block_engine_free(struct block_engine *engine); /* drained already; NULL allowed */
 
 void block_engine_add(struct block_engine *engine, struct block_request *request);
+/* A request that failed, or was given back, and was not touched since goes on where it was. */
+void block_engine_again(struct block_engine *engine, struct block_request *request);
 void block_engine_submit(struct block_engine *engine);
-/* Returns when every request is done; their done() has run, and batch_done(). */
+/*
+ * Gives back what the limits hold back, in the order in which it came, and returns when every other request is done; their
+ * done() has run, and batch_done().
+ */
 void block_engine_drain(struct block_engine *engine);
+/* The drive's limits are others now. */
+void block_engine_limits_changed(struct block_engine *engine);
 const char *block_engine_name(const struct block_engine *engine); /* "io_uring" or "threads" */
 
 #endif

@@ -90,6 +90,7 @@ enum guest_request {
 	GUEST_POWEROFF,
 	GUEST_PANICKED,
 	GUEST_EXIT, /* debug-exit device: end with @status */
+	GUEST_IO_ERROR, /* of the host: stop until somebody has seen to it */
 };
 
 /* What devices have to tell the operator. */
@@ -107,6 +108,7 @@ struct device_event_info {
 	const char *id;  /* DELETED: what users called it */
 	const struct block_drive *drive; /* DRIVE_ERROR */
 	const char *operation;           /* DRIVE_ERROR: "read" or "write" */
+	const char *action;              /* DRIVE_ERROR: "report", "ignore" or "stop" */
 	int error;                       /* DRIVE_ERROR: -errno */
 };
 

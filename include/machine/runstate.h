@@ -13,6 +13,7 @@ enum run_state {
 	RUN_STATE_PAUSED,         /* stopped by the user */
 	RUN_STATE_SHUTDOWN,       /* the guest powered off, -no-shutdown keeps the process */
 	RUN_STATE_GUEST_PANICKED,
+	RUN_STATE_IO_ERROR,       /* stopped by an error of the host's storage; "cont" tries again */
 	RUN_STATE_INTERNAL_ERROR, /* the accelerator cannot go on */
 };
 

@@ -40,6 +40,18 @@ static inline void list_del(struct list *node)
 	list_init(node);
 }
 
+/* Appends all nodes of @from to @to. */
+static inline void list_move_all(struct list *from, struct list *to)
+{
+	if (list_empty(from))
+		return;
+	from->next->prev = to->prev;
+	from->prev->next = to;
+	to->prev->next = from->next;
+	to->prev = from->prev;
+	list_init(from);
+}
+
 /* The first node, or NULL. */
 static inline struct list *list_first(const struct list *head)
 {

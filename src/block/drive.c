@@ -32,6 +32,8 @@ static const char *const format_words[] = { "raw", "qcow2", NULL };
 static const char *const aio_words[] = { "io_uring", "threads", "native", "off", NULL };
 static const char *const discard_words[] = { "ignore", "unmap", "off", "on", NULL };
 static const char *const detect_zeroes_words[] = { "off", "on", "unmap", NULL };
+static const char *const rerror_words[] = { "report", "ignore", "stop", NULL };
+static const char *const werror_words[] = { "report", "ignore", "stop", "enospc", NULL };
 static const char *const cache_words[] = { "none", "writeback", "writethrough", "directsync", "unsafe",
 					   NULL };
 
@@ -54,8 +56,11 @@ const struct property block_drive_props[] = {
 		  "unmap: the guest can release space"),
 	PROP_ENUM("detect-zeroes", struct block_drive, detect_zeroes, detect_zeroes_words, 0,
 		  "store writes of zeroes without data"),
-	PROP_UINT(32, "throttling.iops-total", struct block_drive, iops, 0, BLOCK_IOPS_MAX, 0,
-		  "requests a second, 0 for no limit"),
+	PROP_ENUM("rerror", struct block_drive, on_error[0], rerror_words, BLOCK_ON_ERROR_REPORT,
+		  "when the host cannot read: tell the guest, say that all is well, or stop the VM"),
+	PROP_ENUM("werror", struct block_drive, on_error[1], werror_words, BLOCK_ON_ERROR_ENOSPC,
+		  "when the host cannot write; enospc: stop on a full disk, else report"),
+	BLOCK_LIMIT_PROPS(struct block_drive, limits),
 	PROP_END,
 };
 
@@ -86,7 +91,7 @@ static int check_options(struct block_drive *drive, const struct opts *opts, str
 		drive->aio = aio;
 	}
 	drive->discard %= 2; /* "off" and "on" are the same in StratoVirt's words */
-	return apply_cache(drive, opts, errp);
+	return block_limits_check(&drive->limits, errp) ?: apply_cache(drive, opts, errp);
 }
 
 int block_drive_read_size(struct block_drive *drive, struct error **errp)

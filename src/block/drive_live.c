@@ -39,9 +39,9 @@ bool block_drive_direct(const struct block_drive *drive)
 	return drive->direct;
 }
 
-uint32_t block_drive_iops(const struct block_drive *drive)
+const struct block_limits *block_drive_limits(const struct block_drive *drive)
 {
-	return drive->iops;
+	return &drive->limits;
 }
 
 bool block_drive_ignores_flush(const struct block_drive *drive)
@@ -96,6 +96,36 @@ void block_drive_stats(const struct block_drive *drive, struct block_stats *stat
 	stats->highest_write = atomic_load_explicit(&from->highest_write, memory_order_relaxed);
 }
 
+/* --- Errors --- */
+
+const char *const block_on_error_words[] = {
+	[BLOCK_ON_ERROR_REPORT] = "report", [BLOCK_ON_ERROR_IGNORE] = "ignore",
+	[BLOCK_ON_ERROR_STOP] = "stop",	    [BLOCK_ON_ERROR_ENOSPC] = "enospc",
+	[BLOCK_ON_ERROR_AUTO] = "auto",	    NULL,
+};
+
+enum block_on_error block_drive_on_error(const struct block_drive *drive,
+					 enum block_on_error device, bool write, int error)
+{
+	enum block_on_error policy = device;
+
+	if (policy == BLOCK_ON_ERROR_AUTO)
+		policy = drive->on_error[write];
+	if (policy == BLOCK_ON_ERROR_ENOSPC)
+		policy = error == -ENOSPC ? BLOCK_ON_ERROR_STOP : BLOCK_ON_ERROR_REPORT;
+	return policy;
+}
+
+enum block_io_status block_drive_io_status(const struct block_drive *drive)
+{
+	return atomic_load(&drive->io_status);
+}
+
+void block_drive_set_io_status(struct block_drive *drive, enum block_io_status status)
+{
+	atomic_store(&drive->io_status, status);
+}
+
 /* --- Changes --- */
 
 static void tell_user(struct block_drive *drive)
@@ -104,10 +134,21 @@ static void tell_user(struct block_drive *drive)
 		drive->user->changed(drive->user);
 }
 
-void block_drive_set_iops(struct block_drive *drive, uint32_t iops)
+int block_drive_set_limits(struct block_drive *drive, const struct block_limits *limits,
+			   struct error **errp)
 {
-	drive->iops = iops;
+	int ret = block_limits_check(limits, errp);
+
+	if (ret)
+		return ret;
+	drive->limits = *limits;
 	tell_user(drive);
+	return 0;
+}
+
+void block_drive_set_writethrough(struct block_drive *drive, bool writethrough)
+{
+	drive->writethrough = writethrough;
 }
 
 static int resize_device(struct block_drive *drive, uint64_t size, struct error **errp)

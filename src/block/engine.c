@@ -13,12 +13,22 @@
 #include <string.h>
 
 #include "internal.h"
+#include "throttle.h"
 
 #define LOG_MODULE "block"
 #include "util/log.h"
 
 #define BOUNCE_MAX MIB
 #define ZEROES_SIZE (256 * KIB)
+/* A host without resources is asked again for about a second. */
+#define AGAIN_NS NSEC_PER_MSEC
+#define AGAIN_MAX 1000
+
+/* Requests that the limits hold back. The first one has reserved its time. */
+struct held {
+	struct list requests;
+	int64_t start_ns; /* of the first */
+};
 
 struct block_engine {
 	struct block_drive *drive;
@@ -28,6 +38,11 @@ struct block_engine {
 	unsigned int outstanding;
 	int64_t now_ns; /* the time as of this batch, 0: not yet asked for */
 	struct list waiting; /* steps the back half has no room for, or that follow a finished one */
+	struct list later;   /* steps that the host had no resources for */
+	struct loop_timer later_timer;
+	struct throttle throttle;
+	struct held held[2]; /* reads, writes */
+	struct loop_timer held_timer;
 };
 
 /* Never written to: all its pages are the one zero page. */
@@ -119,8 +134,8 @@ static void prepare_piece(struct block_request *request)
 		request->piece_len = MIN(left, BOUNCE_MAX);
 		request->piece = (struct iovec){ request->bounce, request->piece_len };
 		if (request->op == BLOCK_WRITE)
-			iov_copy(request->iov, request->completed, request->bounce, request->piece_len,
-				 false);
+			iov_copy(request->iov, request->completed - request->advanced, request->bounce,
+				 request->piece_len, false);
 	} else if (request->op == BLOCK_WRITE_ZEROES) {
 		request->piece_len = MIN(left, ZEROES_SIZE);
 		request->piece = (struct iovec){ zeroes, request->piece_len };
@@ -134,7 +149,7 @@ static int begin_transfer(struct block_engine *engine, struct block_request *req
 
 	request->step = request->op == BLOCK_READ ? STEP_READV : STEP_WRITEV;
 	if (align > 1 && !iov_is_aligned(request, align)) {
-		if (posix_memalign(&bounce, 4096, MIN(request->length, BOUNCE_MAX)))
+		if (posix_memalign(&bounce, 4096, MIN(request->length - request->completed, BOUNCE_MAX)))
 			return -ENOMEM;
 		request->bounce = bounce;
 		prepare_piece(request);
@@ -154,6 +169,10 @@ static int begin(struct block_engine *engine, struct block_request *request)
 	}
 	if (request->op != BLOCK_FLUSH && !request->length)
 		return 1;
+	if (request->length && request->completed == request->length) { /* again: all but the sync was done */
+		request->step = STEP_SYNC;
+		return 0;
+	}
 	switch (request->op) {
 	case BLOCK_READ:
 	case BLOCK_WRITE:
@@ -171,6 +190,20 @@ static int begin(struct block_engine *engine, struct block_request *request)
 	return -EINVAL;
 }
 
+/*
+ * What the page cache could not write it may have dropped, and the next fdatasync() would not know: once one has failed,
+ * none is believed any more.
+ */
+static int sync_result(struct block_drive *drive, int result)
+{
+	if (result && !drive->direct && !drive->sync_error) {
+		drive->sync_error = result;
+		log_error("drive '%s': what was written may be lost, as flushing it failed: %s", drive->id,
+			  strerror(-result));
+	}
+	return result ? result : drive->sync_error;
+}
+
 /* A step is over with request->result: true when another one is set up, else *result is the request's. */
 static bool next_step(struct block_engine *engine, struct block_request *request, int *result)
 {
@@ -179,8 +212,6 @@ static bool next_step(struct block_engine *engine, struct block_request *request
 			   request->result == -EINVAL;
 	uint32_t n;
 
-	if (request->result == -EINTR)
-		return true;
 	*result = MIN(request->result, 0);
 	switch ((enum block_step)request->step) {
 	case STEP_READV:
@@ -192,9 +223,12 @@ static bool next_step(struct block_engine *engine, struct block_request *request
 		}
 		n = request->result;
 		if (request->bounce && request->op == BLOCK_READ)
-			iov_copy(request->iov, request->completed, request->bounce, n, true);
-		else if (!request->piece_len)
+			iov_copy(request->iov, request->completed - request->advanced, request->bounce, n,
+				 true);
+		if (!request->piece_len) {
 			iov_advance(request, n);
+			request->advanced += n;
+		}
 		request->completed += n;
 		*result = 0;
 		if (request->completed < request->length) {
@@ -203,6 +237,7 @@ static bool next_step(struct block_engine *engine, struct block_request *request
 		}
 		break;
 	case STEP_SYNC:
+		*result = sync_result(engine->drive, *result);
 		return false;
 	case STEP_PUNCH:
 		if (request->op == BLOCK_DISCARD) { /* a hint: it need not be followed */
@@ -227,6 +262,23 @@ static bool next_step(struct block_engine *engine, struct block_request *request
 	    !(request->sync || drive->writethrough))
 		return false;
 	request->step = STEP_SYNC;
+	request->piece_len = 0;
+	return true;
+}
+
+/* The host could not even try: true when the step is put off. */
+static bool put_off(struct block_engine *engine, struct block_request *request)
+{
+	if (request->result == -EINTR) {
+		list_add_tail(&engine->waiting, &request->node);
+		return true;
+	}
+	if (request->result != -EAGAIN || request->attempts == AGAIN_MAX)
+		return false;
+	request->attempts++;
+	if (list_empty(&engine->later))
+		loop_timer_set(&engine->later_timer, clock_now_ns() + AGAIN_NS);
+	list_add_tail(&engine->later, &request->node);
 	return true;
 }
 
@@ -293,6 +345,9 @@ void block_engine_step_done(struct block_engine *engine, struct block_request *r
 {
 	int result = 0;
 
+	if (put_off(engine, request))
+		return;
+	request->attempts = 0;
 	if (next_step(engine, request, &result))
 		list_add_tail(&engine->waiting, &request->node);
 	else
@@ -313,22 +368,151 @@ static void issue_waiting(struct block_engine *engine)
 	}
 }
 
-void block_engine_add(struct block_engine *engine, struct block_request *request)
+static void start(struct block_engine *engine, struct block_request *request)
 {
 	int ret;
 
-	request->start_ns = batch_now(engine);
-	request->account = account_of(request->op);
-	request->completed = 0;
-	request->bounce = NULL;
-	request->piece_len = 0;
-	list_init(&request->node);
 	engine->outstanding++;
 	ret = begin(engine, request);
 	if (ret)
 		finish(engine, request, MIN(ret, 0));
 	else if (!list_empty(&engine->waiting) || !engine->backend->add(engine->self, request))
 		list_add_tail(&engine->waiting, &request->node);
+}
+
+/* --- Limits --- */
+
+static uint64_t held_bytes(const struct block_request *request)
+{
+	return request->op == BLOCK_DISCARD ? 0 : request->length - request->completed;
+}
+
+static void reserve_first(struct block_engine *engine, struct held *held)
+{
+	struct list *node = list_first(&held->requests);
+	const struct block_request *request = list_entry(node, struct block_request, node);
+
+	held->start_ns = throttle_reserve(&engine->throttle, request->op != BLOCK_READ,
+					  held_bytes(request), batch_now(engine));
+}
+
+static void set_held_timer(struct block_engine *engine)
+{
+	int64_t first_ns = INT64_MAX;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(engine->held); i++)
+		if (!list_empty(&engine->held[i].requests))
+			first_ns = MIN(first_ns, engine->held[i].start_ns);
+	if (first_ns == INT64_MAX)
+		loop_timer_cancel(&engine->held_timer);
+	else
+		loop_timer_set(&engine->held_timer, first_ns);
+}
+
+/* True when the request has to wait. */
+static bool hold(struct block_engine *engine, struct block_request *request)
+{
+	bool write = request->op != BLOCK_READ;
+	struct held *held = &engine->held[write];
+	int64_t start_ns;
+
+	if (list_empty(&held->requests)) {
+		start_ns = throttle_reserve(&engine->throttle, write, held_bytes(request), batch_now(engine));
+		if (start_ns <= batch_now(engine))
+			return false;
+		held->start_ns = start_ns;
+		list_add_tail(&held->requests, &request->node);
+		set_held_timer(engine);
+	} else {
+		list_add_tail(&held->requests, &request->node);
+	}
+	return true;
+}
+
+/* Starts the first of them if it is time. */
+static bool release_first(struct block_engine *engine, struct held *held)
+{
+	struct list *node = list_first(&held->requests);
+
+	if (!node || held->start_ns > batch_now(engine))
+		return false;
+	list_del(node);
+	if (!list_empty(&held->requests))
+		reserve_first(engine, held);
+	start(engine, list_entry(node, struct block_request, node));
+	return true;
+}
+
+/* A read and a write in turns, as far as the time has come. */
+static void release_held(struct block_engine *engine)
+{
+	bool more = true;
+
+	engine->now_ns = 0;
+	while (more) {
+		more = false;
+		for (unsigned int i = 0; i < ARRAY_SIZE(engine->held); i++)
+			more |= release_first(engine, &engine->held[i]);
+	}
+	set_held_timer(engine);
+	block_engine_submit(engine);
+	engine->user->batch_done(engine->user);
+}
+
+static void held_over(struct loop_timer *timer)
+{
+	release_held(container_of(timer, struct block_engine, held_timer));
+}
+
+void block_engine_limits_changed(struct block_engine *engine)
+{
+	engine->now_ns = 0;
+	throttle_init(&engine->throttle, &engine->drive->limits);
+	for (unsigned int i = 0; i < ARRAY_SIZE(engine->held); i++)
+		if (!list_empty(&engine->held[i].requests))
+			reserve_first(engine, &engine->held[i]);
+	release_held(engine);
+}
+
+static void give_back_held(struct block_engine *engine)
+{
+	loop_timer_cancel(&engine->held_timer);
+	for (unsigned int i = 0; i < ARRAY_SIZE(engine->held); i++) {
+		struct held *held = &engine->held[i];
+		bool reserved = true;
+		struct list *node;
+
+		while ((node = list_first(&held->requests))) {
+			struct block_request *request = list_entry(node, struct block_request, node);
+
+			if (reserved)
+				throttle_return(&engine->throttle, i, held_bytes(request));
+			reserved = false;
+			list_del(node);
+			request->done(request, -ECANCELED);
+		}
+	}
+}
+
+/* --- For the user --- */
+
+void block_engine_again(struct block_engine *engine, struct block_request *request)
+{
+	request->start_ns = batch_now(engine);
+	request->bounce = NULL;
+	request->piece_len = 0;
+	request->attempts = 0;
+	list_init(&request->node);
+	if (!engine->throttle.limited || request->op == BLOCK_FLUSH || !hold(engine, request))
+		start(engine, request);
+}
+
+void block_engine_add(struct block_engine *engine, struct block_request *request)
+{
+	request->account = account_of(request->op);
+	request->completed = 0;
+	request->advanced = 0;
+	block_engine_again(engine, request);
 }
 
 void block_engine_submit(struct block_engine *engine)
@@ -358,7 +542,9 @@ void block_engine_reap(struct block_engine *engine)
 
 void block_engine_drain(struct block_engine *engine)
 {
+	give_back_held(engine);
 	while (engine->outstanding) {
+		list_move_all(&engine->later, &engine->waiting);
 		issue_waiting(engine);
 		engine->backend->submit(engine->self);
 		engine->now_ns = 0;
@@ -366,6 +552,14 @@ void block_engine_drain(struct block_engine *engine)
 	}
 	engine->now_ns = 0;
 	engine->user->batch_done(engine->user);
+}
+
+static void later_over(struct loop_timer *timer)
+{
+	struct block_engine *engine = container_of(timer, struct block_engine, later_timer);
+
+	list_move_all(&engine->later, &engine->waiting);
+	block_engine_reap(engine);
 }
 
 /* --- Life --- */
@@ -381,6 +575,12 @@ int block_engine_new(struct block_drive *drive, struct loop *home, unsigned int 
 	engine->drive = drive;
 	engine->user = user;
 	list_init(&engine->waiting);
+	list_init(&engine->later);
+	for (unsigned int i = 0; i < ARRAY_SIZE(engine->held); i++)
+		list_init(&engine->held[i].requests);
+	loop_timer_init(&engine->later_timer, home, later_over);
+	loop_timer_init(&engine->held_timer, home, held_over);
+	throttle_init(&engine->throttle, &drive->limits);
 	if (drive->aio == BLOCK_AIO_IO_URING) {
 		err = block_uring_new(engine, drive->fd, home, depth, &engine->backend, &engine->self);
 		if (err)
@@ -401,6 +601,8 @@ void block_engine_free(struct block_engine *engine)
 {
 	if (!engine)
 		return;
+	loop_timer_cancel(&engine->later_timer);
+	loop_timer_cancel(&engine->held_timer);
 	engine->backend->free(engine->self);
 	free(engine);
 }

@@ -39,7 +39,8 @@ struct block_drive {
 	int iface, media, format, aio, cache, discard, detect_zeroes; /* words; aio: one of the first two */
 	bool readonly, direct;
 	uint8_t unit; /* of if=pflash */
-	uint32_t iops;
+	struct block_limits limits; /* an engine has a copy of its own; main thread */
+	int on_error[2];            /* enum block_on_error of reads, writes */
 
 	char *id; /* changes only while nobody uses the drive */
 	struct block_node node;
@@ -50,6 +51,8 @@ struct block_drive {
 	uint32_t dio_mem_align, dio_offset_align; /* of O_DIRECT; 0 when not in use */
 	bool direct_asked; /* not the default's wish but the user's */
 	bool writethrough, ignore_flush;
+	int sync_error; /* -errno of the first flush that failed; home loop */
+	_Atomic int io_status; /* enum block_io_status */
 	bool attached;
 	struct block_drive_user *user;
 	struct block_counters counters;

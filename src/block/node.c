@@ -25,7 +25,7 @@ struct node_config {
 	int driver, file_driver, aio, file_aio, discard, detect_zeroes;
 	char *name, *filename, *file, *file_filename, *file_name;
 	bool read_only, auto_read_only, file_read_only, file_auto_read_only, direct, no_flush;
-	uint32_t iops;
+	struct block_limits limits; /* the drive's own options count */
 };
 
 const struct property block_node_props[] = {
@@ -59,8 +59,7 @@ const struct property block_node_props[] = {
 		  "unmap: the guest can release space"),
 	PROP_ENUM("detect-zeroes", struct node_config, detect_zeroes, detect_zeroes_words, 0,
 		  "store writes of zeroes without data"),
-	PROP_UINT(32, "throttling.iops-total", struct node_config, iops, 0, BLOCK_IOPS_MAX, 0,
-		  "requests a second, 0 for no limit"),
+	BLOCK_LIMIT_PROPS(struct node_config, limits),
 	PROP_IGNORED("file.discard", "accepted: the node above decides"),
 	PROP_IGNORED("file.cache.direct", "accepted: the node above decides"),
 	PROP_IGNORED("file.cache.no-flush", "accepted: the node above decides"),
@@ -106,7 +105,7 @@ static struct opts *drive_opts(const struct node_config *config, const struct op
 {
 	struct opts *opts = opts_new(given->origin);
 	int aio = config->filename ? config->aio : config->file_aio;
-	char iops[16];
+	const struct opt *opt;
 
 	if (!aio)
 		aio = config->aio;
@@ -123,10 +122,9 @@ static struct opts *drive_opts(const struct node_config *config, const struct op
 		opts_set(opts, "aio", aio_words[aio]);
 	opts_set(opts, "discard", discard_words[config->discard]);
 	opts_set(opts, "detect-zeroes", detect_zeroes_words[config->detect_zeroes]);
-	if (config->iops) {
-		snprintf(iops, sizeof(iops), "%u", config->iops);
-		opts_set(opts, "throttling.iops-total", iops);
-	}
+	list_for_each(opt, &given->pairs, node)
+		if (!strncmp(opt->key, "throttling.", strlen("throttling.")))
+			opts_set(opts, opt->key, opt->value);
 	return opts;
 }
 

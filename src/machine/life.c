@@ -192,6 +192,16 @@ static void guest_panicked(struct machine *machine)
 	}
 }
 
+/* The requests that failed wait in their devices. */
+static void io_failed(struct machine *machine)
+{
+	if (machine->run_state != RUN_STATE_RUNNING)
+		return;
+	log_warn("the VM stops, as the host's storage failed; \"cont\" tries again");
+	life_halt(machine, RUN_STATE_IO_ERROR);
+	notify(machine, MACHINE_EVENT_STOP, false, NULL);
+}
+
 /* Main loop: what devices and vCPUs asked for since the last call. An end outranks a reset. */
 static void on_request(struct loop_call *call)
 {
@@ -230,6 +240,8 @@ static void on_request(struct loop_call *call)
 			error_report(err);
 			machine_quit(machine, EXIT_FAILURE, "host-error");
 		}
+	} else if (requests & (1u << GUEST_IO_ERROR)) {
+		io_failed(machine);
 	}
 }
 
@@ -247,13 +259,22 @@ int life_load(struct machine *machine, struct error **errp)
 	return vcpu_set_entry(machine->vcpus, &entry, errp);
 }
 
+static void forget_requests(struct machine *machine, unsigned int which)
+{
+	pthread_mutex_lock(&machine->request_lock);
+	machine->requests &= ~which;
+	pthread_mutex_unlock(&machine->request_lock);
+}
+
 int machine_cont(struct machine *machine, struct error **errp)
 {
 	if (machine->run_state == RUN_STATE_RUNNING)
 		return 0;
-	if (machine->run_state != RUN_STATE_PRELAUNCH && machine->run_state != RUN_STATE_PAUSED)
+	if (machine->run_state != RUN_STATE_PRELAUNCH && machine->run_state != RUN_STATE_PAUSED &&
+	    machine->run_state != RUN_STATE_IO_ERROR)
 		return error_set(errp, -EPERM, "the VM is in state '%s' and needs a reset first",
 				 run_state_name(machine->run_state));
+	forget_requests(machine, 1u << GUEST_IO_ERROR);
 	notify(machine, MACHINE_EVENT_RESUME, false, NULL);
 	go(machine);
 	return 0;
@@ -267,21 +288,14 @@ void machine_stop(struct machine *machine)
 	notify(machine, MACHINE_EVENT_STOP, false, NULL);
 }
 
-/* What a vCPU asked for between the request that is served and its stop belongs to the life that ends. */
-static void forget_reset_requests(struct machine *machine)
-{
-	pthread_mutex_lock(&machine->request_lock);
-	machine->requests &= ~(1u << GUEST_RESET);
-	pthread_mutex_unlock(&machine->request_lock);
-}
-
 static int reset(struct machine *machine, bool guest, const char *reason, struct error **errp)
 {
 	bool was_running = machine->run_state == RUN_STATE_RUNNING;
 	int ret;
 
 	life_halt(machine, RUN_STATE_PAUSED); /* one that was never started stays in its state */
-	forget_reset_requests(machine);
+	/* What a vCPU asked for between the request that is served and its stop belongs to the life that ends. */
+	forget_requests(machine, 1u << GUEST_RESET | 1u << GUEST_IO_ERROR);
 	devices_reset(&machine->platform);
 	ret = vcpus_reset(machine->vcpus, errp);
 	if (ret)

@@ -7,6 +7,7 @@ static const char *const names[] = {
 	[RUN_STATE_PAUSED] = "paused",
 	[RUN_STATE_SHUTDOWN] = "shutdown",
 	[RUN_STATE_GUEST_PANICKED] = "guest-panicked",
+	[RUN_STATE_IO_ERROR] = "io-error",
 	[RUN_STATE_INTERNAL_ERROR] = "internal-error",
 };
 
@@ -20,8 +21,9 @@ static const char *const names[] = {
  */
 static const unsigned int next[] = {
 	[RUN_STATE_PRELAUNCH] = TO(RUNNING),
-	[RUN_STATE_RUNNING] = TO(PAUSED) | ENDS,
+	[RUN_STATE_RUNNING] = TO(PAUSED) | TO(IO_ERROR) | ENDS,
 	[RUN_STATE_PAUSED] = TO(RUNNING) | ENDS,
+	[RUN_STATE_IO_ERROR] = TO(RUNNING) | TO(PAUSED) | ENDS,
 	[RUN_STATE_SHUTDOWN] = TO(PAUSED),
 	[RUN_STATE_GUEST_PANICKED] = TO(PAUSED),
 	[RUN_STATE_INTERNAL_ERROR] = TO(PAUSED),

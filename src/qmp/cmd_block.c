@@ -29,32 +29,72 @@ static QMP_TYPE_OBJECT(device_info, "BlockDeviceInfo", QMP_MEMBER("file", qmp_st
 		       QMP_MEMBER("backing_file_depth", qmp_int, "always 0"),
 		       QMP_MEMBER("encrypted", qmp_bool, "always false"),
 		       QMP_MEMBER("detect_zeroes", detect_zeroes, NULL),
-		       QMP_MEMBER("bps", qmp_int, "always 0: no limit"),
+		       QMP_MEMBER("bps", qmp_int, "bytes a second, 0: no limit"),
 		       QMP_MEMBER("bps_rd", qmp_int, NULL), QMP_MEMBER("bps_wr", qmp_int, NULL),
 		       QMP_MEMBER("iops", qmp_int, "requests a second, 0: no limit"),
-		       QMP_MEMBER("iops_rd", qmp_int, "always 0: no limit of its own"),
-		       QMP_MEMBER("iops_wr", qmp_int, NULL), QMP_MEMBER("image", image_info, NULL),
+		       QMP_MEMBER("iops_rd", qmp_int, NULL), QMP_MEMBER("iops_wr", qmp_int, NULL),
+		       QMP_OPTIONAL("bps_max", qmp_int, "in a burst"),
+		       QMP_OPTIONAL("bps_rd_max", qmp_int, NULL),
+		       QMP_OPTIONAL("bps_wr_max", qmp_int, NULL),
+		       QMP_OPTIONAL("iops_max", qmp_int, NULL),
+		       QMP_OPTIONAL("iops_rd_max", qmp_int, NULL),
+		       QMP_OPTIONAL("iops_wr_max", qmp_int, NULL),
+		       QMP_OPTIONAL("bps_max_length", qmp_int, "seconds"),
+		       QMP_OPTIONAL("bps_rd_max_length", qmp_int, NULL),
+		       QMP_OPTIONAL("bps_wr_max_length", qmp_int, NULL),
+		       QMP_OPTIONAL("iops_max_length", qmp_int, NULL),
+		       QMP_OPTIONAL("iops_rd_max_length", qmp_int, NULL),
+		       QMP_OPTIONAL("iops_wr_max_length", qmp_int, NULL),
+		       QMP_OPTIONAL("iops_size", qmp_int, "bytes that count as one request"),
+		       QMP_MEMBER("image", image_info, NULL),
 		       QMP_MEMBER("cache", cache_info, NULL),
 		       QMP_MEMBER("write_threshold", qmp_int, "always 0"));
 static QMP_TYPE_ARRAY(device_info_array, "BlockDeviceInfo", device_info);
+static QMP_TYPE_ENUM(io_status, "BlockDeviceIoStatus", "ok", "failed", "nospace");
 static QMP_TYPE_OBJECT(block_info, "BlockInfo",
 		       QMP_MEMBER("device", qmp_str, "the -drive, empty for a node"),
 		       QMP_OPTIONAL("qdev", qmp_str, "the disk's path"),
 		       QMP_MEMBER("type", qmp_str, "always unknown"),
 		       QMP_MEMBER("removable", qmp_bool, "always false"),
 		       QMP_MEMBER("locked", qmp_bool, "always false"),
+		       QMP_OPTIONAL("io-status", io_status, "of a disk; not ok: its error stopped the VM"),
 		       QMP_OPTIONAL("inserted", device_info, NULL));
 static QMP_TYPE_ARRAY(block_info_array, "BlockInfo", block_info);
 
+/* QMP's words for the limits: "iops", "iops_max", "iops_max_length". */
+static const char *const limit_words[BLOCK_LIMIT_KINDS] = {
+	[BLOCK_LIMIT_IOPS] = "iops",	       [BLOCK_LIMIT_IOPS_READ] = "iops_rd",
+	[BLOCK_LIMIT_IOPS_WRITE] = "iops_wr", [BLOCK_LIMIT_BPS] = "bps",
+	[BLOCK_LIMIT_BPS_READ] = "bps_rd",    [BLOCK_LIMIT_BPS_WRITE] = "bps_wr",
+};
+#define LIMIT_WORD_MAX 32
+
+/* As QEMU: what is not in use is left out, but for the averages. */
+static void add_limits(struct json_object *info, const struct block_limits *limits)
+{
+	char word[LIMIT_WORD_MAX];
+
+	for (unsigned int kind = 0; kind < BLOCK_LIMIT_KINDS; kind++) {
+		const struct block_limit *limit = &limits->limit[kind];
+
+		qmp_add_int(info, limit_words[kind], (int64_t)limit->average);
+		if (!limit->max)
+			continue;
+		snprintf(word, sizeof(word), "%s_max", limit_words[kind]);
+		qmp_add_int(info, word, (int64_t)limit->max);
+		snprintf(word, sizeof(word), "%s_max_length", limit_words[kind]);
+		qmp_add_int(info, word, (int64_t)limit->max_length);
+	}
+	if (limits->iops_size)
+		qmp_add_int(info, "iops_size", (int64_t)limits->iops_size);
+}
+
 static struct json_object *node_info(const struct block_drive *drive, const char *name)
 {
-	static const char *const no_limits[] = { "bps", "bps_rd", "bps_wr", "iops_rd", "iops_wr" };
 	struct json_object *info = json_object_new_object(), *image = json_object_new_object(),
 			   *cache = json_object_new_object();
 
-	for (size_t i = 0; i < ARRAY_SIZE(no_limits); i++)
-		qmp_add_int(info, no_limits[i], 0);
-	qmp_add_int(info, "iops", block_drive_iops(drive));
+	add_limits(info, block_drive_limits(drive));
 	qmp_add_str(info, "detect_zeroes", block_drive_detect_zeroes(drive));
 	qmp_add_int(image, "virtual-size", (int64_t)block_drive_size(drive));
 	qmp_add_str(image, "filename", block_drive_file(drive));
@@ -91,6 +131,12 @@ static void add_names(struct json_object *info, const struct block_drive *drive)
 		qmp_add_path(info, "qdev", device);
 }
 
+static const char *const io_status_words[] = {
+	[BLOCK_IO_OK] = "ok",
+	[BLOCK_IO_FAILED] = "failed",
+	[BLOCK_IO_NOSPACE] = "nospace",
+};
+
 static void add_block(void *opaque, const char *id, void *object)
 {
 	struct json_object *info;
@@ -99,6 +145,8 @@ static void add_block(void *opaque, const char *id, void *object)
 		return;
 	info = json_object_new_object();
 	add_names(info, object);
+	if (block_drive_in_use(object))
+		qmp_add_str(info, "io-status", io_status_words[block_drive_io_status(object)]);
 	qmp_add_bool(info, "locked", false);
 	qmp_add_bool(info, "removable", false);
 	json_object_object_add(info, "inserted", node_info(object, id));
@@ -286,26 +334,42 @@ static struct block_drive *find_by_disk(struct qmp_call *call, const char *name)
 	return search.drive;
 }
 
-static int check_limits(struct json_object *args, struct error **errp)
+static int read_limit(struct json_object *args, const char *word, const char *behind, uint64_t def,
+		      uint64_t *ret, struct error **errp)
 {
-	json_object_object_foreach(args, key, value)
-	{
-		if (!json_object_is_type(value, json_type_int) || !strcmp(key, "iops"))
-			continue;
-		if (json_object_get_int64(value))
-			return error_set(
-				errp, -ENOTSUP,
-				"%s is not supported: only iops, the limit of reads and writes "
-				"together, is; the others must be 0",
-				key);
-	}
+	char name[LIMIT_WORD_MAX];
+	int64_t value;
+
+	snprintf(name, sizeof(name), "%s%s", word, behind);
+	value = qmp_arg_int(args, name, (int64_t)def);
+	if (value < 0)
+		return error_set(errp, -ERANGE, "%s is out of range: less than 0", name);
+	*ret = (uint64_t)value;
 	return 0;
+}
+
+/* All of them: what is left out is no limit. */
+static int read_limits(struct json_object *args, struct block_limits *limits, struct error **errp)
+{
+	int ret = read_limit(args, "iops_size", "", 0, &limits->iops_size, errp);
+
+	for (unsigned int kind = 0; !ret && kind < BLOCK_LIMIT_KINDS; kind++) {
+		struct block_limit *limit = &limits->limit[kind];
+		const char *word = limit_words[kind];
+
+		ret = read_limit(args, word, "", 0, &limit->average, errp);
+		if (!ret)
+			ret = read_limit(args, word, "_max", 0, &limit->max, errp);
+		if (!ret)
+			ret = read_limit(args, word, "_max_length", 1, &limit->max_length, errp);
+	}
+	return ret;
 }
 
 QMP_HANDLER(block_set_io_throttle)
 {
 	const char *disk = qmp_arg_str(args, "id"), *name = qmp_arg_str(args, "device");
-	int64_t iops = qmp_arg_int(args, "iops", 0);
+	struct block_limits limits;
 	struct block_drive *drive;
 	char quote[QMP_QUOTE_MAX];
 	int err;
@@ -317,14 +381,10 @@ QMP_HANDLER(block_set_io_throttle)
 	if (!drive)
 		return error_set(errp, QMP_DEVICE_NOT_FOUND, "Device '%s' not found",
 				 qmp_quote(disk ? disk : name, quote));
-	err = check_limits(args, errp);
-	if (err)
-		return err;
-	if (iops < 0 || iops > BLOCK_IOPS_MAX)
-		return error_set(errp, -ERANGE, "iops %lld is out of range [0, %d]",
-				 (long long)iops, BLOCK_IOPS_MAX);
-	block_drive_set_iops(drive, (uint32_t)iops);
-	return 0;
+	err = read_limits(args, &limits, errp);
+	if (!err)
+		err = block_drive_set_limits(drive, &limits, errp);
+	return qmp_generic_error(err, errp);
 }
 
 QMP_HANDLER(block_resize)
@@ -350,9 +410,6 @@ QMP_HANDLER(block_resize)
 			drive, json_object_get_uint64(json_object_object_get(args, "size")), errp),
 		errp);
 }
-
-#define NO_LIMIT(name) QMP_MEMBER(name, qmp_int, "must be 0")
-#define NO_BURST(name) QMP_OPTIONAL(name, qmp_int, "must be 0")
 
 const struct qmp_command qmp_block_commands[] = {
 	{ .name = "query-block",
@@ -391,15 +448,26 @@ const struct qmp_command qmp_block_commands[] = {
 	  .help = "limits a drive's requests, in use or not",
 	  .args = QMP_MEMBERS(QMP_OPTIONAL("device", qmp_str, "the -drive or node, or"),
 			      QMP_OPTIONAL("id", qmp_str, "the disk's id or path"),
+			      QMP_MEMBER("bps", qmp_int, "bytes a second, 0: no limit"),
+			      QMP_MEMBER("bps_rd", qmp_int, "of reads; not together with bps"),
+			      QMP_MEMBER("bps_wr", qmp_int, NULL),
 			      QMP_MEMBER("iops", qmp_int, "requests a second, 0: no limit"),
-			      NO_LIMIT("bps"), NO_LIMIT("bps_rd"), NO_LIMIT("bps_wr"),
-			      NO_LIMIT("iops_rd"), NO_LIMIT("iops_wr"), NO_BURST("bps_max"),
-			      NO_BURST("bps_rd_max"), NO_BURST("bps_wr_max"), NO_BURST("iops_max"),
-			      NO_BURST("iops_rd_max"), NO_BURST("iops_wr_max"),
-			      NO_BURST("bps_max_length"), NO_BURST("bps_rd_max_length"),
-			      NO_BURST("bps_wr_max_length"), NO_BURST("iops_max_length"),
-			      NO_BURST("iops_rd_max_length"), NO_BURST("iops_wr_max_length"),
-			      NO_BURST("iops_size"),
+			      QMP_MEMBER("iops_rd", qmp_int, NULL),
+			      QMP_MEMBER("iops_wr", qmp_int, NULL),
+			      QMP_OPTIONAL("bps_max", qmp_int, "in a burst"),
+			      QMP_OPTIONAL("bps_rd_max", qmp_int, NULL),
+			      QMP_OPTIONAL("bps_wr_max", qmp_int, NULL),
+			      QMP_OPTIONAL("iops_max", qmp_int, NULL),
+			      QMP_OPTIONAL("iops_rd_max", qmp_int, NULL),
+			      QMP_OPTIONAL("iops_wr_max", qmp_int, NULL),
+			      QMP_OPTIONAL("bps_max_length", qmp_int, "seconds that the burst may last"),
+			      QMP_OPTIONAL("bps_rd_max_length", qmp_int, NULL),
+			      QMP_OPTIONAL("bps_wr_max_length", qmp_int, NULL),
+			      QMP_OPTIONAL("iops_max_length", qmp_int, NULL),
+			      QMP_OPTIONAL("iops_rd_max_length", qmp_int, NULL),
+			      QMP_OPTIONAL("iops_wr_max_length", qmp_int, NULL),
+			      QMP_OPTIONAL("iops_size", qmp_int,
+					   "bytes that count as one request"),
 			      QMP_OPTIONAL("group", qmp_str, "no effect: every drive is its own")),
 	  .handler = block_set_io_throttle },
 	{ .name = "block_resize",

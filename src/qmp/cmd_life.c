@@ -50,7 +50,7 @@ QMP_HANDLER(quit)
 }
 
 static QMP_TYPE_ENUM(run_state, "RunState", "prelaunch", "running", "paused", "shutdown",
-		     "guest-panicked", "internal-error");
+		     "guest-panicked", "io-error", "internal-error");
 static QMP_TYPE_OBJECT(status_info, "StatusInfo", QMP_MEMBER("running", qmp_bool, "the vCPUs run"),
 		       QMP_MEMBER("singlestep", qmp_bool, "always false"),
 		       QMP_MEMBER("status", run_state, "the run state"));

@@ -74,10 +74,11 @@ static const struct qmp_event event_deleted = {
 			    QMP_MEMBER("path", qmp_str, "/machine/peripheral/ID")),
 };
 static QMP_TYPE_ENUM(io_operation, "IoOperationType", "read", "write");
-static QMP_TYPE_ENUM(error_action, "BlockErrorAction", "report");
+static QMP_TYPE_ENUM(error_action, "BlockErrorAction", "report", "ignore", "stop");
 static const struct qmp_event event_io_error = {
 	.name = "BLOCK_IO_ERROR",
-	.help = "the host failed a request; the guest was told",
+	.help = "the host failed a request; action says whether the guest was told, was told that all is "
+		"well, or is stopped",
 	.data = QMP_MEMBERS(QMP_MEMBER("qom-path", qmp_str, "the disk"),
 			    QMP_MEMBER("device", qmp_str, "the -drive, empty for a node"),
 			    QMP_OPTIONAL("node-name", qmp_str, NULL),
@@ -88,6 +89,8 @@ static const struct qmp_event event_io_error = {
 	.interval_ns = NSEC_PER_SEC,
 	.key = "node-name",
 };
+/* The one that stops the VM comes at once, and before STOP. */
+static const struct qmp_event event_io_stop = { .name = "BLOCK_IO_ERROR" };
 
 const struct qmp_event *const qmp_events[] = {
 	&event_stop,	 &event_resume, &event_powerdown, &event_reset, &event_shutdown,
@@ -202,7 +205,7 @@ static void add_io_error(struct json_object *data, const struct device_event_inf
 	qmp_add_str(data, "device", block_drive_is_legacy(info->drive) ? node : "");
 	qmp_add_str(data, "node-name", node);
 	qmp_add_str(data, "operation", info->operation);
-	qmp_add_str(data, "action", "report");
+	qmp_add_str(data, "action", info->action);
 	qmp_add_bool(data, "nospace", info->error == -ENOSPC);
 	qmp_add_str(data, "reason", strerror(-info->error));
 }
@@ -230,7 +233,8 @@ static void on_device_event(struct qmp *qmp, const struct machine_event_info *in
 		break;
 	case DEVICE_EVENT_DRIVE_ERROR:
 		add_io_error(data, device);
-		qmp_event_send(qmp, &event_io_error, data);
+		qmp_event_send(qmp, strcmp(device->action, "stop") ? &event_io_error : &event_io_stop,
+			       data);
 		break;
 	}
 }

@@ -3,17 +3,27 @@
 #include "util/bucket.h"
 
 #define BURST_PER_SEC 10
+/* Centuries: sums of many such times do not overflow. */
+#define COST_MAX_NS ((int64_t)1 << 60)
 
 /* Rounded up, so that the average never exceeds the rate. */
 static int64_t cost_ns(const struct bucket *bucket, uint64_t units)
 {
-	return (int64_t)((units * (uint64_t)NSEC_PER_SEC + bucket->rate - 1) / bucket->rate);
+	unsigned __int128 ns = (unsigned __int128)units * NSEC_PER_SEC + bucket->rate - 1;
+
+	ns /= bucket->rate;
+	return ns > COST_MAX_NS ? COST_MAX_NS : (int64_t)ns;
 }
 
 void bucket_init(struct bucket *bucket, uint64_t rate)
 {
+	bucket_init_burst(bucket, rate, rate / BURST_PER_SEC);
+}
+
+void bucket_init_burst(struct bucket *bucket, uint64_t rate, uint64_t burst)
+{
 	bucket->rate = rate;
-	bucket->burst = MAX(rate / BURST_PER_SEC, (uint64_t)1);
+	bucket->burst = MAX(burst, (uint64_t)1);
 	bucket->full_ns = 0;
 }
 
@@ -29,21 +39,30 @@ uint64_t bucket_available(const struct bucket *bucket, int64_t now_ns)
 		return bucket->burst;
 	if (missing_ns >= cost_ns(bucket, bucket->burst))
 		return 0;
-	missing = ((uint64_t)missing_ns * bucket->rate + NSEC_PER_SEC - 1) / NSEC_PER_SEC;
+	missing = (uint64_t)(((unsigned __int128)missing_ns * bucket->rate + NSEC_PER_SEC - 1) / NSEC_PER_SEC);
 	return missing < bucket->burst ? bucket->burst - missing : 0;
 }
 
 void bucket_take(struct bucket *bucket, uint64_t units, int64_t now_ns)
 {
 	if (bucket->rate)
-		bucket->full_ns = MAX(bucket->full_ns, now_ns) + cost_ns(bucket, units);
+		bucket->full_ns = MIN(MAX(bucket->full_ns, now_ns) + cost_ns(bucket, units),
+				      now_ns + 2 * COST_MAX_NS);
+}
+
+void bucket_return(struct bucket *bucket, uint64_t units)
+{
+	if (bucket->rate)
+		bucket->full_ns -= cost_ns(bucket, units);
 }
 
 int64_t bucket_ready_ns(const struct bucket *bucket, uint64_t units)
 {
+	unsigned __int128 rest;
+
 	if (!bucket->rate)
 		return 0;
-	units = MIN(units, bucket->burst);
-	/* One more nanosecond than the cost of what may still be missing: available() rounds that up. */
-	return bucket->full_ns - (int64_t)((bucket->burst - units) * (uint64_t)NSEC_PER_SEC / bucket->rate);
+	/* Rounded down: available() rounds up what is missing. */
+	rest = (unsigned __int128)(bucket->burst - MIN(units, bucket->burst)) * NSEC_PER_SEC / bucket->rate;
+	return bucket->full_ns - (rest > COST_MAX_NS ? COST_MAX_NS : (int64_t)rest);
 }

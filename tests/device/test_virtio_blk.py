@@ -139,8 +139,8 @@ def test_throttling_follows_the_clock(start):
     vm = start(*drive(**{"throttling.iops-total": 10}))
     queue = v.find(vm, v.ID_BLK).start(size=64)
     for i in range(20):
-        struct.pack_into("<IIQ", vm.ram, 0x400000 + 32 * i, v.BLK_GET_ID, 0, 0)
-        queue.chain([(0x400000 + 32 * i, 16, False), (0x410000 + 32 * i, 21, True)], first=2 * i)
+        struct.pack_into("<IIQ", vm.ram, 0x400000 + 32 * i, v.BLK_IN, 0, i)
+        queue.chain([(0x400000 + 32 * i, 16, False), (0x410000 + 1024 * i, 513, True)], first=2 * i)
         queue.publish(2 * i)
     queue.kick()
     first = queue.used_idx()

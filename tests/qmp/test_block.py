@@ -151,6 +151,27 @@ def test_statistics_count_what_the_guest_does(folder):
 
 # ---- limits ----
 
+def test_all_limits_are_told_as_they_were_set(folder):
+    limits = {"bps": 0, "bps_rd": 1000000, "bps_wr": 2000000, "iops": 100, "iops_rd": 0, "iops_wr": 0, "bps_rd_max": 3000000,
+              "bps_wr_max": 2000000, "iops_max": 500, "bps_rd_max_length": 60, "iops_size": 4096}
+    drive = ["-drive", "id=d,file=a,if=none,throttling.bps-write=5,throttling.bps-write-max=7,throttling.iops-total=9",
+             "-device", "virtio-blk-device,drive=d,id=b"]
+    with Guest(folder, *drive) as guest, guest.connect() as q:
+        schema = Schema(q.run("query-qmp-schema"))
+
+        def shown():
+            blocks = q.run("query-block")
+            schema.check_return("query-block", blocks)
+            return {k: v for k, v in blocks[0]["inserted"].items() if k.startswith(("bps", "iops"))}
+
+        none = {"bps": 0, "bps_rd": 0, "bps_wr": 0, "iops": 0, "iops_rd": 0, "iops_wr": 0}
+        assert shown() == {**none, "bps_wr": 5, "bps_wr_max": 7, "bps_wr_max_length": 1, "iops": 9}
+        throttle(q, id="b", **limits)
+        assert shown() == {**limits, "bps_wr_max_length": 1, "iops_max_length": 1}
+        throttle(q, id="b", iops=0)
+        assert shown() == none
+
+
 def rate(q, node_name, seconds):
     before, start = stats(q, node_name)["wr_operations"], time.monotonic()
     time.sleep(seconds)
@@ -179,10 +200,14 @@ def test_the_limit_can_be_changed_under_load(folder):
 
 
 @pytest.mark.parametrize("arguments,kind,text", [
-    ({"id": "d", "iops": 0, "bps": 1}, "GenericError", "bps is not supported: only iops"),
-    ({"id": "d", "iops": 1, "iops_rd": 1}, "GenericError", "iops_rd is not supported"),
-    ({"id": "d", "iops": 1, "iops_max": 5}, "GenericError", "iops_max is not supported"),
-    ({"id": "d", "iops": 1000001}, "GenericError", r"out of range \[0, 1000000\]"),
+    ({"id": "d", "iops": 1, "iops_rd": 1}, "GenericError", "exclude each other"),
+    ({"id": "d", "iops": 0, "bps": 1, "bps_wr": 1}, "GenericError", "exclude each other"),
+    ({"id": "d", "iops": 6, "iops_max": 5}, "GenericError", "less than"),
+    ({"id": "d", "iops": 0, "bps_rd_max": 5}, "GenericError", "needs throttling.bps-read"),
+    ({"id": "d", "iops": 6, "iops_max_length": 5}, "GenericError", "needs throttling.iops-total-max"),
+    ({"id": "d", "iops": 6, "iops_max": 9, "iops_max_length": 0}, "GenericError", "out of range"),
+    ({"id": "d", "iops": 0, "iops_size": 5}, "GenericError", "needs a limit of requests"),
+    ({"id": "d", "iops": 10**15 + 1}, "GenericError", r"out of range \[0, 1000000000000000\]"),
     ({"id": "d", "iops": -1}, "GenericError", "out of range"),
     ({"iops": 1}, "GenericError", "exactly one of 'device' and 'id'"),
     ({"id": "d", "device": "n", "iops": 1}, "GenericError", "exactly one"),
@@ -287,7 +312,8 @@ def test_an_error_of_the_host_is_an_event(folder):
         unplug(q, "d")
 
 
-def test_a_full_disk_is_told_as_such(folder, tmp_path_factory):
+@pytest.mark.parametrize("action", ["stop", "report"])
+def test_a_full_disk_stops_the_vm_or_is_told(folder, tmp_path_factory, action):
     if os.geteuid():
         pytest.skip("needs a file system of its own")
     small = tmp_path_factory.mktemp("small")
@@ -299,10 +325,28 @@ def test_a_full_disk_is_told_as_such(folder, tmp_path_factory):
             with open(small / "image", "wb") as f:
                 f.truncate(MIB)
             q.run("blockdev-add", driver="file", node_name="n", filename=str(small / "image"))
-            plug(q, "n", id="d")
-            guest.sees(0, "2048 sectors", "works", "fails")
+            plug(q, "n", id="d", **({"werror": action} if action == "report" else {}))
             data = q.event("BLOCK_IO_ERROR")["data"]
-            assert (data["operation"], data["nospace"]) == ("write", True)
+            assert (data["operation"], data["nospace"], data["action"]) == ("write", True, action)
             assert re.search("space", data["reason"])
+            if action == "report":
+                guest.sees(0, "works", "fails")
+                assert q.run("query-block")[0]["io-status"] == "ok"
+                return
+            # The guest knows nothing of it, and after "cont" with room on the host's disk there is nothing to know.
+            wait_for(lambda: q.run("query-status")["status"] == "io-error")
+            assert q.run("query-block")[0]["io-status"] == "nospace"
+            q.event("STOP")
+            q.run("cont")
+            q.event("RESUME")
+            assert q.event("BLOCK_IO_ERROR")["data"]["action"] == "stop", "full as before"
+            q.event("STOP")
+            wait_for(lambda: q.run("query-status")["status"] == "io-error")
+            before = stats(q, "n")["wr_operations"]
+            subprocess.run(["mount", "-o", "remount,size=2m", small], check=True)
+            q.run("cont")
+            wait_for(lambda: stats(q, "n")["wr_operations"] > before + 512)
+            assert (q.run("query-block")[0]["io-status"], q.run("query-status")["status"]) == ("ok", "running")
+            assert "fails" not in guest.lines(0)
     finally:
         wait_for(lambda: not subprocess.run(["umount", small], check=False, stderr=subprocess.DEVNULL).returncode, 10)

@@ -77,7 +77,7 @@ START_TEST(defaults)
 	ck_assert_uint_eq(block_drive_size(drive), 64 * 1024);
 	ck_assert(!block_drive_readonly(drive));
 	ck_assert(!block_drive_discard(drive));
-	ck_assert_uint_eq(block_drive_iops(drive), 0);
+	ck_assert_uint_eq(block_drive_limits(drive)->limit[BLOCK_LIMIT_IOPS].average, 0);
 	ck_assert_ptr_eq(link_scope_find(scope, LINK_DRIVE, "d0"), drive);
 	block_drive_free(drive);
 }
@@ -90,6 +90,9 @@ START_TEST(words_of_others)
 		"id=d0,file=%s,aio=off,direct=off", "id=d0,file=%s,cache=none", "id=d0,file=%s,cache=writeback",
 		"id=d0,file=%s,cache=writethrough", "id=d0,file=%s,cache=unsafe,discard=unmap,detect-zeroes=unmap",
 		"id=d0,file=%s,readonly=on,throttling.iops-total=1000000",
+		"id=d0,file=%s,throttling.iops-read=5,throttling.iops-write=7,throttling.bps-total=1000,"
+		"throttling.bps-total-max=2000,throttling.bps-total-max-length=60,throttling.iops-size=4096",
+		"id=d0,file=%s,rerror=stop,werror=enospc", "id=d0,file=%s,rerror=ignore,werror=report",
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(good); i++) {
@@ -110,7 +113,19 @@ START_TEST(refusals)
 	expect_error("id=d0,file=%s,format=vmdk", "format=vmdk");
 	expect_error("id=d0,file=%s,if=ide", "if=ide");
 	expect_error("id=d0,file=%s,cache=none,direct=on", "exclude each other");
-	expect_error("id=d0,file=%s,throttling.iops-total=1000001", "[0, 1000000]");
+	expect_error("id=d0,file=%s,throttling.iops-total=1000000000000001", "[0, 1000000000000000]");
+	expect_error("id=d0,file=%s,throttling.iops-total=1,throttling.iops-write=1", "exclude each other");
+	expect_error("id=d0,file=%s,throttling.bps-total=1,throttling.bps-read=1", "exclude each other");
+	expect_error("id=d0,file=%s,throttling.bps-total-max=1", "needs throttling.bps-total");
+	expect_error("id=d0,file=%s,throttling.bps-total=2,throttling.bps-total-max=1", "is less than");
+	expect_error("id=d0,file=%s,throttling.iops-read=2,throttling.iops-read-max-length=2",
+		     "needs throttling.iops-read-max");
+	expect_error("id=d0,file=%s,throttling.iops-read=2,throttling.iops-read-max-length=0", "[1, 4294967295]");
+	expect_error("id=d0,file=%s,throttling.bps-total=2,throttling.bps-total-max=1000000000000,"
+		     "throttling.bps-total-max-length=1001", "for that long");
+	expect_error("id=d0,file=%s,throttling.bps-total=2,throttling.iops-size=1", "needs a limit of requests");
+	expect_error("id=d0,file=%s,rerror=enospc", "rerror=enospc");
+	expect_error("id=d0,file=%s,werror=auto", "werror=auto");
 	expect_error("id=d0,file=%s,read-only=on", "readonly");
 	expect_error("id=d0,file=%s.absent", "cannot be opened");
 	expect_error("id=d0,file=/dev/null", "neither a regular file nor a block device");

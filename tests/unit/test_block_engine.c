@@ -346,11 +346,162 @@ START_TEST(nothing_to_do)
 }
 END_TEST
 
+/* What a failed request had not done is done by the next attempt, into the right places. */
+START_TEST(a_failed_request_goes_on_where_it_was)
+{
+	static uint8_t whole[16384];
+	unsigned int off = strstr(variants[_i], "direct=on") ? 512 : 1; /* misaligned: by way of a bounce buffer */
+	struct iovec iov[] = { { buf + off, 3072 }, { buf + off + 3072, 5120 } };
+	struct block_request request = { .op = BLOCK_READ, .offset = 4096, .length = 8192, .iov = iov,
+					 .iov_count = 2 };
+	int fd = open(image, O_RDWR);
+
+	open_with(variants[_i]);
+	fill(whole, sizeof(whole), 5);
+	ck_assert_int_eq(transfer(BLOCK_WRITE, 0, whole, sizeof(whole)), 0);
+	ck_assert_int_eq(ftruncate(fd, 8192), 0);
+	memset(buf, 0, 16384);
+	ck_assert_int_eq(go(&request), -EIO);
+	ck_assert_int_eq(pwrite(fd, whole + 8192, 8192, 8192), 8192);
+	close(fd);
+	done_count = 0;
+	block_engine_again(engine, &request);
+	block_engine_submit(engine);
+	while (!done_count)
+		loop_run(loop);
+	ck_assert_int_eq(last_result, 0);
+	ck_assert_uint_eq(request.completed, 8192);
+	ck_assert_mem_eq(buf + off, whole + 4096, 8192);
+	close_engine();
+}
+END_TEST
+
+/* --- Limits --- */
+
+#define HELD 8
+
+static struct block_request held[HELD];
+static int results[HELD], order[2 * HELD], done_order;
+
+static void held_done(struct block_request *request, int result)
+{
+	results[request - held] = result;
+	order[done_order++] = request - held;
+	done_count++;
+}
+
+/* Reads at even places, writes at odd ones. */
+static void add_held(void)
+{
+	static struct iovec iov[HELD];
+
+	done_count = done_order = 0;
+	for (unsigned int i = 0; i < HELD; i++) {
+		iov[i] = (struct iovec){ buf + 4096 * i, 4096 };
+		held[i] = (struct block_request){ .op = i & 1 ? BLOCK_WRITE : BLOCK_READ, .offset = 4096 * i,
+						  .length = 4096, .iov = &iov[i], .iov_count = 1,
+						  .done = held_done };
+		results[i] = 1;
+		block_engine_add(engine, &held[i]);
+	}
+	block_engine_submit(engine);
+}
+
+/* One request may pass; the others are a long time away. */
+#define ONE_AN_HOUR "throttling.iops-total=1"
+
+static void empty_the_bucket(void)
+{
+	struct block_limits limits = *block_drive_limits(drive);
+
+	/* A request that counts as 3600 makes the next one wait for an hour. */
+	limits.iops_size = 1;
+	ck_assert_int_eq(block_drive_set_limits(drive, &limits, NULL), 0);
+	block_engine_limits_changed(engine);
+	ck_assert_int_eq(transfer(BLOCK_READ, 0, buf, 3600), 0);
+}
+
+START_TEST(flushes_pass_what_is_held_back)
+{
+	open_with("direct=off," ONE_AN_HOUR);
+	empty_the_bucket();
+	add_held();
+	ck_assert_uint_eq(done_count, 0);
+	ck_assert_int_eq(range(BLOCK_FLUSH, 0, 0, false), 0);
+	ck_assert_uint_eq(done_count, 1);
+	done_count = done_order = 0;
+	close_engine();
+	ck_assert_uint_eq(done_count, HELD);
+}
+END_TEST
+
+START_TEST(drain_gives_back_in_order)
+{
+	open_with("direct=off," ONE_AN_HOUR);
+	empty_the_bucket();
+	add_held();
+	block_engine_drain(engine);
+	ck_assert_uint_eq(done_count, HELD);
+	for (unsigned int i = 0; i < HELD; i++) {
+		ck_assert_int_eq(results[i], -ECANCELED);
+		/* Among reads, and among writes. */
+		ck_assert_int_eq(order[i], i < HELD / 2 ? 2 * i : 2 * (i - HELD / 2) + 1);
+	}
+	/* Nothing of them is left. */
+	block_engine_drain(engine);
+	ck_assert_uint_eq(done_count, HELD);
+	close_engine();
+}
+END_TEST
+
+START_TEST(a_new_limit_counts_at_once)
+{
+	struct block_limits limits;
+
+	open_with("direct=off," ONE_AN_HOUR);
+	empty_the_bucket();
+	add_held();
+	ck_assert_uint_eq(done_count, 0);
+	limits = *block_drive_limits(drive);
+	limits.iops_size = 0;
+	limits.limit[BLOCK_LIMIT_IOPS].average = 0;
+	ck_assert_int_eq(block_drive_set_limits(drive, &limits, NULL), 0);
+	block_engine_limits_changed(engine);
+	while (done_count < HELD)
+		loop_run(loop);
+	for (unsigned int i = 0; i < HELD; i++)
+		ck_assert_int_eq(results[i], 0);
+	close_engine();
+}
+END_TEST
+
+/* The timer alone lets them go. */
+START_TEST(held_requests_go_when_it_is_time)
+{
+	int64_t begin;
+
+	open_with("direct=off,throttling.iops-read=100,throttling.iops-write=50");
+	for (unsigned int i = 0; i < 4; i++) { /* both bursts, and reads that have to wait */
+		begin = clock_now_ns();
+		add_held();
+		while (done_count < HELD)
+			loop_run(loop);
+	}
+	/* 16 of each: 5 writes at once, the others a fiftieth of a second apart. */
+	ck_assert_int_gt(clock_now_ns() - begin, 40 * NSEC_PER_MSEC);
+	for (unsigned int i = 0; i < HELD; i++)
+		ck_assert_int_eq(results[i], 0);
+	close_engine();
+}
+END_TEST
+
 static Suite *engine_suite(void)
 {
+	const TTest *limit_tests[] = { flushes_pass_what_is_held_back, drain_gives_back_in_order,
+				       a_new_limit_counts_at_once, held_requests_go_when_it_is_time };
 	const TTest *tests[] = { read_back, misaligned_memory, many_at_once, io_error_is_a_result,
 				 discard_and_zeroes, zeroes_are_detected, zeroes_without_fallocate,
-				 write_through, nothing_to_do };
+				 write_through, nothing_to_do, a_failed_request_goes_on_where_it_was };
 	Suite *suite = suite_create("block_engine");
 	TCase *tcase = tcase_create("engine");
 
@@ -358,6 +509,8 @@ static Suite *engine_suite(void)
 	tcase_set_timeout(tcase, 60);
 	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
 		tcase_add_loop_test(tcase, tests[i], 0, ARRAY_SIZE(variants));
+	for (size_t i = 0; i < ARRAY_SIZE(limit_tests); i++)
+		tcase_add_test(tcase, limit_tests[i]);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }

@@ -62,5 +62,57 @@ START_TEST(average_of_every_rate)
 }
 END_TEST
 
-UNIT_SUITE(bucket_suite, "bucket", no_limit, burst_and_refill, average_of_every_rate)
+START_TEST(burst_of_its_own)
+{
+	struct bucket b;
+	int64_t now = 5 * NSEC_PER_SEC;
+
+	bucket_init_burst(&b, 10, 1000);
+	ck_assert_uint_eq(bucket_available(&b, now), 1000);
+	bucket_take(&b, 1000, now);
+	ck_assert_int_eq(bucket_ready_ns(&b, 1), now + 100 * NSEC_PER_MSEC);
+	ck_assert_int_eq(bucket_ready_ns(&b, 1000), now + 100 * NSEC_PER_SEC);
+	bucket_init_burst(&b, 10, 0);
+	ck_assert_uint_eq(bucket_available(&b, now), 1);
+}
+END_TEST
+
+/* What was taken beyond the burst is paid for in time; what is given back is not. */
+START_TEST(debt)
+{
+	struct bucket b;
+	int64_t now = 9 * NSEC_PER_SEC;
+
+	bucket_init(&b, 100);
+	bucket_take(&b, 1010, now);
+	ck_assert_uint_eq(bucket_available(&b, now), 0);
+	ck_assert_int_eq(bucket_ready_ns(&b, 0), now + 10 * NSEC_PER_SEC);
+	ck_assert_int_eq(bucket_ready_ns(&b, 1), now + 10 * NSEC_PER_SEC + 10 * NSEC_PER_MSEC);
+	bucket_return(&b, 1000);
+	ck_assert_int_eq(bucket_ready_ns(&b, 1), now + 10 * NSEC_PER_MSEC);
+}
+END_TEST
+
+/* No product overflows, whatever is asked for. */
+START_TEST(extremes)
+{
+	static const uint64_t values[] = { 1, 511, UINT32_MAX, BUCKET_RATE_MAX, UINT64_MAX };
+	int64_t now = 1000 * NSEC_PER_SEC;
+	struct bucket b;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(values) * ARRAY_SIZE(values); i++) {
+		uint64_t rate = MIN(values[i / ARRAY_SIZE(values)], (uint64_t)BUCKET_RATE_MAX);
+		uint64_t units = values[i % ARRAY_SIZE(values)];
+
+		bucket_init_burst(&b, rate, rate);
+		for (unsigned int n = 0; n < 100; n++)
+			bucket_take(&b, units, now);
+		ck_assert_int_ge(bucket_ready_ns(&b, 1), 0);
+		ck_assert_uint_le(bucket_available(&b, now), rate);
+	}
+}
+END_TEST
+
+UNIT_SUITE(bucket_suite, "bucket", no_limit, burst_and_refill, average_of_every_rate, burst_of_its_own, debt,
+	   extremes)
 UNIT_MAIN(bucket_suite)

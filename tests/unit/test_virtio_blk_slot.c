@@ -229,6 +229,14 @@ START_TEST(in_flight)
 }
 END_TEST
 
+static void set_iops(struct block_drive *drive, uint64_t iops)
+{
+	struct block_limits limits = *block_drive_limits(drive);
+
+	limits.limit[BLOCK_LIMIT_IOPS].average = iops;
+	ck_assert_int_eq(block_drive_set_limits(drive, &limits, NULL), 0);
+}
+
 /* Held back by the limit of a drive that goes. */
 START_TEST(throttled)
 {
@@ -238,10 +246,10 @@ START_TEST(throttled)
 	ck_assert_uint_eq(request(BLK_T_OUT, 0, 512), BLK_S_OK);
 	submit(BLK_T_OUT, 0, 512);
 	ck_assert(!run_until(drvq_used, 100));
-	block_drive_set_iops(drives[0], 0);
+	set_iops(drives[0], 0);
 	drvq_wait(NULL);
 	ck_assert_uint_eq(rig.ram->host[STATUS], BLK_S_OK);
-	block_drive_set_iops(drives[0], 1);
+	set_iops(drives[0], 1);
 	ck_assert_uint_eq(request(BLK_T_OUT, 0, 512), BLK_S_OK);
 	submit(BLK_T_OUT, 0, 512);
 	ck_assert(!run_until(drvq_used, 100));
