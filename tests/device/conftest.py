@@ -2,6 +2,7 @@
 """The device ring: real devices without a guest. Needs the VMM and nothing else."""
 
 import os
+import re
 import struct
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 import guest  # noqa: E402
+import pci  # noqa: E402
 import tap  # noqa: E402
 
 SECTORS = 2048
@@ -31,15 +33,24 @@ def disk(tmp_path):
 
 
 @pytest.fixture
-def start(disk):
+def transport():
+    """Of virtio devices. A module or a test whose promises hold for both overrides it: parametrize("transport", …)."""
+    return "mmio"
+
+
+@pytest.fixture
+def start(disk, transport):
     """start(*options): a VMM that ends with the test. Words of options name the usual devices. $TAP is the descriptor
     of a tap, the other end of whose cable is vm.tap."""
     running, taps = [], []
 
-    def run(*options, pairs=1, **more):
+    def run(*options, pairs=1, bus=transport, **more):
         words = []
         for option in options:
             words += {"disk": DISK, "rng": RNG}.get(option, (option,))
+        if bus == "pci":
+            words = [re.sub("^(virtio-[a-z]+|vhost-vsock)-device", r"\1-pci", word) for word in words]
+            more.setdefault("machine", pci.MACHINE)
         cable = None
         if any("$TAP" in word for word in words):
             cable = tap.Tap(disk.parent, pairs)
@@ -48,6 +59,7 @@ def start(disk):
             words = [word.replace("$TAP", ":".join(map(str, cable.fds))) for word in words]
         vm = guest.VM(*[word.replace("$DISK", str(disk)) for word in words], **more)
         vm.tap = cable
+        vm.transport = bus
         running.append(vm)
         return vm
 

@@ -45,6 +45,7 @@ class VM:
         self.folder = tempfile.mkdtemp(prefix="sv-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
         self.irqs = []  # ("raise" or "lower", line), as they were told
         self.data = b""
+        self.transport = "mmio"  # of virtio devices: virtio.walk()
         self.events = []  # of QMP, that nobody has asked for yet
         self.status = None
         self.sock = self.ram = self.words = self.monitor = None

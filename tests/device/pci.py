@@ -169,6 +169,8 @@ class Device(v.Device):
             return self.structures[CFG_DEVICE] + register - v.CONFIG, width
         if register == v.INTERRUPT_STATUS:
             return self.structures[CFG_ISR], 1
+        if register not in COMMON:  # not there on PCI
+            return None, 0
         offset, width = COMMON[register]
         return self.base + offset, width
 
@@ -176,7 +178,7 @@ class Device(v.Device):
         if register == v.DEVICE_ID:
             return self.id
         at, width = self._place(register, width)
-        return self.vm.read(width, at)
+        return self.vm.read(width, at) if at else 0
 
     def set(self, register, value, width=4):
         if register == v.QUEUE_NOTIFY:
@@ -186,7 +188,8 @@ class Device(v.Device):
             self.get(v.INTERRUPT_STATUS)
         else:
             at, width = self._place(register, width)
-            self.vm.write(width, at, value & (1 << 8 * width) - 1)
+            if at:
+                self.vm.write(width, at, value & (1 << 8 * width) - 1)
 
 
 def virtio_devices(vm):

@@ -60,7 +60,7 @@ def test_extended_space_ends_the_list_of_capabilities(function):
 
 def refused(*devices):
     """What the VMM says instead of starting."""
-    done = subprocess.run([guest.STRATOVIRT, "-machine", pci.MACHINE, "-accel", "test", "-m", "64", "-object",
+    done = subprocess.run([guest.STRATOVIRT, "-machine", pci.MACHINE, "-accel", "test", "-object",
                            "rng-random,id=r0,filename=/dev/urandom", *devices], text=True, stdin=subprocess.DEVNULL,
                           capture_output=True, timeout=guest.LIMIT, check=False)
     assert done.returncode == 1

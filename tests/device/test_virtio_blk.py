@@ -8,6 +8,7 @@ import pytest
 import conftest
 import virtio as v
 
+pytestmark = pytest.mark.parametrize("transport", ("mmio", "pci"))
 SECTORS = conftest.SECTORS
 FIRST = struct.pack("<Q", 0) * 64
 

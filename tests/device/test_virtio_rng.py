@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """virtio-rng's data path."""
 
+import pytest
+
 import virtio as v
+
+pytestmark = pytest.mark.parametrize("transport", ("mmio", "pci"))
 
 
 def test_buffers_are_filled(vm):
