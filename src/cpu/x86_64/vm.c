@@ -22,9 +22,13 @@
 
 #define ISA_IRQS 16
 
+/*
+ * The slave comes before its master: what waits in the slave when the master is written reaches the
+ * master's new state as an interrupt without a source, vector 7 in a guest that has not set up its PIC.
+ */
 static const uint32_t chip_ids[] = {
-	KVM_IRQCHIP_PIC_MASTER,
 	KVM_IRQCHIP_PIC_SLAVE,
+	KVM_IRQCHIP_PIC_MASTER,
 	KVM_IRQCHIP_IOAPIC,
 };
 
@@ -76,6 +80,12 @@ int kvm_arch_vm_init(struct kvm_vm *vm, struct error **errp)
 		arch->chips[i].chip_id = chip_ids[i];
 		if (ioctl(fd, KVM_GET_IRQCHIP, &arch->chips[i]))
 			return error_set_errno(errp, -errno, "KVM_GET_IRQCHIP failed");
+		if (chip_ids[i] == KVM_IRQCHIP_IOAPIC)
+			continue;
+		/* Masked, as firmware leaves it: Linux never looks at the PIC of a hardware-reduced machine. */
+		arch->chips[i].chip.pic.imr = 0xff;
+		if (ioctl(fd, KVM_SET_IRQCHIP, &arch->chips[i]))
+			return error_set_errno(errp, -errno, "KVM_SET_IRQCHIP failed");
 	}
 	if (ioctl(fd, KVM_GET_PIT2, &arch->pit))
 		return error_set_errno(errp, -errno, "KVM_GET_PIT2 failed");
