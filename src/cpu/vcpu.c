@@ -86,9 +86,20 @@ static bool vcpu_park(struct vcpu *vcpu)
 	return run;
 }
 
+/*
+ * The guest's clocks went on while it was stopped; what would take the gap for a CPU that hangs is told
+ * (PVCLOCK_GUEST_STOPPED). KVM refuses where the guest has no kvm-clock, which is not ours to say anything about.
+ */
+static void vcpu_tell_pause(struct vcpu *vcpu)
+{
+	if (ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0))
+		log_debug("vCPU %u: no kvm-clock to tell of the pause: %s", vcpu->index, strerror(errno));
+}
+
 static void *vcpu_thread(void *opaque)
 {
 	struct vcpu *vcpu = opaque;
+	bool ran = false;
 	sigset_t kick;
 
 	pthread_mutex_lock(&vcpu->all->lock);
@@ -100,8 +111,12 @@ static void *vcpu_thread(void *opaque)
 	sigaddset(&kick, KICK_SIGNAL);
 	pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
 
-	while (vcpu_park(vcpu))
+	while (vcpu_park(vcpu)) {
+		if (ran)
+			vcpu_tell_pause(vcpu);
+		ran = true;
 		vcpu_run(vcpu);
+	}
 	return NULL;
 }
 
