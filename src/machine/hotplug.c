@@ -13,61 +13,92 @@
 #include <string.h>
 
 #include "internal.h"
+#include "net/netdev.h"
 #include "util/alloc.h"
 #include "util/log.h"
 #include "util/parse.h"
 
-#define DISK_CLASS "virtio-blk-device"
+/* What can be in a slot. */
+static const struct slot_kind {
+	const char *class;
+	const char *also;    /* what device_add calls it besides */
+	const char *prefix;  /* of the slots' ids */
+	const char *link;    /* the property that names the back end */
+	const char *link_kind;
+} slot_kinds[MACHINE_SLOT_KINDS] = {
+	[MACHINE_SLOT_DISK] = { "virtio-blk-device", "virtio-blk-mmio", "blk-slot", "drive", LINK_DRIVE },
+	[MACHINE_SLOT_NET] = { "virtio-net-device", "virtio-net-mmio", "net-slot", "netdev", LINK_NETDEV },
+};
 
-/* What device_add calls them. */
-static const char *const disk_names[] = { DISK_CLASS, "virtio-blk-mmio" };
-
-static bool is_disk(const struct opts *opts)
+/* A card with several pairs of queues, or one whose frames the kernel moves, is what it is for life. */
+static bool fits_slot(const struct machine *machine, const struct opts *opts)
 {
-	const char *driver = opts_get(opts, "driver");
+	const char *id = opts_get(opts, "netdev"), *mq = opts_get(opts, "mq");
+	const struct netdev *netdev;
+	bool on = false;
 
-	return driver && !strcmp(driver, DISK_CLASS);
+	if (!id)
+		return true;
+	netdev = link_scope_find(machine->platform.links, LINK_NETDEV, id);
+	return !(netdev && netdev->vhost) && !(mq && !parse_bool(mq, &on) && on);
 }
 
-bool hotplug_in_slot(const struct machine *machine, const struct opts *opts, unsigned int *nth)
+bool hotplug_in_slot(const struct machine *machine, const struct opts *opts)
 {
-	return is_disk(opts) && (*nth)++ < machine->slot_count;
+	for (unsigned int kind = 0; kind < MACHINE_SLOT_KINDS; kind++)
+		for (unsigned int i = 0; i < machine->slot_counts[kind]; i++)
+			if (machine->slots[kind][i].opts == opts)
+				return true;
+	return false;
 }
 
-static int create_slot(struct machine *machine, unsigned int index, const struct opts *opts,
-		       struct error **errp)
+static int create_slot(struct machine *machine, unsigned int kind, unsigned int index,
+		       const struct opts *opts, struct error **errp)
 {
+	struct machine_slot *slot = &machine->slots[kind][index];
 	struct opts *none = NULL;
 	char name[24];
 	int ret;
 
-	snprintf(name, sizeof(name), "blk-slot%u", index);
+	snprintf(name, sizeof(name), "%s%u", slot_kinds[kind].prefix, index);
 	if (!opts) {
 		none = opts_new("device");
-		opts_set(none, "driver", DISK_CLASS);
+		opts_set(none, "driver", slot_kinds[kind].class);
 	}
 	ret = device_create_replaceable(&machine->platform, name, opts ? opts : none, !opts,
-					&machine->slots[index], errp);
+					&slot->dev, errp);
+	slot->opts = opts;
 	opts_free(none);
 	return ret;
 }
 
-int hotplug_create_slots(struct machine *machine, struct error **errp)
+static int create_slots_of(struct machine *machine, unsigned int kind, struct error **errp)
 {
 	unsigned int count = 0;
 	struct opts *opts;
 	int ret = 0;
 
 	list_for_each(opts, &machine->config->devices, node) {
-		if (count == machine->slot_count)
+		const char *driver = opts_get(opts, "driver");
+
+		if (count == machine->slot_counts[kind])
 			return 0;
-		if (is_disk(opts))
-			ret = create_slot(machine, count++, opts, errp);
+		if (driver && !strcmp(driver, slot_kinds[kind].class) && fits_slot(machine, opts))
+			ret = create_slot(machine, kind, count++, opts, errp);
 		if (ret)
 			return ret;
 	}
-	while (!ret && count < machine->slot_count)
-		ret = create_slot(machine, count++, NULL, errp);
+	while (!ret && count < machine->slot_counts[kind])
+		ret = create_slot(machine, kind, count++, NULL, errp);
+	return ret;
+}
+
+int hotplug_create_slots(struct machine *machine, struct error **errp)
+{
+	int ret = 0;
+
+	for (unsigned int kind = 0; !ret && kind < MACHINE_SLOT_KINDS; kind++)
+		ret = create_slots_of(machine, kind, errp);
 	return ret;
 }
 
@@ -82,9 +113,11 @@ static int slot_number(const struct opts *opts, const char *key, uint64_t *numbe
 }
 
 /* StratoVirt's rule: "addr", else "lun" and 1. */
-static int choose_slot(struct machine *machine, const struct opts *opts, struct device **ret,
-		       struct error **errp)
+static int choose_slot(struct machine *machine, unsigned int kind, const struct opts *opts,
+		       struct device **ret, struct error **errp)
 {
+	const struct machine_slot *slots = machine->slots[kind];
+	unsigned int count = machine->slot_counts[kind];
 	uint64_t number = 0;
 	int err = 0;
 
@@ -94,42 +127,44 @@ static int choose_slot(struct machine *machine, const struct opts *opts, struct 
 		err = slot_number(opts, "lun", &number, errp);
 		number++;
 	} else {
-		while (number < machine->slot_count && machine->slots[number]->plugged)
+		while (number < count && slots[number].dev->plugged)
 			number++;
-		if (number == machine->slot_count)
+		if (number == count)
 			return error_set(errp, -ENOSPC, "all %u replaceable slots are occupied",
-					 machine->slot_count);
+					 count);
 	}
 	if (err)
 		return err;
-	if (number >= machine->slot_count)
+	if (number >= count)
 		return error_set(errp, -ERANGE, "slot %llu is out of range [0, %u]",
-				 (unsigned long long)number, machine->slot_count - 1);
-	if (machine->slots[number]->plugged)
+				 (unsigned long long)number, count - 1);
+	if (slots[number].dev->plugged)
 		return error_set(errp, -EBUSY, "The slot %llu is occupied already.",
 				 (unsigned long long)number);
-	*ret = machine->slots[number];
+	*ret = slots[number].dev;
 	return 0;
 }
 
-static int check_driver(struct machine *machine, const char *driver, struct error **errp)
+static int find_kind(struct machine *machine, const char *driver, unsigned int *ret,
+		     struct error **errp)
 {
-	for (unsigned int i = 0; i < ARRAY_SIZE(disk_names); i++) {
-		if (strcmp(driver, disk_names[i]))
+	for (unsigned int kind = 0; kind < MACHINE_SLOT_KINDS; kind++) {
+		if (strcmp(driver, slot_kinds[kind].class) && strcmp(driver, slot_kinds[kind].also))
 			continue;
-		if (machine->slot_count)
-			return 0;
-		return error_set(errp, -ENOTSUP,
-				 "this VM has no replaceable slots: see -machine %s,help for "
-				 "replaceable-slots",
-				 machine->class->name);
+		if (!machine->slot_counts[kind])
+			return error_set(errp, -ENOTSUP,
+					 "this VM has no replaceable slots: see -machine %s,help for "
+					 "replaceable-slots",
+					 machine->class->name);
+		*ret = kind;
+		return 0;
 	}
 	if (!device_class_find(&machine->platform, driver))
 		return error_set(errp, -EINVAL, "'%s' is not a valid device model name", driver);
-	return error_set(
-		errp, -ENOTSUP,
-		"Device '%s' does not support hotplugging: on machine %s only virtio-blk-mmio does",
-		driver, machine->class->name);
+	return error_set(errp, -ENOTSUP,
+			 "Device '%s' does not support hotplugging: on machine %s only "
+			 "virtio-blk-mmio and virtio-net-mmio do",
+			 driver, machine->class->name);
 }
 
 /* Devices that come and go whole: the guest sees it when it is complete. */
@@ -168,18 +203,45 @@ void hotplug_unplugged(struct platform *platform, struct device *dev)
 	free(id);
 }
 
-int machine_device_add(struct machine *machine, const struct opts *opts, struct error **errp)
+/*
+ * StratoVirt's clients name the back end in ways of their own: by the id of the device itself or, that of a
+ * card, as "chardev".
+ */
+static void name_back_end(struct machine *machine, const struct slot_kind *kind, struct opts *opts)
 {
-	const struct device_class *class = device_class_find(&machine->platform, opts_get(opts, "driver"));
+	const char *id = opts_get(opts, "id");
+	const char *chardev = opts_get(opts, "chardev");
+
+	if (opts_get(opts, kind->link))
+		return;
+	if (chardev && link_scope_find(machine->platform.links, kind->link_kind, chardev)) {
+		opts_set(opts, kind->link, chardev);
+		opts_del(opts, "chardev");
+	} else if (id && link_scope_find(machine->platform.links, kind->link_kind, id)) {
+		opts_set(opts, kind->link, id);
+	}
+}
+
+int machine_device_add(struct machine *machine, const struct opts *given, struct error **errp)
+{
+	const struct device_class *class = device_class_find(&machine->platform, opts_get(given, "driver"));
 	struct device *slot = NULL;
+	unsigned int kind = 0;
+	struct opts *opts;
 	int ret;
 
 	if (class && class->show)
-		return add_whole(machine, opts, errp);
-	ret = check_driver(machine, opts_get(opts, "driver"), errp);
+		return add_whole(machine, given, errp);
+	ret = find_kind(machine, opts_get(given, "driver"), &kind, errp);
 	if (!ret)
-		ret = choose_slot(machine, opts, &slot, errp);
-	return ret ? ret : device_plug(slot, opts, errp);
+		ret = choose_slot(machine, kind, given, &slot, errp);
+	if (ret)
+		return ret;
+	opts = opts_clone(given);
+	name_back_end(machine, &slot_kinds[kind], opts);
+	ret = device_plug(slot, opts, errp);
+	opts_free(opts);
+	return ret;
 }
 
 int machine_device_del(struct machine *machine, const char *id, struct error **errp)

@@ -59,6 +59,13 @@ struct backend {
 #define MACHINE_SLOTS_MAX 4
 #define MACHINE_FLASH_BANKS 2
 
+enum machine_slot_kind { MACHINE_SLOT_DISK, MACHINE_SLOT_NET, MACHINE_SLOT_KINDS };
+
+struct machine_slot {
+	struct device *dev;
+	const struct opts *opts; /* of the description that is in it from the start, or NULL */
+};
+
 struct machine {
 	const struct machine_class *class;
 	const struct vm_config *config;
@@ -83,8 +90,8 @@ struct machine {
 	int exit_status;
 	bool ended; /* the main loop was told to stop */
 	struct list observers; /* struct machine_observer */
-	unsigned int slot_count; /* replaceable slots; set by the class's init_devices */
-	struct device *slots[MACHINE_SLOTS_MAX];
+	unsigned int slot_counts[MACHINE_SLOT_KINDS]; /* replaceable slots; set by the class's init_devices */
+	struct machine_slot slots[MACHINE_SLOT_KINDS][MACHINE_SLOTS_MAX];
 
 	/* Requests of devices and vCPUs, taken up by on_request on the main loop. */
 	struct loop_call on_request;
@@ -128,10 +135,10 @@ int __must_check machine_fill_fw_cfg(struct machine *machine, struct error **err
 int __must_check machine_fw_cfg_acpi(struct machine *machine, const struct acpi_tables *tables,
 				     struct error **errp);
 
-/* hotplug.c: a device for each replaceable slot; the first disks of the description are in the first slots. */
+/* hotplug.c: a device for each replaceable slot; the first ones of the description are in the first slots of their kind. */
 int __must_check hotplug_create_slots(struct machine *machine, struct error **errp);
-/* Is the description's @opts, the @nth disk (from 0), in a slot already? */
-bool hotplug_in_slot(const struct machine *machine, const struct opts *opts, unsigned int *nth);
+/* Is the description's @opts in a slot already? */
+bool hotplug_in_slot(const struct machine *machine, const struct opts *opts);
 /* struct platform's unplugged. */
 void hotplug_unplugged(struct platform *platform, struct device *dev);
 

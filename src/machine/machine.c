@@ -43,7 +43,6 @@ static int class_unknown(const char *name, struct error **errp)
 
 static int create_devices(struct machine *machine, struct error **errp)
 {
-	unsigned int disks = 0;
 	struct opts *opts;
 	struct device *dev;
 	int ret;
@@ -54,7 +53,7 @@ static int create_devices(struct machine *machine, struct error **errp)
 	if (ret)
 		return ret;
 	list_for_each(opts, &machine->config->devices, node) {
-		if (hotplug_in_slot(machine, opts, &disks))
+		if (hotplug_in_slot(machine, opts))
 			continue;
 		ret = device_create(&machine->platform, opts, true, &dev, errp);
 		if (ret)

@@ -46,12 +46,19 @@ QMP_HANDLER(netdev_del)
 const struct qmp_command qmp_device_commands[] = {
 	{ .name = "device_add",
 	  .help = "plugs a device into a PCI Express slot (bus: a pcie-root-port), with the keys of -device; or puts a disk "
-		  "into an empty replaceable slot (-machine microvm,replaceable-slots=on)",
+		  "or a network card into an empty replaceable slot (-machine microvm,replaceable-slots=on)",
 	  .args = QMP_MEMBERS(
-		  QMP_MEMBER("driver", qmp_str, "any virtio device on PCI; replaceable slots: virtio-blk-mmio or virtio-blk-device"),
+		  QMP_MEMBER("driver", qmp_str,
+			     "any virtio device on PCI; replaceable slots: virtio-blk-mmio, virtio-net-mmio, or the same with "
+			     "-device at the end"),
 		  QMP_OPTIONAL("id", qmp_str, "one is made up without it"),
 		  QMP_OPTIONAL("bus", qmp_str, "PCI: the slot's port"),
-		  QMP_OPTIONAL("drive", qmp_str, "disks: the -drive or block node; required"),
+		  QMP_OPTIONAL("drive", qmp_str,
+			       "disks: the -drive or block node; replaceable slots: that of the name \"id\" without it"),
+		  QMP_OPTIONAL("netdev", qmp_str,
+			       "cards: the -netdev; replaceable slots: that of the name \"chardev\" or \"id\" without it"),
+		  QMP_OPTIONAL("mac", qmp_str,
+			       "cards: the address; replaceable slots: it counts once the guest's driver starts anew"),
 		  QMP_OPTIONAL("addr", qmp_any,
 			       "replaceable slots: the slot, from 0; a string with 0x counts in hexadecimal"),
 		  QMP_OPTIONAL("lun", qmp_any, "without addr: the slot less 1"),
@@ -59,8 +66,8 @@ const struct qmp_command qmp_device_commands[] = {
 	  .flags = QMP_MORE_ARGS,
 	  .handler = device_add },
 	{ .name = "device_del",
-	  .help = "PCI: asks the guest to let go of a device; replaceable slots: takes a disk out when its requests are "
-		  "done. DEVICE_DELETED follows",
+	  .help = "PCI: asks the guest to let go of a device; replaceable slots: takes a card out, or a disk when its "
+		  "requests are done. DEVICE_DELETED follows",
 	  .args = QMP_MEMBERS(QMP_MEMBER("id", qmp_str, NULL)),
 	  .handler = device_del },
 	{ .name = "netdev_add",

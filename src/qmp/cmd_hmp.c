@@ -28,6 +28,24 @@ static void info_cpus(struct machine *machine, FILE *out)
 		fprintf(out, "  CPU #%u: thread_id=%d\r\n", i, vcpu_tid(vcpus, i));
 }
 
+static void info_registers(struct machine *machine, FILE *out)
+{
+	struct vcpus *vcpus = machine_vcpus(machine);
+	bool running = vcpus_running(vcpus);
+
+	/* Too short for an event: the devices go on. */
+	if (running)
+		vcpus_pause(vcpus);
+	for (unsigned int i = 0; i < vcpus_count(vcpus); i++) {
+		char *text = vcpu_describe(vcpus, i);
+
+		fprintf(out, "CPU#%u\r\n%s\r\n", i, text);
+		free(text);
+	}
+	if (running)
+		vcpus_resume(vcpus);
+}
+
 static void list_io(const struct mem_space *space, enum io_kind kind, const char *heading,
 		    FILE *out)
 {
@@ -79,6 +97,7 @@ static const struct {
 	{ "info cpus", info_cpus },
 	{ "info mtree", info_mtree },
 	{ "info qtree", info_qtree },
+	{ "info registers", info_registers },
 };
 
 QMP_HANDLER(human_monitor_command)
@@ -101,13 +120,13 @@ QMP_HANDLER(human_monitor_command)
 		return 0;
 	}
 	return error_set(errp, -EINVAL,
-			 "Unsupported command: '%s'; there are info status, cpus, mtree and qtree",
+			 "Unsupported command: '%s'; there are info status, cpus, mtree, qtree and registers",
 			 qmp_quote(line, quote));
 }
 
 const struct qmp_command qmp_hmp_commands[] = {
 	{ .name = "human-monitor-command",
-	  .help = "\"info status\", \"info cpus\", \"info mtree\" or \"info qtree\" as text",
+	  .help = "\"info\" and status, cpus, mtree, qtree or registers, as text",
 	  .args = QMP_MEMBERS(QMP_MEMBER("command-line", qmp_str, NULL)),
 	  .returns = &qmp_str,
 	  .handler = human_monitor_command },

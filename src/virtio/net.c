@@ -26,8 +26,7 @@ struct net_config {
 } __packed;
 
 #define NET_PROPS \
-	PROP_LINK("netdev", struct virtio_net, netdev, LINK_NETDEV, PROPERTY_REQUIRED, \
-		  "the network back end"), \
+	PROP_LINK("netdev", struct virtio_net, netdev, LINK_NETDEV, 0, "the network back end; required"), \
 	PROP_STRING("mac", struct virtio_net, mac_text, 17, 17, NULL, \
 		    "Ethernet address; from 52:54:00:12:34:56 upward without it"), \
 	PROP_UINT(16, "mtu", struct virtio_net, mtu, 0, 65535, 0, \
@@ -129,7 +128,7 @@ int net_set_pairs(struct virtio_net *net, unsigned int pairs)
 {
 	struct netdev *netdev = net->netdev;
 
-	for (unsigned int i = 0; i < netdev->queue_count; i++) {
+	for (unsigned int i = 0; netdev && i < netdev->queue_count; i++) {
 		int ret;
 
 		if (i >= pairs && i < net->pair_count)
@@ -208,21 +207,30 @@ static unsigned int wanted_offloads(const struct virtio_device *vdev)
 	return offloads;
 }
 
-static void net_start(struct virtio_device *vdev)
+int net_start_netdev(struct virtio_net *net)
 {
-	struct virtio_net *net = to_net(vdev);
 	struct netdev *netdev = net->netdev;
 	int ret;
 
-	net->filter.vlan_off = !virtio_has_feature(vdev, NET_F_CTRL_VLAN);
-	ret = netdev->ops->set_offloads(netdev, wanted_offloads(vdev));
+	/* A slot's driver may have taken more than this one can; it goes without. */
+	ret = netdev->ops->set_offloads(netdev, wanted_offloads(&net->vdev) & netdev->offloads);
 	if (!ret)
 		ret = net_set_pairs(net, net->pairs_used);
 	if (!ret && net->vhost)
 		ret = vhost_net_start(net);
 	if (ret)
 		log_warn_limited(&net->host_limit, "%s: netdev '%s' does not start: %s",
-				 vdev->dev.id, netdev->id, strerror(-ret));
+				 net->vdev.dev.id, netdev->id, strerror(-ret));
+	return ret;
+}
+
+static void net_start(struct virtio_device *vdev)
+{
+	struct virtio_net *net = to_net(vdev);
+
+	net->filter.vlan_off = !virtio_has_feature(vdev, NET_F_CTRL_VLAN);
+	if (net->netdev)
+		(void)net_start_netdev(net); /* said so already */
 }
 
 static void net_stop(struct virtio_device *vdev, struct virtio_queue *queue)
@@ -247,10 +255,10 @@ static void net_stop(struct virtio_device *vdev, struct virtio_queue *queue)
 	}
 }
 
-static void set_power_on(struct virtio_net *net)
+void net_set_power_on(struct virtio_net *net)
 {
 	memcpy(net->mac, net->mac_default, sizeof(net->mac));
-	net->status = net->netdev->link_up ? NET_S_LINK_UP : 0;
+	net->status = net->netdev && net->netdev->link_up ? NET_S_LINK_UP : 0;
 	net->pairs_used = 1;
 	net_filter_reset(&net->filter);
 	net_update_config(net);
@@ -260,7 +268,7 @@ static void net_reset(struct virtio_device *vdev)
 {
 	struct virtio_net *net = to_net(vdev);
 
-	set_power_on(net);
+	net_set_power_on(net);
 	if (net_set_pairs(net, 1)) /* said so already */
 		net->pairs_used = 1;
 }
@@ -327,33 +335,37 @@ static bool mac_taken(const struct virtio_net *net, const uint8_t *mac)
 	return false;
 }
 
-static int choose_mac(struct virtio_net *net, struct error **errp)
+int net_parse_mac(const char *text, uint8_t mac[ETHER_ADDR], struct error **errp)
 {
-	uint8_t mac[ETHER_ADDR] = { 0x52, 0x54, 0x00, 0x12, 0x34, 0x56 };
 	unsigned int byte[ETHER_ADDR];
 	int end = 0;
 
-	if (!net->mac_text) {
-		while (mac_taken(net, mac))
-			if (!++mac[5])
-				mac[4]++;
-		memcpy(net->mac_default, mac, sizeof(mac));
-		return 0;
-	}
-	if (sscanf(net->mac_text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &byte[0], &byte[1], &byte[2],
-		   &byte[3], &byte[4], &byte[5], &end) != 6 ||
+	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &byte[0], &byte[1], &byte[2], &byte[3],
+		   &byte[4], &byte[5], &end) != 6 ||
 	    end != 17)
 		return error_set(errp, -EINVAL,
-				 "mac=%s is no address of the form 52:54:00:12:34:56",
-				 net->mac_text);
+				 "mac=%s is no address of the form 52:54:00:12:34:56", text);
+	if (byte[0] & 1)
+		return error_set(errp, -EINVAL, "mac=%s is a multicast address", text);
 	for (unsigned int i = 0; i < ETHER_ADDR; i++)
-		net->mac_default[i] = byte[i];
-	if (net->mac_default[0] & 1)
-		return error_set(errp, -EINVAL, "mac=%s is a multicast address", net->mac_text);
+		mac[i] = byte[i];
 	return 0;
 }
 
-static uint64_t offer(const struct virtio_net *net)
+static int choose_mac(struct virtio_net *net, struct error **errp)
+{
+	uint8_t mac[ETHER_ADDR] = { 0x52, 0x54, 0x00, 0x12, 0x34, 0x56 };
+
+	if (net->mac_text)
+		return net_parse_mac(net->mac_text, net->mac_default, errp);
+	while (mac_taken(net, mac))
+		if (!++mac[5])
+			mac[4]++;
+	memcpy(net->mac_default, mac, sizeof(mac));
+	return 0;
+}
+
+uint64_t net_offer(const struct virtio_net *net)
 {
 	static const struct {
 		unsigned int offload;
@@ -370,8 +382,12 @@ static uint64_t offer(const struct virtio_net *net)
 			    NET_F_CTRL_RX | NET_F_CTRL_RX_EXTRA | NET_F_CTRL_VLAN |
 			    NET_F_CTRL_MAC_ADDR | NET_F_GUEST_ANNOUNCE;
 
+	/* An empty slot: what every tap can. */
+	unsigned int offloads = net->netdev ? net->netdev->offloads :
+					      NETDEV_CSUM | NETDEV_TSO4 | NETDEV_TSO6 | NETDEV_ECN;
+
 	for (unsigned int i = 0; i < ARRAY_SIZE(list); i++)
-		if (net->netdev->offloads & list[i].offload)
+		if (offloads & list[i].offload)
 			features |= list[i].features;
 	if (net->pair_count > 1)
 		features |= NET_F_MQ;
@@ -402,7 +418,8 @@ static int create_pairs(struct virtio_net *net, struct error **errp)
 		pair->index = i;
 		pair->rx = &net->vdev.queues[2 * i];
 		pair->tx = &net->vdev.queues[2 * i + 1];
-		pair->fd = (struct loop_fd){ .fd = net->netdev->fds[i], .handler = fd_ready };
+		pair->fd = (struct loop_fd){ .fd = net->netdev ? net->netdev->fds[i] : -1,
+					     .handler = fd_ready };
 		list_init(&pair->fd.node);
 		pair->buffers = calloc(net->queue_size, sizeof(*pair->buffers));
 		pair->rx_iov = calloc(NET_IOV_MAX, sizeof(*pair->rx_iov));
@@ -416,9 +433,12 @@ static int create_pairs(struct virtio_net *net, struct error **errp)
 static int net_realize(struct virtio_device *vdev, struct error **errp)
 {
 	struct virtio_net *net = to_net(vdev);
+	bool empty = vdev->dev.replaceable && !vdev->dev.plugged;
 	uint64_t features;
 	int ret;
 
+	if (!net->netdev && !empty)
+		return error_set(errp, -EINVAL, "netdev is required");
 	if (net->mtu && net->mtu < 68)
 		return error_set(errp, -ERANGE,
 				 "mtu=%u is less than 68, the least that IPv4 allows", net->mtu);
@@ -426,12 +446,12 @@ static int net_realize(struct virtio_device *vdev, struct error **errp)
 	if (ret)
 		return ret;
 	net->user = (struct netdev_user){ user_set_link, user_announce };
-	ret = netdev_attach(net->netdev, &net->user, errp);
+	ret = empty ? 0 : netdev_attach(net->netdev, &net->user, errp);
 	if (ret)
 		return ret;
 	vdev->home = net->iothread ? iothread_loop(net->iothread) : vdev->dev.platform->main_loop;
 	loop_timer_init(&net->retry, vdev->home, retry);
-	net->pair_count = net->mq ? net->netdev->queue_count : 1;
+	net->pair_count = net->mq && net->netdev ? net->netdev->queue_count : 1;
 	ret = virtio_device_add_queues(vdev, 2 * net->pair_count + 1, net->queue_size, errp);
 	if (ret)
 		goto fail;
@@ -439,14 +459,14 @@ static int net_realize(struct virtio_device *vdev, struct error **errp)
 	ret = create_pairs(net, errp);
 	if (ret)
 		goto fail;
-	features = offer(net);
-	if (net->netdev->vhost) {
+	features = net_offer(net);
+	if (net->netdev && net->netdev->vhost) {
 		ret = vhost_net_new(net, &features, errp);
 		if (ret)
 			goto fail;
 	}
 	vdev->features_offered = features;
-	set_power_on(net);
+	net_set_power_on(net);
 	ret = net_set_pairs(net, 1);
 	if (!ret)
 		return 0;
@@ -454,7 +474,8 @@ static int net_realize(struct virtio_device *vdev, struct error **errp)
 	vhost_net_free(net);
 fail:
 	free_pairs(net);
-	netdev_detach(net->netdev);
+	if (net->netdev)
+		netdev_detach(net->netdev);
 	return ret;
 }
 
@@ -464,7 +485,8 @@ static void net_unrealize(struct virtio_device *vdev)
 
 	vhost_net_free(net);
 	free_pairs(net);
-	netdev_detach(net->netdev);
+	if (net->netdev)
+		netdev_detach(net->netdev);
 }
 
 static const struct virtio_device_ops net_ops = {
@@ -483,6 +505,8 @@ const struct device_class virtio_net_mmio_class = {
 	.instance_size = sizeof(struct virtio_net),
 	.props = net_props,
 	.data = &net_ops,
+	.plug = net_plug,
+	.unplug = net_unplug,
 	VIRTIO_MMIO_CLASS,
 };
 

@@ -2,7 +2,7 @@
 /*
  * virtio-net (virtio 1.2 §5.1), cut into: the device (net.c), receiving (net_rx.c), sending
  * (net_tx.c), the control queue and the receive filter (net_ctrl.c), headers and scattered bytes
- * (net_packet.c), the kernel's data path (vhost_net.c).
+ * (net_packet.c), the kernel's data path (vhost_net.c), back ends that come and go (net_slot.c).
  */
 #ifndef VIRTIO_NET_H
 #define VIRTIO_NET_H
@@ -130,7 +130,7 @@ struct net_pair {
 
 struct virtio_net {
 	struct virtio_device vdev;
-	struct netdev *netdev;
+	struct netdev *netdev; /* NULL: an empty slot. Changed on the home loop, by the main thread */
 	struct iothread *iothread;
 	char *mac_text;
 	uint16_t queue_size, mtu;
@@ -165,10 +165,20 @@ void net_host_error(struct net_pair *pair, const char *what,
 bool net_link_up(const struct virtio_net *net);
 int __must_check net_set_pairs(struct virtio_net *net, unsigned int pairs);
 
+void net_set_power_on(struct virtio_net *net); /* address, link, filter as before any driver */
+int net_start_netdev(struct virtio_net *net); /* for a driver that is there; -errno was logged */
+
 void net_rx_handle(struct net_pair *pair);
 void net_rx_stop(struct net_pair *pair); /* chains that are not filled go back */
 void net_tx_handle(struct net_pair *pair);
 void net_ctrl_handle(struct virtio_queue *queue);
+
+/* --- A slot's back ends, net_slot.c. Main thread. --- */
+
+uint64_t net_offer(const struct virtio_net *net); /* the features for its back end, or for none */
+int __must_check net_parse_mac(const char *text, uint8_t mac[ETHER_ADDR], struct error **errp);
+int __must_check net_plug(struct device *dev, const struct opts *opts, struct error **errp);
+void net_unplug(struct device *dev);
 
 /* --- vhost_net.c: one kernel device a pair, with vring 0 to receive and 1 to send --- */
 

@@ -212,7 +212,7 @@ void net_rx_handle(struct net_pair *pair)
 	unsigned int budget = FRAMES_A_TURN;
 	bool want = true;
 
-	if (!queue->running || pair->index >= pair->net->pairs_used || pair->failed) {
+	if (!queue->running || !pair->net->netdev || pair->index >= pair->net->pairs_used || pair->failed) {
 		net_watch(pair, false, pair->want_out);
 		return;
 	}

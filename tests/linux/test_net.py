@@ -236,7 +236,7 @@ def test_cable_is_cut_and_connected(new_guest, new_tap, number, vhost):
     cable.start()
     guest.run("-netdev", f"tap,id=n0,ifname={new_tap(number)},vhost={vhost}",
               "-device", "virtio-net-device,netdev=n0,id=net0", "-qmp", f"unix:{guest.path('qmp')},server,nowait",
-              append="sv.modules=virtio_net",
+              append="sv.modules=virtio_net", machine="microvm,replaceable-slots=off",
               script=LINK_SCRIPT.format(host=HOST.format(number), guest=GUEST.format(number)))
     guest.check_finished()
     cable.join(10)

@@ -1,7 +1,9 @@
-"""A stock kernel under an operator with QMP: disks that come and go, stop and cont under load, a reset, the power
-button. Two boots in one run: the reset's is the second."""
+"""A stock kernel under an operator with QMP: disks and a network card that come and go, stop and cont under load and for
+long, a reset, the power button. Two boots in one run: the reset's is the second."""
 
 import os
+import re
+import subprocess
 import sys
 import threading
 import time
@@ -30,6 +32,23 @@ if [ "$(head -c 6 /dev/vda)" = second ]; then
 	echo "== pressed"; [ -e /pressed ] && echo yes
 	exit 0
 fi
+until_carrier() { tries=0; while [ "$(cat /sys/class/net/eth0/carrier)" != $1 ] && [ $tries -lt 600 ]; do
+	tries=$((tries + 1)); usleep 50000; done; cat /sys/class/net/eth0/carrier; }
+told_time() { echo "#sv-op-clock$1"; read line; echo "#sv-clock$1 $(date +%s)"; }
+echo 2 >/proc/sys/kernel/watchdog_thresh
+told_time 1
+echo "#sv-op-pause"
+told_time 2
+echo "== lockups"; dmesg | grep -ci lockup
+echo 10 >/proc/sys/kernel/watchdog_thresh
+ip link set eth0 up; ip addr add 10.77.7.2/24 dev eth0
+echo "== cards"; ls /sys/class/net; until_carrier 0
+for round in 1 2; do
+	echo "#sv-op-card$round"
+	echo "== card$round"; until_carrier 1; ping -c 3 -W 5 10.77.7.1
+	echo "#sv-op-uncard$round"
+	until_carrier 0
+done
 echo "== empty"; cat /sys/block/vd[bcd]/size
 echo "#sv-op-plug"
 echo "== plugged"; until_size 4096
@@ -47,6 +66,9 @@ echo "#sv-op-write"
 sleep 120
 echo "== never"
 """
+
+PAUSE = 6  # seconds: longer than the guest's watchdog allows
+TAPS = ["svt71", "svt72"]
 
 
 class Operator(threading.Thread):
@@ -79,6 +101,32 @@ class Operator(threading.Thread):
         self.seen["deleted"] = self.event("DEVICE_DELETED")["data"]["device"]
         self.q.run("blockdev-del", node_name=name)
 
+    def card(self, tap):
+        """Both taps have the address that the guest asks for, one after the other."""
+        subprocess.run(["ip", "addr", "add", "10.77.7.1/24", "dev", tap], check=True)
+        subprocess.run(["ip", "link", "set", tap, "up"], check=True)
+        self.q.run("netdev_add", type="tap", id="n0", ifname=tap)
+        self.q.run("device_add", driver="virtio-net-mmio", id="card", netdev="n0")
+
+    def uncard(self, tap):
+        self.q.run("device_del", id="card")
+        assert self.event("DEVICE_DELETED")["data"]["device"] == "card"
+        self.q.run("netdev_del", id="n0")
+        subprocess.run(["ip", "addr", "flush", "dev", tap], check=True)
+
+    def time(self, number):
+        """The guest's clock less the host's: (at least, at most). However slow all this is, it lies between."""
+        self.wait_for(f"clock{number}")
+        before = time.time()
+        self.guest.process.stdin.write(b"\n")
+        self.guest.process.stdin.flush()
+        end = time.monotonic() + LIMIT
+        while not (found := re.search(rf"#sv-clock{number} (\d+)\n", self.guest.console)):
+            assert time.monotonic() < end, "the guest does not tell the time"
+            time.sleep(0.02)
+        shown = int(found.group(1))
+        return shown - time.time(), shown + 1 - before
+
     def written(self, seconds):
         """Was the image written to in this time?"""
         before = os.stat(self.guest.path("state.img")).st_mtime_ns
@@ -86,8 +134,21 @@ class Operator(threading.Thread):
         return os.stat(self.guest.path("state.img")).st_mtime_ns != before
 
     def work(self):
-        self.wait_for("plug")
+        before = self.time(1)
         self.q = Client(self.guest.path("qmp.sock"))
+        self.wait_for("pause")
+        self.q.run("stop")
+        self.event("STOP")
+        time.sleep(PAUSE)
+        self.q.run("cont")
+        self.event("RESUME")
+        self.seen["clock"] = before, self.time(2)
+        for round in "12":
+            self.wait_for(f"card{round}")
+            self.card(TAPS[int(round) - 1])
+            self.wait_for(f"uncard{round}")
+            self.uncard(TAPS[int(round) - 1])
+        self.wait_for("plug")
         self.plug("hot.img")
         self.wait_for("unplug")
         self.unplug("hot.img")
@@ -126,17 +187,39 @@ def run(new_guest):
     guest.plain_image("state.img", 8 * MIB, b"\0")
     guest.plain_image("hot.img", 2 * MIB)
     guest.plain_image("other.img", MIB, b"\x5a")
+    for name in TAPS:
+        subprocess.run(["ip", "tuntap", "add", "dev", name, "mode", "tap", "vnet_hdr"], check=True)
     operator = Operator(guest)
     operator.daemon = True
     operator.start()
     try:
         guest.run("-drive", "id=d0,file=state.img", "-device", "virtio-blk-device,drive=d0,id=blk0",
-                  "-qmp", "unix:qmp.sock,server,nowait", script=SCRIPT, timeout=3 * LIMIT)
+                  "-qmp", "unix:qmp.sock,server,nowait", append="sv.modules=virtio_net", script=SCRIPT,
+                  timeout=3 * LIMIT)
     finally:
         operator.join(10)
+        for name in TAPS:
+            subprocess.run(["ip", "link", "del", name], check=True)
         assert operator.error is None, f"{operator.error!r}: {guest.report()}"
     guest.check_finished()
     return guest, operator.seen
+
+
+def test_the_clock_is_right_after_a_pause(run):
+    """And nothing in the guest takes the gap for a CPU that hangs."""
+    before, after = run[1]["clock"]
+    assert after[0] <= before[1] + 1 and after[1] >= before[0] - 1, f"{before}, then {after} seconds ahead of the host"
+    assert run[0].section("lockups") == "0"
+
+
+def test_empty_slots_are_cards_without_carrier(run):
+    assert run[0].section("cards").split() == ["eth0", "eth1", "lo", "0"]
+
+
+@pytest.mark.parametrize("name", ["card1", "card2"])
+def test_a_card_is_plugged_and_pings(run, name):
+    assert run[0].section(name).startswith("1\n")
+    assert "3 packets received" in run[0].section(name)
 
 
 def test_empty_slots_are_disks_without_capacity(run):

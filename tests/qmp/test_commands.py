@@ -45,7 +45,7 @@ ARGUMENTS = {
                                        "/machine/peripheral/rng0", "/machine/unattached/device[0]", "/objects/io0")],
     "qom-get": [{"path": "/machine/peripheral/rng0", "property": "type"},
                 {"path": "/machine/peripheral/rng0", "property": "rng"}],
-    "human-monitor-command": [{"command-line": "info " + what} for what in ("status", "cpus", "mtree", "qtree")],
+    "human-monitor-command": [{"command-line": "info " + what} for what in ("status", "cpus", "mtree", "qtree", "registers")],
     "getfd": [{"fdname": "x"}],
     "closefd": [{"fdname": "x"}],
     "add-fd": [{"fdset-id": 3}],

@@ -337,6 +337,72 @@ def test_network_back_ends_come_and_go(qmp, vm):
     assert vm.descriptors() == before
 
 
+@pytest.fixture
+def taps():
+    """Names for taps that netdev_add creates and that are gone at the end."""
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK) or os.geteuid():
+        pytest.skip("no taps for us here")
+    names = [f"qmpslot{i}" for i in range(3)]
+    yield names
+    assert not [n for n in names if os.path.exists(f"/sys/class/net/{n}")]
+
+
+def card(q, name, **more):
+    q.run("device_add", **{"driver": "virtio-net-mmio", "id": name, "netdev": name, **more})
+
+
+def test_a_card_comes_and_goes(guest, q, taps):
+    unattached = [e["name"] for e in q.run("qom-list", path="/machine/unattached")]
+    assert {"net-slot0", "net-slot1"} <= set(unattached)
+    before = guest.descriptors()
+    for i, name in enumerate(taps[:2] * 3):
+        q.run("netdev_add", type="tap", id=name, ifname=name)
+        card(q, name, addr=str(i % 2), mac="52:54:00:00:00:01")
+        assert q.run("qom-get", path=f"/machine/peripheral/{name}", property="netdev") == name
+        assert refused(q, "is in use", "netdev_del", id=name) == "GenericError"
+        q.run("set_link", name=name, up=False)
+        unplug(q, name)
+        q.run("netdev_del", id=name)
+        assert guest.descriptors() == before
+    assert refused(q, "not found", "device_del", id=taps[0]) == "DeviceNotFound"
+
+
+def test_card_slots_are_chosen_as_stratovirts_clients_do(guest, q, taps):
+    for name in taps:
+        q.run("netdev_add", type="tap", id=name, ifname=name)
+    q.run("device_add", driver="virtio-net-mmio", id="a", chardev=taps[0], addr="0x1")  # StratoVirt 2
+    q.run("device_add", driver="virtio-net-mmio", id=taps[1])  # its releases before that
+    assert refused(q, "all 2 replaceable slots are occupied", "device_add", driver="virtio-net-mmio", id="c",
+                   netdev=taps[2]) == "GenericError"
+    assert refused(q, "The slot 1 is occupied already", "device_add", driver="virtio-net-mmio", id="c", netdev=taps[2],
+                   addr=1)
+    assert refused(q, r"slot 2 is out of range \[0, 1\]", "device_add", driver="virtio-net-mmio", netdev=taps[2], lun=1)
+    unplug(q, "a")
+    for bad, text in [({"netdev": taps[1]}, "in use by another device"), ({"netdev": "x"}, "x"), ({}, "netdev"),
+                      ({"netdev": taps[2], "mac": "01:00:00:00:00:00"}, "multicast"),
+                      ({"netdev": taps[2], "queue-size": 512}, "queue-size")]:
+        assert refused(q, text, "device_add", driver="virtio-net-mmio", id="c", **bad) == "GenericError"
+    card(q, taps[2])
+    q.run("quit")
+    guest.end(0)
+
+
+def test_cards_of_the_command_line_sit_in_the_first_slots(tmp_path, taps):
+    nets = []
+    for i, name in enumerate(taps):
+        more = ",queues=2" if i == 1 else ""
+        nets += ["-netdev", f"tap,id={name},ifname={name}{more}", "-device",
+                 f"virtio-net-device,netdev={name},id=c{i}" + (",mq=on" if i == 1 else "")]
+    with Guest(tmp_path, *nets) as guest, guest.connect() as q:
+        guest.ready()
+        assert refused(q, "Device 'c1' cannot be unplugged", "device_del", id="c1") == "GenericError"
+        assert "net-slot0" not in [e["name"] for e in q.run("qom-list", path="/machine/unattached")]
+        for name in ("c0", "c2"):
+            unplug(q, name)
+        q.run("quit")
+        guest.end(0)
+
+
 def test_without_a_balloon(qmp):
     assert refused(qmp, "No balloon device has been activated", "balloon", value=1 << 27) == "DeviceNotActive"
     assert refused(qmp, "No balloon device has been activated", "query-balloon") == "DeviceNotActive"

@@ -48,7 +48,10 @@ static const uint8_t virtio_gsi[] = { 5,  6,  7,  9,  10, 11, 12, 13, 14, 15,
 #define PCI_IO_BASE_PORT 0x1000ULL
 #define PCI_IO_SIZE 0xf000ULL
 #define PCI_GSI_FIRST 20
-#define BLOCK_SLOTS 4
+
+/* Replaceable slots, as many as StratoVirt has. */
+#define DISK_SLOTS 4
+#define NET_SLOTS 2
 
 enum { SLOTS_AUTO, SLOTS_ON, SLOTS_OFF };
 static const char *const slots_words[] = { "auto", "on", "off", NULL };
@@ -73,8 +76,8 @@ static const struct property microvm_props[] = {
 	PROP_BOOL("rtc", struct microvm, rtc, 1, "CMOS real-time clock"),
 	PROP_BOOL("pcie", struct microvm, pcie, 0, "a PCI Express host bridge; needs ACPI"),
 	PROP_ENUM("replaceable-slots", struct microvm, replaceable_slots, slots_words, SLOTS_AUTO,
-		  "the first four disks can come and go (device_add, device_del), empty ones are there "
-		  "with capacity 0; auto: when there is a monitor"),
+		  "the first four disks and two network cards can come and go (device_add, device_del); "
+		  "empty ones are there with capacity 0 and the cable out; auto: when there is a monitor"),
 	PROP_END,
 };
 
@@ -181,8 +184,10 @@ static int microvm_init_devices(struct machine *machine, struct error **errp)
 	platform->mmio_slot_take = slot_take;
 	platform->mmio_slot_release = slot_release;
 	if (vm->replaceable_slots == SLOTS_ON ||
-	    (vm->replaceable_slots == SLOTS_AUTO && !list_empty(&machine->config->monitors)))
-		machine->slot_count = BLOCK_SLOTS;
+	    (vm->replaceable_slots == SLOTS_AUTO && !list_empty(&machine->config->monitors))) {
+		machine->slot_counts[MACHINE_SLOT_DISK] = DISK_SLOTS;
+		machine->slot_counts[MACHINE_SLOT_NET] = NET_SLOTS;
+	}
 
 	ret = machine_settle_flash(machine, errp);
 	if (!ret)

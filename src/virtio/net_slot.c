@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A network card in a replaceable slot. Without a back end it is a card whose cable is out: what its driver sends is
+ * dropped, nothing arrives. A back end connects the cable, on the home loop, where the frames are moved;
+ * the guest learns of it by the link's state (virtio 1.2 §5.1.4) and nothing else need be negotiated.
+ */
+#include "net.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LOG_MODULE "virtio-net"
+#include "util/log.h"
+
+/* What can be said of a card that the guest knows already. */
+struct plug_config {
+	struct netdev *netdev;
+	char *mac;
+	bool mq;
+};
+
+static const struct property plug_props[] = {
+	PROP_LINK("netdev", struct plug_config, netdev, LINK_NETDEV, PROPERTY_REQUIRED, "the network back end"),
+	PROP_STRING("mac", struct plug_config, mac, 17, 17, NULL, "Ethernet address"),
+	PROP_BOOL("mq", struct plug_config, mq, false, "use all queues of the netdev"),
+	PROP_IGNORED("vectors", "MSI-X vectors: virtio-mmio has none"),
+	PROP_END,
+};
+
+struct plug_call {
+	struct virtio_net *net;
+	struct netdev *netdev;
+	uint8_t mac[ETHER_ADDR];
+};
+
+static void home_plug(void *opaque)
+{
+	const struct plug_call *call = opaque;
+	struct virtio_net *net = call->net;
+	struct net_pair *pair = &net->pairs[0];
+
+	net->netdev = call->netdev;
+	memcpy(net->mac_default, call->mac, ETHER_ADDR);
+	pair->fd.fd = net->netdev->fds[0];
+	/*
+	 * A driver keeps the address that it read when it was bound, and its frames must find it: a new one is
+	 * shown when the device has been reset.
+	 */
+	if (!atomic_load(&net->vdev.status)) {
+		net_set_power_on(net);
+	} else {
+		net->status = net->netdev->link_up ? NET_S_LINK_UP : 0;
+		net_update_config(net);
+	}
+	/* Frames may arrive from now on; the ring may have had buffers for them for long. */
+	if (!net_start_netdev(net) && pair->rx->running)
+		virtio_queue_kick(pair->rx);
+}
+
+static void home_unplug(void *opaque)
+{
+	struct virtio_net *net = opaque;
+	struct net_pair *pair = &net->pairs[0];
+
+	loop_timer_cancel(&net->retry);
+	net_watch(pair, false, false);
+	net_rx_stop(pair);
+	pair->fd.fd = -1;
+	pair->failed = false;
+	net->netdev = NULL;
+	net->status = 0;
+	net_update_config(net);
+	if (pair->tx->running) /* what waited for the back end is dropped now */
+		virtio_queue_kick(pair->tx);
+}
+
+static int plug(struct virtio_net *net, const struct plug_config *config, struct error **errp)
+{
+	struct plug_call call = { .net = net, .netdev = config->netdev };
+	const char *id = config->netdev->id;
+	int ret;
+
+	if (config->netdev->vhost)
+		return error_set(errp, -ENOTSUP, "netdev '%s': vhost=on is not for replaceable slots", id);
+	if (config->mq && config->netdev->queue_count > 1)
+		return error_set(errp, -ENOTSUP,
+				 "mq=on: a replaceable slot has one pair of queues, netdev '%s' has %u", id,
+				 config->netdev->queue_count);
+	memcpy(call.mac, net->mac_default, ETHER_ADDR);
+	ret = config->mac ? net_parse_mac(config->mac, call.mac, errp) : 0;
+	if (!ret)
+		ret = netdev_attach(config->netdev, &net->user, errp);
+	if (ret)
+		return ret;
+	loop_run_sync(net->vdev.home, home_plug, &call);
+	virtio_device_offer(&net->vdev, net_offer(net));
+	return 0;
+}
+
+int net_plug(struct device *dev, const struct opts *opts, struct error **errp)
+{
+	static const char *const skip[] = { "driver", "id", "addr", "lun", NULL };
+	struct virtio_net *net = container_of(dev, struct virtio_net, vdev.dev);
+	struct plug_config config = { 0 };
+	char *what;
+	int ret;
+
+	ret = property_apply(plug_props, &config, opts, skip, dev->platform->links, errp);
+	if (ret)
+		return ret;
+	ret = plug(net, &config, errp);
+	if (ret) {
+		what = opts_describe(opts);
+		error_prefix(errp, "%s: ", what);
+		free(what);
+	} else if (config.mac) {
+		char *before = net->mac_text;
+
+		net->mac_text = config.mac;
+		config.mac = before;
+	}
+	property_release(plug_props, &config);
+	return ret;
+}
+
+void net_unplug(struct device *dev)
+{
+	struct virtio_net *net = container_of(dev, struct virtio_net, vdev.dev);
+	struct netdev *netdev = net->netdev;
+
+	loop_run_sync(net->vdev.home, home_unplug, net);
+	netdev_detach(netdev);
+	virtio_device_offer(&net->vdev, net_offer(net));
+}
