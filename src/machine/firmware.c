@@ -7,6 +7,7 @@
 
 #include "block/drive.h"
 #include "boot/acpi_tables.h"
+#include "boot/smbios.h"
 #include "devices/fw_cfg.h"
 #include "internal.h"
 #include "util/endian.h"
@@ -71,6 +72,51 @@ int machine_create_fw_cfg(struct machine *machine, const char *class, const char
 	return ret;
 }
 
+static int build_smbios(struct machine *machine, struct smbios **ret, struct error **errp)
+{
+	const struct vm_config *config = machine->config;
+	const struct smbios_info info = {
+		.options = &config->smbios,
+		.topology = &machine->topology,
+		.space = machine->space,
+		.machine = machine->class->name,
+		.uuid = config->has_uuid ? config->uuid : NULL,
+		.has_firmware = machine_has_firmware(machine),
+	};
+
+	return smbios_build(&info, ret, errp);
+}
+
+int machine_install_smbios(struct machine *machine, gpa_t end, struct error **errp)
+{
+	struct smbios *smbios;
+	int ret = build_smbios(machine, &smbios, errp);
+
+	if (ret)
+		return ret;
+	ret = smbios_install(smbios, machine->space, SMBIOS_AREA, end - SMBIOS_AREA, errp);
+	smbios_free(smbios);
+	return ret;
+}
+
+static int add_smbios(struct machine *machine, struct error **errp)
+{
+	struct smbios *smbios;
+	const void *data;
+	size_t len;
+	int ret = build_smbios(machine, &smbios, errp);
+
+	if (ret)
+		return ret;
+	data = smbios_anchor(smbios, &len);
+	ret = fw_cfg_set_file(machine->fw_cfg, SMBIOS_FILE_ANCHOR, data, (uint32_t)len, errp);
+	data = smbios_tables(smbios, &len);
+	if (!ret)
+		ret = fw_cfg_set_file(machine->fw_cfg, SMBIOS_FILE_TABLES, data, (uint32_t)len, errp);
+	smbios_free(smbios);
+	return ret;
+}
+
 int machine_fill_fw_cfg(struct machine *machine, struct error **errp)
 {
 	const struct vm_config *config = machine->config;
@@ -86,6 +132,8 @@ int machine_fill_fw_cfg(struct machine *machine, struct error **errp)
 	fw_cfg_set_u16(cfg, FW_CFG_MAX_CPUS, (uint16_t)machine->topology.maxcpus);
 	fw_cfg_set_u16(cfg, FW_CFG_BOOT_MENU, 0);
 	ret = fw_cfg_set_file(cfg, FILE_BOOT_FAIL_WAIT, &boot_fail, sizeof(boot_fail), errp);
+	if (!ret && machine_has_firmware(machine))
+		ret = add_smbios(machine, errp);
 	if (ret)
 		return ret;
 	list_for_each(opts, &config->fw_cfgs, node) {

@@ -129,8 +129,10 @@ bool machine_has_firmware(const struct machine *machine); /* flash bank 0 or -bi
 /* @props of class "fw_cfg_io" or "fw_cfg_mem", or NULL. */
 int __must_check machine_create_fw_cfg(struct machine *machine, const char *class, const char *props,
 				       struct error **errp);
-/* What every firmware asks for, then the files of -fw_cfg. */
+/* What every firmware asks for, SMBIOS tables among it, then the files of -fw_cfg. */
 int __must_check machine_fill_fw_cfg(struct machine *machine, struct error **errp);
+/* The SMBIOS tables at SMBIOS_AREA, up to @end, for a kernel that boots without firmware; at each start. */
+int __must_check machine_install_smbios(struct machine *machine, gpa_t end, struct error **errp);
 /* The tables and the table loader's script; again in a reset if they changed. */
 int __must_check machine_fw_cfg_acpi(struct machine *machine, const struct acpi_tables *tables,
 				     struct error **errp);

@@ -11,8 +11,8 @@
 #include "acpi_x86.h"
 #include "boot/acpi.h"
 #include "boot/boot.h"
+#include "boot/smbios.h"
 #include "devices/ged.h"
-#include "mptable.h"
 
 #define DEVICES_MAX 256 /* two hexadecimal digits in the name */
 
@@ -203,7 +203,7 @@ int acpi_microvm_install(struct mem_space *space, const struct acpi_microvm *inf
 	ret = acpi_microvm_build(info, &tables, errp);
 	if (!ret)
 		ret = acpi_tables_install(tables, space, BOOT_X86_ACPI,
-					  MPTABLE_SPILL - BOOT_X86_ACPI, rsdp, errp);
+					  SMBIOS_AREA - BOOT_X86_ACPI, rsdp, errp);
 	acpi_tables_free(tables);
 	return ret;
 }

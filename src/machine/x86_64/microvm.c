@@ -337,6 +337,8 @@ static int microvm_load(struct machine *machine, struct vcpu_entry *entry, struc
 		return ret ? ret : x86_firmware_load(machine, entry, errp);
 	}
 	ret = mptable_install(machine->space, &machine->topology, IOAPIC_BASE, LAPIC_BASE, errp);
+	if (!ret && !list_empty(&machine->config->smbios))
+		ret = machine_install_smbios(machine, BOOT_X86_SMBIOS_END, errp);
 	if (!ret && vm->acpi)
 		ret = place_acpi(vm, &params.rsdp, errp);
 	if (ret || !vm->source)
