@@ -63,6 +63,7 @@ static void carry_out_first_locked(struct threads *threads)
 	list_del(node);
 	threads->todo_count--;
 	pthread_mutex_unlock(&threads->lock);
+	thread_confine();
 	request->result = carry_out(threads->fd, request);
 	pthread_mutex_lock(&threads->lock);
 	if (list_empty(&threads->finished))
@@ -105,7 +106,8 @@ static void start_threads_locked(struct threads *threads)
 {
 	for (unsigned int have = threads->idle;
 	     have < threads->todo_count && threads->count < THREADS_MAX; have++) {
-		if (thread_start(&threads->thread[threads->count], "block-worker", worker, threads, NULL))
+		if (thread_start(&threads->thread[threads->count], THREAD_WORKER, "block-worker", worker,
+				 threads, NULL))
 			break;
 		threads->count++;
 	}

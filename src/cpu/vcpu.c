@@ -112,6 +112,7 @@ static void *vcpu_thread(void *opaque)
 	pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
 
 	while (vcpu_park(vcpu)) {
+		thread_confine();
 		if (ran)
 			vcpu_tell_pause(vcpu);
 		ran = true;
@@ -152,7 +153,7 @@ static int vcpu_start_thread(struct vcpu *vcpu, struct error **errp)
 	int ret;
 
 	snprintf(name, sizeof(name), "CPU %u/KVM", vcpu->index);
-	ret = thread_start(&vcpu->thread, name, vcpu_thread, vcpu, errp);
+	ret = thread_start(&vcpu->thread, THREAD_VCPU, name, vcpu_thread, vcpu, errp);
 	vcpu->has_thread = !ret;
 	return ret;
 }

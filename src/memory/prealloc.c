@@ -159,7 +159,7 @@ int ram_prealloc(const struct ram_backend *ram, uint32_t threads, const char *wh
 	/* The last share is this thread's own; a thread that does not start leaves its share to it
 	 * too. */
 	for (; started + 1 < count; started++)
-		if (thread_start(&jobs[started].thread, "mem-prealloc", prealloc_work,
+		if (thread_start(&jobs[started].thread, THREAD_STARTUP, "mem-prealloc", prealloc_work,
 				 &jobs[started], NULL))
 			break;
 	for (unsigned int i = started; i < count; i++)

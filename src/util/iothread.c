@@ -47,7 +47,7 @@ struct iothread *iothread_new(const char *id, struct error **errp)
 	sem_init(&iothread->started, 0, 0);
 	loop_call_init(&iothread->start, iothread->loop, iothread_started);
 	loop_call_schedule(&iothread->start);
-	if (thread_start(&iothread->thread, id, iothread_main, iothread, errp)) {
+	if (thread_start(&iothread->thread, THREAD_IOTHREAD, id, iothread_main, iothread, errp)) {
 		sem_destroy(&iothread->started);
 		loop_free(iothread->loop);
 		free(iothread);

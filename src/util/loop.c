@@ -21,6 +21,7 @@
 
 #define LOG_MODULE "loop"
 #include "util/log.h"
+#include "util/thread.h"
 
 #define BATCH 64
 
@@ -583,6 +584,7 @@ void loop_run(struct loop *loop)
 			log_error("event loop '%s': epoll: %s", loop->name, strerror(errno));
 			break;
 		}
+		thread_confine();
 		dispatch_fds(loop, MAX(n, 0));
 		run_timers(loop);
 		run_calls(loop);

@@ -3,11 +3,37 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 
+static void (*_Atomic confine_fn)(enum thread_kind kind);
+static _Thread_local enum thread_kind own_kind = THREAD_MAIN;
+static _Thread_local bool confined;
+
+void thread_confine(void)
+{
+	void (*confine)(enum thread_kind kind);
+
+	if (confined)
+		return;
+	confine = atomic_load_explicit(&confine_fn, memory_order_acquire);
+	if (!confine)
+		return;
+	confined = true;
+	confine(own_kind);
+}
+
+void thread_confine_all(void (*confine)(enum thread_kind kind))
+{
+	atomic_store_explicit(&confine_fn, confine, memory_order_release);
+	thread_confine();
+}
+
 struct thread_start {
+	enum thread_kind kind;
 	void *(*fn)(void *);
 	void *arg;
 	char name[16];
@@ -19,11 +45,13 @@ static void *thread_main(void *opaque)
 
 	free(opaque);
 	prctl(PR_SET_NAME, start.name);
+	own_kind = start.kind;
+	thread_confine();
 	return start.fn(start.arg);
 }
 
-int thread_start(pthread_t *thread, const char *name, void *(*fn)(void *), void *arg,
-		 struct error **errp)
+int thread_start(pthread_t *thread, enum thread_kind kind, const char *name, void *(*fn)(void *),
+		 void *arg, struct error **errp)
 {
 	/* Raised by the thread's own instructions or system calls: blocking them would hide the
 	 * fault. */
@@ -35,6 +63,7 @@ int thread_start(pthread_t *thread, const char *name, void *(*fn)(void *), void 
 	start = calloc(1, sizeof(*start));
 	if (!start)
 		return error_set(errp, -ENOMEM, "thread '%s': out of memory", name);
+	start->kind = kind;
 	start->fn = fn;
 	start->arg = arg;
 	memcpy(start->name, name, strnlen(name, sizeof(start->name) - 1));

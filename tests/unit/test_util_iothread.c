@@ -81,7 +81,7 @@ START_TEST(sync_calls_from_many_threads)
 	shared = iothread_new("io", &err);
 	ck_assert_no_error(err);
 	for (int i = 0; i < CALLERS; i++)
-		ck_assert_int_eq(thread_start(&threads[i], "caller", call_often, NULL, &err), 0);
+		ck_assert_int_eq(thread_start(&threads[i], THREAD_WORKER, "caller", call_often, NULL, &err), 0);
 	for (int i = 0; i < CALLERS; i++)
 		pthread_join(threads[i], NULL);
 	ck_assert_uint_eq(counter, CALLERS * CALLS);
@@ -145,7 +145,7 @@ START_TEST(stop_with_sync_callers)
 
 		shared = iothread_new("io", &err);
 		ck_assert_no_error(err);
-		ck_assert_int_eq(thread_start(&thread, "caller", call_until_done, &done, &err), 0);
+		ck_assert_int_eq(thread_start(&thread, THREAD_WORKER, "caller", call_until_done, &done, &err), 0);
 		loop_run_sync(iothread_loop(shared), stop_own_loop, NULL);
 		atomic_store(&done, true);
 		pthread_join(thread, NULL);
@@ -170,7 +170,7 @@ START_TEST(signals_do_not_land_on_threads)
 	void *result;
 
 	pthread_sigmask(SIG_BLOCK, NULL, &before);
-	ck_assert_int_eq(thread_start(&thread, "t", show_mask, &inside, &err), 0);
+	ck_assert_int_eq(thread_start(&thread, THREAD_WORKER, "t", show_mask, &inside, &err), 0);
 	pthread_join(thread, &result);
 	ck_assert_ptr_eq(result, &inside);
 	pthread_sigmask(SIG_BLOCK, NULL, &after);
