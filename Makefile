@@ -130,6 +130,19 @@ CFLAGS_version = -DSTRATOVIRT_VERSION='"$(VERSION)"' -DSTRATOVIRT_COMMIT='"$(COM
 
 FORCE:
 
+# The filters of system calls are made by a tool of the build machine, which is where libseccomp is needed.
+HOSTCC ?= cc
+SECCOMP := $(O)/seccomp-compile
+$(SECCOMP): tools/seccomp/compile.c src/seccomp/rules.c src/seccomp/rules.h
+	@mkdir -p $(@D)
+	$(call quiet,HOSTCC,$@)$(HOSTCC) -std=gnu11 -D_GNU_SOURCE -DRULES_$(ARCH) -O1 -Wall -Wextra -o $@ $(filter %.c,$^) -lseccomp
+$(O)/gen/seccomp_filters.h: $(SECCOMP)
+	@mkdir -p $(@D)
+	$(call quiet,GEN,$@)$(SECCOMP) $(ARCH) > $@
+$(O)/obj/src/seccomp/sandbox.o: $(O)/gen/seccomp_filters.h
+CFLAGS_sandbox = -I$(O)/gen
+CFLAGS_rules = -DRULES_$(ARCH)
+
 # --- unit tests: every tests/unit/test_*.c is a program of its own ------------
 
 # Those of the rooms' code for one architecture are there for that one only.

@@ -15,6 +15,7 @@
 #include "config/vm_config.h"
 #include "machine/machine.h"
 #include "qmp/qmp.h"
+#include "seccomp/sandbox.h"
 #include "util/daemon.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -84,11 +85,14 @@ static int run(const struct vm_config *config, struct error **errp)
 {
 	struct signals signals = { .lfd = { .events = EPOLLIN, .handler = on_signal } };
 	struct machine *machine = NULL;
+	struct sandbox sandbox;
 	struct qmp *qmp = NULL;
 	struct loop *loop;
 	sigset_t set;
 	int status = -1, ret;
 
+	if (sandbox_init(config, &sandbox, errp))
+		return -1;
 	signals_block(&set);
 	loop = loop_new("main", errp);
 	if (!loop)
@@ -111,6 +115,8 @@ static int run(const struct vm_config *config, struct error **errp)
 		status = machine_exit_status(machine);
 		goto out;
 	}
+	if (sandbox_enter(&sandbox, errp))
+		goto out;
 	if (!config->start_paused && machine_cont(machine, errp))
 		goto out;
 	daemon_ready();

@@ -39,6 +39,8 @@ struct vm_config {
 	bool no_reboot, no_shutdown;
 	char *panic_action; /* one of vm_panic_words; NULL = the first */
 	bool disable_seccomp;
+	struct opts *sandbox; /* -sandbox: "mode" and what goes with it; NULL = on */
+	char *runas, *chroot; /* -runas, -chroot; NULL = stay */
 
 	struct list fw_cfgs, smbios; /* struct opts: what firmware is told */
 	struct list drives, devices, netdevs, chardevs, objects, serials; /* struct opts */

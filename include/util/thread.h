@@ -29,6 +29,9 @@ int __must_check thread_start(pthread_t *thread, enum thread_kind kind, const ch
  * anything else. The calling thread does so at once. Main thread, once.
  */
 void thread_confine_all(void (*confine)(enum thread_kind kind));
+/* Of the calling thread; from signal handlers too. */
+const char *thread_name(void);
+const char *thread_kind_name(void);
 void thread_confine(void); /* on the thread itself; costs a look at a thread-local variable */
 
 #endif

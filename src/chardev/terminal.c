@@ -24,6 +24,7 @@
 
 static struct {
 	int fd;
+	pid_t group; /* ours: after exec nobody else can change it, and whoever has a terminal does not */
 	struct termios cooked, raw;
 	volatile sig_atomic_t wanted; /* raw mode is to be on while we run in the foreground */
 	volatile sig_atomic_t active; /* it is on */
@@ -40,7 +41,7 @@ static bool in_foreground(void)
 {
 	pid_t group = tcgetpgrp(term.fd);
 
-	return group < 0 || group == getpgrp(); /* < 0: not our controlling terminal */
+	return group < 0 || group == term.group; /* < 0: not our controlling terminal */
 }
 
 static void enter(void)
@@ -150,6 +151,7 @@ int terminal_enter_raw(int fd, bool keys_signal)
 	raw.c_cc[VTIME] = 0;
 	term.raw = raw;
 	term.fd = fd;
+	term.group = getpgrp();
 	set_handlers();
 	term.wanted = 1;
 	enter();

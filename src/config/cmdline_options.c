@@ -201,6 +201,11 @@ HANDLER(set_cpu)
 	return parse_opts(cmdline, option, value, &cmdline->config->cpu, errp);
 }
 
+HANDLER(set_sandbox)
+{
+	return parse_opts(cmdline, option, value, &cmdline->config->sandbox, errp);
+}
+
 HANDLER(set_smp)
 {
 	struct cpu_topology topology = { 0 };
@@ -652,7 +657,15 @@ const struct cmdline_option cmdline_options[] = {
 		  "environment is "
 		  "error, warn, info, debug or trace" },
 	{ "disable-seccomp", NULL, VALUE_NONE, 0, set_flag, AT(disable_seccomp), .usage = "",
-	  .help = "do not limit the system calls of this process" },
+	  .help = "do not limit the system calls of this process; as -sandbox off" },
+	{ "sandbox", NULL, VALUE_REQUIRED, 0, set_sandbox, .implied = "mode",
+	  .usage = "on|log|off[,KEY=VALUE...]",
+	  .help = "what a forbidden system call leads to: the end with a message (default), a line in the "
+		  "kernel's log; dumpable=on lets debuggers of the same user in" },
+	{ "runas", NULL, VALUE_REQUIRED, 0, set_text, AT(runas), .usage = "USER|UID:GID",
+	  .help = "become this user before the guest runs" },
+	{ "chroot", NULL, VALUE_REQUIRED, 0, set_text, AT(chroot), .usage = "DIR",
+	  .help = "make this the root directory before the guest runs" },
 
 	HEADING("Tests of devices, with -accel test"),
 	{ "qtest", NULL, VALUE_REQUIRED, 0, set_qtest, .usage = "unix:PATH[,server]",
@@ -689,7 +702,6 @@ const struct cmdline_option cmdline_ignored[] = {
 	IGNORED("qtest-log", VALUE_OPTIONAL),
 	IGNORED("realtime", VALUE_OPTIONAL),
 	IGNORED("rtc", VALUE_OPTIONAL),
-	IGNORED("sandbox", VALUE_OPTIONAL),
 	IGNORED("usb", VALUE_NONE),
 	{ .name = NULL },
 };

@@ -44,6 +44,9 @@ const struct description_field description_fields[] = {
 	{ "pidfile", DESCRIPTION_TEXT, AT(pidfile), .min = 1 },
 	{ "log", DESCRIPTION_LOG, AT(log_path) },
 	{ "disable-seccomp", DESCRIPTION_FLAG, AT(disable_seccomp) },
+	{ "sandbox", DESCRIPTION_OPTS, AT(sandbox), .kind_key = "mode" },
+	{ "runas", DESCRIPTION_TEXT, AT(runas), .min = 1 },
+	{ "chroot", DESCRIPTION_TEXT, AT(chroot), .min = 1 },
 	{ .key = NULL },
 };
 

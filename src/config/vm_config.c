@@ -43,6 +43,9 @@ void vm_config_release(struct vm_config *config)
 	opts_free(config->cpu);
 	release_list(&config->fw_cfgs);
 	release_list(&config->smbios);
+	opts_free(config->sandbox);
+	free(config->runas);
+	free(config->chroot);
 	release_list(&config->drives);
 	release_list(&config->devices);
 	release_list(&config->netdevs);

@@ -92,7 +92,7 @@ void daemon_ready(void)
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (null >= 0) {
 		for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-			dup2(null, fd);
+			dup3(null, fd, 0);
 		if (null > STDERR_FILENO)
 			close(null);
 	}

@@ -11,6 +11,7 @@
 
 static void (*_Atomic confine_fn)(enum thread_kind kind);
 static _Thread_local enum thread_kind own_kind = THREAD_MAIN;
+static _Thread_local char own_name[16] = "main";
 static _Thread_local bool confined;
 
 void thread_confine(void)
@@ -32,6 +33,18 @@ void thread_confine_all(void (*confine)(enum thread_kind kind))
 	thread_confine();
 }
 
+const char *thread_name(void)
+{
+	return own_name;
+}
+
+const char *thread_kind_name(void)
+{
+	static const char *const names[THREAD_KINDS] = { "main", "vcpu", "iothread", "worker", "startup" };
+
+	return names[own_kind];
+}
+
 struct thread_start {
 	enum thread_kind kind;
 	void *(*fn)(void *);
@@ -46,6 +59,7 @@ static void *thread_main(void *opaque)
 	free(opaque);
 	prctl(PR_SET_NAME, start.name);
 	own_kind = start.kind;
+	memcpy(own_name, start.name, sizeof(own_name));
 	thread_confine();
 	return start.fn(start.arg);
 }

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * What a process gives up for good before its guest runs. Each thread has its own capabilities and its own no_new_privs, so that part
+ * is done by every thread on itself (privileges_drop_thread()); directory, user and groups are the process's.
+ */
+#define LOG_MODULE "seccomp"
+
+#include "privileges.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "util/log.h"
+#include "util/macros.h"
+#include "util/parse.h"
+
+struct identity {
+	const char *name; /* for initgroups(); NULL: numbers were given, no further groups */
+	uid_t uid;
+	gid_t gid;
+};
+
+/* "USER" or "UID:GID". Names are looked up before the root directory changes. */
+static int identity_parse(const char *text, struct identity *ret, struct error **errp)
+{
+	const char *colon = strchr(text, ':');
+	const struct passwd *passwd;
+	char number[24];
+	uint64_t uid, gid;
+
+	if (colon && (size_t)(colon - text) < sizeof(number)) {
+		memcpy(number, text, (size_t)(colon - text));
+		number[colon - text] = '\0';
+		if (!parse_u64(number, &uid) && !parse_u64(colon + 1, &gid) && uid < UINT32_MAX &&
+		    gid < UINT32_MAX) {
+			*ret = (struct identity){ .uid = (uid_t)uid, .gid = (gid_t)gid };
+			return 0;
+		}
+	}
+	passwd = getpwnam(text);
+	if (!passwd)
+		return error_set(errp, -ENOENT,
+				 "-runas %s: no such user; USER or UID:GID with numbers is needed", text);
+	*ret = (struct identity){ .name = text, .uid = passwd->pw_uid, .gid = passwd->pw_gid };
+	return 0;
+}
+
+static int become(const struct identity *identity, const char *text, struct error **errp)
+{
+	int ret;
+
+	ret = identity->name ? initgroups(identity->name, identity->gid) : setgroups(0, NULL);
+	if (ret || setresgid(identity->gid, identity->gid, identity->gid) ||
+	    setresuid(identity->uid, identity->uid, identity->uid))
+		return error_set_errno(errp, -errno, "-runas %s", text);
+	/* The way back must be gone: a kernel or a security module might have kept it. */
+	if (identity->uid && !setuid(0))
+		return error_set(errp, -EPERM, "-runas %s: the process could become root again", text);
+	return 0;
+}
+
+static int change_root(const char *dir, struct error **errp)
+{
+	if (chdir(dir) || chroot(".") || chdir("/"))
+		return error_set_errno(errp, -errno, "-chroot %s", dir);
+	return 0;
+}
+
+int privileges_drop(const struct sandbox *sandbox, struct error **errp)
+{
+	struct identity identity = { 0 };
+	int ret = 0;
+
+	if (sandbox->runas)
+		ret = identity_parse(sandbox->runas, &identity, errp);
+	if (!ret && sandbox->chroot)
+		ret = change_root(sandbox->chroot, errp);
+	if (!ret && sandbox->runas)
+		ret = become(&identity, sandbox->runas, errp);
+	/* setresuid() leaves the process undumpable; a process that did not change must ask for it. */
+	if (!ret && prctl(PR_SET_DUMPABLE, sandbox->dumpable ? 1 : 0))
+		ret = error_set_errno(errp, -errno, "PR_SET_DUMPABLE");
+	return ret;
+}
+
+int privileges_drop_thread(uint64_t keep)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct have[2], data[2] = { { 0 } };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return -errno;
+	if (syscall(SYS_capget, &header, have))
+		return -errno;
+	for (int i = 0; i < 2; i++)
+		data[i].effective = data[i].permitted = have[i].permitted & (uint32_t)(keep >> (32 * i));
+	return syscall(SYS_capset, &header, data) ? -errno : 0;
+}

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The tables of rules.h: what each kind of thread needs once the guest runs, and why. */
+#include "rules.h"
+
+#include <asm/termbits.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/if_tun.h>
+#include <linux/kvm.h>
+#include <linux/sched.h>
+#include <linux/seccomp.h>
+#include <linux/vhost.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+/* KVM_ARM_VCPU_INIT; its struct is known to the headers of that architecture only. */
+#define RULE_KVM_ARM_VCPU_INIT _IOC(_IOC_WRITE, KVMIO, 0xae, 32)
+#ifdef __aarch64__
+_Static_assert(RULE_KVM_ARM_VCPU_INIT == KVM_ARM_VCPU_INIT, "struct kvm_vcpu_init");
+#endif
+
+/* asm-generic/ioctls.h; the terminal's headers of libc and kernel exclude each other. */
+#ifndef FIONREAD
+#define FIONREAD 0x541B
+#endif
+
+#define CALL(name) { .call = #name }
+#define CALL_IF(name, argument, bits, is) { .call = #name, .arg = argument, .mask = bits, .value = is }
+#define IOCTL(request) { .call = "ioctl", .arg = 1, .mask = UINT32_MAX, .value = (uint32_t)(request) }
+#define END { .call = NULL }
+
+/* Threads, and nothing that is more than a thread: no process, no namespace. */
+#define THREAD_FLAGS (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD)
+#define PROCESS_FLAGS                                                                              \
+	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |             \
+	 CLONE_NEWPID | CLONE_NEWNET)
+
+/* Memory, locks, time, messages, and the way out. */
+static const struct rule every_thread[] = {
+	CALL(read),
+	CALL(write),
+	CALL(futex),
+	CALL(clock_gettime), /* where the vDSO cannot tell */
+	CALL_IF(mmap, 2, PROT_EXEC, 0),
+	CALL(munmap),
+	CALL_IF(mprotect, 2, PROT_EXEC, 0), /* malloc's arenas grow by it */
+	CALL(madvise),
+	CALL(rt_sigprocmask),
+	CALL(rt_sigreturn),
+	CALL(restart_syscall), /* after a SIGSTOP */
+	CALL(gettid),
+	CALL(exit),
+	CALL(exit_group),
+	/* A thread that is ended by the sandbox gives the terminal back first. */
+	IOCTL(TIOCGPGRP),
+	IOCTL(TCSETS),
+	CALL_IF(fcntl, 1, UINT32_MAX, F_SETFL),
+	END,
+};
+
+/* malloc does without, by mmap(). */
+static const struct rule plain_malloc[] = {
+	{ .call = "brk", .answer = ENOMEM },
+	{ .call = "mremap", .answer = ENOMEM },
+	END,
+};
+
+/* A thread that begins after the others were confined has its parent's filter before it gets its own. */
+static const struct rule thread_starts[] = {
+	{ .call = "clone3", .answer = ENOSYS }, /* its flags are behind a pointer: clone() it is */
+	CALL_IF(clone, 0, PROCESS_FLAGS | THREAD_FLAGS, THREAD_FLAGS),
+	CALL(set_robust_list),
+	CALL(rseq),
+	CALL_IF(prctl, 0, UINT32_MAX, PR_SET_NAME),
+	CALL_IF(prctl, 0, UINT32_MAX, PR_SET_NO_NEW_PRIVS),
+	CALL(capget),
+	CALL(capset), /* which can only give up */
+	CALL_IF(seccomp, 0, UINT32_MAX, SECCOMP_SET_MODE_FILTER),
+	END,
+};
+
+/* What changes when a driver turns a device on and off, and when interrupts find another way. */
+static const struct rule device_changes[] = {
+	CALL(epoll_ctl),
+	CALL(eventfd2),
+	CALL(close),
+	IOCTL(KVM_IOEVENTFD),
+	IOCTL(KVM_IRQFD),
+	IOCTL(KVM_IRQ_LINE),
+	IOCTL(KVM_SET_GSI_ROUTING),
+	IOCTL(KVM_SIGNAL_MSI),
+	IOCTL(KVM_SET_USER_MEMORY_REGION), /* firmware flash between its modes */
+	IOCTL(TUNSETOFFLOAD),
+	IOCTL(TUNSETVNETHDRSZ),
+	IOCTL(VHOST_SET_OWNER),
+	IOCTL(VHOST_RESET_OWNER),
+	IOCTL(VHOST_GET_FEATURES),
+	IOCTL(VHOST_SET_FEATURES),
+	IOCTL(VHOST_SET_MEM_TABLE),
+	IOCTL(VHOST_SET_VRING_NUM),
+	IOCTL(VHOST_SET_VRING_BASE),
+	IOCTL(VHOST_GET_VRING_BASE),
+	IOCTL(VHOST_SET_VRING_ADDR),
+	IOCTL(VHOST_SET_VRING_KICK),
+	IOCTL(VHOST_SET_VRING_CALL),
+	IOCTL(VHOST_NET_SET_BACKEND),
+	IOCTL(VHOST_VSOCK_SET_RUNNING),
+	END,
+};
+
+/* The data path: queues, packets, streams; images by io_uring, or by workers, whose filter comes on top of this. */
+static const struct rule device_io[] = {
+	CALL(epoll_pwait2),
+	CALL(io_uring_enter),
+	CALL(readv),
+	CALL(writev),
+	CALL(recvmsg),
+	CALL(sendmsg),
+	CALL(recvfrom),
+	CALL(sendto),
+	CALL(getrandom),
+	END,
+};
+
+static const struct rule file_io[] = {
+	CALL(preadv),
+	CALL(pwritev),
+	CALL(fdatasync),
+	CALL(fallocate), /* discard, write zeroes; the balloon in shared memory */
+	END,
+};
+
+/* Its registers are for the message when a guest dies. */
+static const struct rule vcpu_only[] = {
+	IOCTL(KVM_RUN),
+#ifndef RULES_aarch64
+	IOCTL(KVM_GET_REGS),
+	IOCTL(KVM_GET_SREGS),
+#else
+	IOCTL(KVM_GET_ONE_REG),
+#endif
+	END,
+};
+
+/* The control plane: clients come and go, devices and their back ends too; and life cycle. */
+static const struct rule main_only[] = {
+	CALL(brk),
+	CALL(mremap),
+	CALL(openat),
+	CALL(newfstatat),
+	CALL(statx), /* how direct I/O must be aligned */
+	CALL(lseek),
+	CALL(pread64), /* the kernel is loaded again at a reset */
+	CALL(ftruncate),
+	CALL(memfd_create),
+	CALL_IF(socket, 0, UINT32_MAX, AF_UNIX),
+	CALL_IF(socket, 0, UINT32_MAX, AF_INET),
+	CALL_IF(socket, 0, UINT32_MAX, AF_INET6),
+	CALL(bind),
+	CALL(listen),
+	CALL(connect),
+	CALL(accept4),
+	CALL(shutdown),
+	CALL(getsockname),
+	CALL(getsockopt),
+	CALL(setsockopt),
+	CALL(fchmod), /* of a socket's file */
+	CALL(fcntl),
+	CALL(dup3), /* the log's next file */
+	CALL(epoll_create1),
+	CALL(io_uring_setup),
+	CALL(io_uring_register),
+	CALL(getpid),
+	CALL(tgkill), /* vCPUs are taken out of the guest */
+	CALL(rt_sigaction),
+#ifdef RULES_aarch64
+	CALL(unlinkat),
+	CALL(ppoll),
+	CALL(faccessat),
+#else
+	CALL(unlink),
+	CALL(poll),
+	CALL(access),
+#endif
+	IOCTL(TIOCGWINSZ),
+	IOCTL(TCGETS),
+	IOCTL(TUNSETIFF),
+	IOCTL(TUNGETIFF),
+	IOCTL(TUNGETFEATURES),
+	IOCTL(BLKGETSIZE64),
+	IOCTL(TIOCGPTN), /* pseudo-terminals */
+	IOCTL(TIOCSPTLCK),
+	IOCTL(KVM_CHECK_EXTENSION),
+	IOCTL(VHOST_VSOCK_SET_GUEST_CID),
+	IOCTL(KVM_CREATE_VCPU),
+	IOCTL(KVM_SET_MP_STATE),
+	IOCTL(KVM_GET_MP_STATE),
+#ifdef RULES_aarch64
+	IOCTL(KVM_SET_ONE_REG),
+	IOCTL(KVM_GET_REG_LIST),
+	IOCTL(KVM_GET_DEVICE_ATTR),
+	IOCTL(KVM_SET_DEVICE_ATTR),
+	IOCTL(RULE_KVM_ARM_VCPU_INIT),
+#else
+	IOCTL(KVM_SET_REGS),
+	IOCTL(KVM_SET_SREGS),
+	IOCTL(KVM_SET_MSRS),
+	IOCTL(KVM_SET_FPU),
+	IOCTL(KVM_SET_XSAVE),
+	IOCTL(KVM_SET_XCRS),
+	IOCTL(KVM_SET_DEBUGREGS),
+	IOCTL(KVM_SET_VCPU_EVENTS),
+	IOCTL(KVM_SET_NESTED_STATE),
+	IOCTL(KVM_GET_NESTED_STATE),
+	IOCTL(KVM_GET_LAPIC),
+	IOCTL(KVM_SET_LAPIC),
+	IOCTL(KVM_SET_IRQCHIP),
+	IOCTL(KVM_SET_PIT2),
+	IOCTL(KVM_SET_CPUID2),
+	IOCTL(KVM_GET_CPUID2),
+#endif
+	END,
+};
+
+static const struct rule *const main_parts[] = {
+	every_thread, thread_starts, device_changes, device_io, file_io, vcpu_only, main_only, NULL,
+};
+static const struct rule *const vcpu_parts[] = {
+	every_thread, plain_malloc, device_changes, vcpu_only, NULL,
+};
+static const struct rule *const iothread_parts[] = {
+	every_thread, plain_malloc, thread_starts, device_changes, device_io, file_io, NULL,
+};
+static const struct rule *const worker_parts[] = { every_thread, plain_malloc, file_io, NULL };
+
+const struct rule_table rule_tables[4] = {
+	{ "main", main_parts },
+	{ "vcpu", vcpu_parts },
+	{ "iothread", iothread_parts },
+	{ "worker", worker_parts },
+};

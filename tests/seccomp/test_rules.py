@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules of src/seccomp/rules.c against what a VMM needs: the guest and qmp rings run once more, watched by strace, with
+forbidden calls let through. No thread may leave its rules, and no rule may be there for nothing.
+"""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import collect
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+BUILD = os.path.join(TOP, "build")
+
+# Rules that these runs do not reach, and why they are there. (kind, call or ioctl) -> reason.
+EVERYWHERE = {
+    "clock_gettime": "the vDSO answers on this host",
+    "restart_syscall": "only after a SIGSTOP in a timed wait",
+    "exit": "the last call of a thread, which strace may not see in a process that ends",
+    "exit_group": "another thread may have ended the process",
+    "fcntl": "terminals only",
+    "gettid": "depends on which thread is first",
+    "brk": "depends on what malloc has left",
+    "mremap": "depends on what malloc has left",
+    "mmap": "depends on what malloc has left",
+    "munmap": "depends on what malloc has left",
+    "mprotect": "depends on what malloc has left",
+    "madvise": "depends on what malloc has left",
+    "read": "depends on who is first",
+    "write": "depends on who is first",
+    "rt_sigprocmask": "depends on when a thread begins",
+    "rt_sigreturn": "depends on when a signal arrives",
+    "futex": "depends on who is first",
+}
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory):
+    """{kind: {call: set of details}} of all confined threads."""
+    home = tmp_path_factory.mktemp("traces")
+    (home / "bin").mkdir()
+    (home / "traces").mkdir()
+    os.symlink(os.path.join(TOP, "tests/seccomp/traced"), home / "bin/stratovirt")
+    os.symlink(os.path.join(BUILD, "stratovirt-ctl"), home / "bin/stratovirt-ctl")
+    env = {**os.environ, "SV_TRACES": str(home / "traces"), "SV_TRACED": os.path.join(BUILD, "stratovirt"),
+           "STRATOVIRT": str(home / "bin/stratovirt")}
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/guest", "tests/qmp"],
+                          cwd=TOP, env=env, timeout=900, stdin=subprocess.DEVNULL, text=True, errors="replace",
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode == 0, done.stdout[-4000:]
+    calls = {}
+    for name in os.listdir(home / "traces"):
+        for kind, call, detail in collect.used(home / "traces" / name):
+            calls.setdefault(kind, {}).setdefault(call, set()).add(detail)
+    assert {"main", "vcpu", "iothread", "worker"} <= set(calls)
+    return calls
+
+
+@pytest.fixture(scope="module")
+def rules():
+    """{kind: {call: permitted}}; a call answered with an error is not permitted."""
+    lines = subprocess.run([os.path.join(BUILD, "seccomp-compile"), os.uname().machine, "list"], check=True, text=True,
+                           stdout=subprocess.PIPE).stdout.splitlines()
+    table = {}
+    for line in lines:
+        kind, call, *rest = line.split()
+        table.setdefault(kind, {})[call] = not any(word.startswith("errno=") for word in rest)
+    return table
+
+
+@pytest.mark.parametrize("kind", ("main", "vcpu", "iothread", "worker"))
+def test_no_call_is_outside_the_rules(used, rules, kind):
+    assert set(used[kind]) - set(rules[kind]) == set()
+
+
+# What only drivers of devices that need a Linux guest bring about; the linux ring runs with the sandbox on.
+LINUX_RING = {
+    "main": {"connect", "getsockopt", "shutdown", "lseek", "preadv", "pwritev", "fdatasync", "fallocate", "recvfrom",
+             "sendmsg", "seccomp", "set_robust_list", "rseq", "capget", "capset", "prctl", "statx", "clone", "dup3"},
+    "vcpu": {"epoll_ctl", "eventfd2", "close"},
+    "iothread": {"eventfd2", "getrandom", "readv", "writev", "recvfrom", "recvmsg", "sendmsg", "sendto", "ioctl",
+                 "clone", "set_robust_list", "rseq", "prctl", "capget", "capset", "seccomp", "preadv", "pwritev",
+                 "fdatasync", "fallocate", "epoll_ctl"},
+    "worker": {"preadv", "pwritev", "fdatasync", "fallocate", "ioctl"},
+}
+
+
+@pytest.mark.parametrize("kind", ("main", "vcpu", "iothread", "worker"))
+def test_no_rule_is_there_for_nothing(used, rules, kind):
+    permitted = {call for call, yes in rules[kind].items() if yes}
+    assert permitted - set(used[kind]) - set(EVERYWHERE) - LINUX_RING[kind] == set()
+
+
+def test_a_vcpu_may_do_little(rules):
+    """DESIGN's bars: system calls that a thread may make after the start."""
+    def count(kind):
+        return sum(rules[kind].values())
+
+    assert count("vcpu") <= 20 and count("worker") <= 20
