@@ -94,6 +94,7 @@ static const struct rule device_changes[] = {
 	IOCTL(KVM_SIGNAL_MSI),
 	IOCTL(KVM_SET_USER_MEMORY_REGION), /* firmware flash between its modes */
 	IOCTL(TUNSETOFFLOAD),
+	IOCTL(TUNSETQUEUE),
 	IOCTL(TUNSETVNETHDRSZ),
 	IOCTL(VHOST_SET_OWNER),
 	IOCTL(VHOST_RESET_OWNER),
@@ -122,6 +123,12 @@ static const struct rule device_io[] = {
 	CALL(recvfrom),
 	CALL(sendto),
 	CALL(getrandom),
+	/* The user-space vsock makes and takes connections of unix sockets. */
+	CALL(accept4),
+	CALL_IF(socket, 0, UINT32_MAX, AF_UNIX),
+	CALL(connect),
+	CALL(shutdown),
+	CALL(getsockopt),
 	END,
 };
 
@@ -156,16 +163,11 @@ static const struct rule main_only[] = {
 	CALL(pread64), /* the kernel is loaded again at a reset */
 	CALL(ftruncate),
 	CALL(memfd_create),
-	CALL_IF(socket, 0, UINT32_MAX, AF_UNIX),
 	CALL_IF(socket, 0, UINT32_MAX, AF_INET),
 	CALL_IF(socket, 0, UINT32_MAX, AF_INET6),
 	CALL(bind),
 	CALL(listen),
-	CALL(connect),
-	CALL(accept4),
-	CALL(shutdown),
 	CALL(getsockname),
-	CALL(getsockopt),
 	CALL(setsockopt),
 	CALL(fchmod), /* of a socket's file */
 	CALL(fcntl),
@@ -176,6 +178,7 @@ static const struct rule main_only[] = {
 	CALL(getpid),
 	CALL(tgkill), /* vCPUs are taken out of the guest */
 	CALL(rt_sigaction),
+	CALL(sysinfo), /* how much the balloon may take */
 #ifdef RULES_aarch64
 	CALL(unlinkat),
 	CALL(ppoll),
