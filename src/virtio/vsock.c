@@ -379,12 +379,14 @@ static void home_close(void *opaque)
 		vsock_connection_free(conn);
 	loop_call_cancel(&vsock->rx_call);
 	loop_timer_cancel(&vsock->timer);
-	vsock_bridge_close(vsock);
+	loop_fd_del(&vsock->listener);
 }
 
 static void vsock_unrealize(struct virtio_device *vdev)
 {
 	loop_run_sync(vdev->home, home_close, to_vsock(vdev));
+	/* The socket's file is the main thread's business: no other may reach for paths. */
+	vsock_bridge_close(to_vsock(vdev));
 }
 
 static const struct virtio_device_ops vsock_ops = {

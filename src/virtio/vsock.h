@@ -167,7 +167,7 @@ bool vsock_next_refusal(struct vsock *vsock, struct vsock_header *header);
 /* --- vsock_bridge.c --- */
 
 int __must_check vsock_bridge_open(struct vsock *vsock, struct error **errp);
-void vsock_bridge_close(struct vsock *vsock);
+void vsock_bridge_close(struct vsock *vsock); /* main thread, when the listener is out of its loop */
 /* Listens, or not, as it is possible now. */
 void vsock_bridge_update(struct vsock *vsock);
 /* Connects to "<uds-path>_<port>": a descriptor, -EAGAIN when its backlog is full, or another -errno. */

@@ -109,7 +109,6 @@ int vsock_bridge_open(struct vsock *vsock, struct error **errp)
 
 void vsock_bridge_close(struct vsock *vsock)
 {
-	loop_fd_del(&vsock->listener);
 	socket_file_remove(&vsock->address, &vsock->file);
 	fd_close(&vsock->listener.fd);
 }
