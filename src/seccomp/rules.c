@@ -146,6 +146,7 @@ static const struct rule vcpu_only[] = {
 #ifndef RULES_aarch64
 	IOCTL(KVM_GET_REGS),
 	IOCTL(KVM_GET_SREGS),
+	IOCTL(KVM_KVMCLOCK_CTRL), /* the guest's watchdogs learn of a pause */
 #else
 	IOCTL(KVM_GET_ONE_REG),
 #endif
@@ -207,6 +208,7 @@ static const struct rule main_only[] = {
 	IOCTL(KVM_GET_DEVICE_ATTR),
 	IOCTL(KVM_SET_DEVICE_ATTR),
 	IOCTL(RULE_KVM_ARM_VCPU_INIT),
+	IOCTL(KVM_ARM_VCPU_FINALIZE),
 #else
 	IOCTL(KVM_SET_REGS),
 	IOCTL(KVM_SET_SREGS),
