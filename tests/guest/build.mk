@@ -30,3 +30,23 @@ $(GUEST_OUT)/%.o: $(GUEST_DIR)/% $(GUEST_DIR)/build.mk
 	$(call quiet,CC,$<)$(GUEST_CC) $(GUEST_CFLAGS) -MMD -MP -c -o $@ $<
 
 -include $(GUEST_OBJS:.o=.d)
+
+# Firmware: 64 KiB of flash. Freestanding 32-bit code, which needs no 32-bit libraries.
+FIRMWARE_BIN := $(GUEST_OUT)/firmware.bin
+FIRMWARE_CFLAGS := $(filter-out -m64 -march=x86-64 -mno-red-zone -mcmodel=small,$(GUEST_CFLAGS)) -m32 -march=i686 \
+	-DRESET16_OFFSET=0xf000
+FIRMWARE_SRCS := $(wildcard $(GUEST_DIR)/firmware/*.c $(GUEST_DIR)/firmware/*.S)
+FIRMWARE_OBJS := $(patsubst $(GUEST_DIR)/%,$(GUEST_OUT)/%.o,$(FIRMWARE_SRCS))
+
+guests: $(FIRMWARE_BIN)
+
+$(FIRMWARE_OBJS): GUEST_CFLAGS := $(FIRMWARE_CFLAGS)
+
+$(GUEST_OUT)/firmware.elf: $(FIRMWARE_OBJS) $(GUEST_DIR)/firmware/link.ld
+	$(call quiet,LINK,$@)$(GUEST_CC) $(filter-out -m64,$(GUEST_LDFLAGS)) -m32 -T $(GUEST_DIR)/firmware/link.ld \
+		-o $@ $(FIRMWARE_OBJS)
+
+$(FIRMWARE_BIN): $(GUEST_OUT)/firmware.elf
+	$(call quiet,OBJCOPY,$@)objcopy -O binary --gap-fill 0xff $< $@
+
+-include $(FIRMWARE_OBJS:.o=.d)
