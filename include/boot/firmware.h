@@ -7,8 +7,7 @@
 #include "devices/fw_cfg.h"
 
 /*
- * Kernel, initrd and @cmdline as OVMF and AAVMF take them. The files are read when the firmware asks for them, so that @source
- * must live as long as @cfg's device. -ENOTSUP for formats that firmware cannot boot.
+ * Kernel, initrd and @cmdline as OVMF and AAVMF take them; @source is not needed afterwards. -ENOTSUP for formats that firmware cannot boot.
  */
 int __must_check boot_source_to_fw_cfg(const struct boot_source *source, const char *cmdline, struct fw_cfg *cfg,
 				       struct error **errp);

@@ -57,8 +57,11 @@ void fw_cfg_set(struct fw_cfg *cfg, uint16_t key, const void *data, uint32_t siz
 void fw_cfg_set_u16(struct fw_cfg *cfg, uint16_t key, uint16_t value);
 void fw_cfg_set_u32(struct fw_cfg *cfg, uint16_t key, uint32_t value);
 void fw_cfg_set_u64(struct fw_cfg *cfg, uint16_t key, uint64_t value);
-/* Bytes of a host file, read when the guest asks for them. @fd is the caller's and stays open as long as the device. */
-void fw_cfg_set_fd(struct fw_cfg *cfg, uint16_t key, int fd, uint64_t offset, uint32_t size);
+/*
+ * Bytes of a host file, in the page cache until the guest asks for them: the file must not become shorter. @fd may be closed
+ * afterwards. 0 or -errno.
+ */
+int __must_check fw_cfg_set_fd(struct fw_cfg *cfg, uint16_t key, int fd, uint64_t offset, uint32_t size);
 
 /* A file. -EINVAL: no name, or longer than FW_CFG_NAME_MAX; -ENOSPC: FW_CFG_FILES_MAX are there. @data is copied. */
 int __must_check fw_cfg_set_file(struct fw_cfg *cfg, const char *name, const void *data, uint32_t size,

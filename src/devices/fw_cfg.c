@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <string.h>
 
 #include "devices/classes.h"
 #include "fw_cfg_items.h"
@@ -93,35 +94,9 @@ static uint64_t read_data_locked(struct fw_cfg *cfg, unsigned int count)
 	if (!item)
 		return 0;
 	here = MIN(count, item->size - cfg->offset);
-	if (fw_cfg_item_read(item, cfg->offset, &bytes, here)) {
-		log_warn_limited(&cfg->limit, "%s: the host cannot read item 0x%x", cfg->dev.id,
-				 cfg->key);
-		bytes = (le64_t){ 0 };
-	}
+	memcpy(&bytes, item->data + cfg->offset, here);
 	cfg->offset += here;
 	return le64_to_cpu(bytes);
-}
-
-/* Bytes of the item to guest memory; what is in one RAM region goes there directly. */
-static int copy_to_guest(const struct mem_space *space, const struct fw_cfg_item *item,
-			 uint32_t offset, gpa_t to, uint32_t len)
-{
-	uint8_t bounce[512];
-	uint8_t *direct = len ? guest_slice(space, to, len) : NULL;
-
-	if (direct)
-		return fw_cfg_item_read(item, offset, direct, len);
-	for (uint32_t done = 0; done < len;) {
-		uint32_t piece = MIN(len - done, (uint32_t)sizeof(bounce));
-		int ret = fw_cfg_item_read(item, offset + done, bounce, piece);
-
-		if (!ret)
-			ret = guest_write(space, to + done, bounce, piece);
-		if (ret)
-			return ret;
-		done += piece;
-	}
-	return 0;
 }
 
 static int dma_read_locked(struct fw_cfg *cfg, gpa_t to, uint32_t len)
@@ -133,7 +108,7 @@ static int dma_read_locked(struct fw_cfg *cfg, gpa_t to, uint32_t len)
 
 	if (item) {
 		here = MIN(len, item->size - cfg->offset);
-		ret = copy_to_guest(space, item, cfg->offset, to, here);
+		ret = guest_write(space, to, item->data + cfg->offset, here);
 	}
 	if (!ret && len > here)
 		ret = guest_fill(space, to + here, 0, len - here);

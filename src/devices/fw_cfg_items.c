@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,9 +28,10 @@ struct directory_entry { /* after a be32 with their number */
 
 static void item_release(struct fw_cfg_item *item)
 {
-	free(item->data);
-	if (item->own_fd)
-		fd_close(&item->fd);
+	if (item->map)
+		munmap(item->map, item->map_size);
+	else
+		free(item->data);
 }
 
 void fw_cfg_items_release(struct fw_cfg_items *items)
@@ -47,14 +49,6 @@ const struct fw_cfg_item *fw_cfg_item_find(const struct fw_cfg_items *items, uin
 		if (items->items[i].key == key)
 			return &items->items[i];
 	return NULL;
-}
-
-int fw_cfg_item_read(const struct fw_cfg_item *item, uint32_t offset, void *to, uint32_t len)
-{
-	if (!item->data)
-		return len ? fd_pread_full(item->fd, to, len, (off_t)(item->offset + offset)) : 0;
-	memcpy(to, item->data + offset, len);
-	return 0;
 }
 
 static struct fw_cfg_item *find_file(const struct fw_cfg_items *items, const char *name)
@@ -78,7 +72,7 @@ static struct fw_cfg_item *place(struct fw_cfg_items *items, uint16_t key, const
 		item = &items->items[items->count++];
 		items->files += name ? 1 : 0;
 	}
-	*item = (struct fw_cfg_item){ .key = key, .fd = -1 };
+	*item = (struct fw_cfg_item){ .key = key };
 	if (name)
 		strcpy(item->name, name);
 	return item;
@@ -99,10 +93,44 @@ int fw_cfg_items_rewrite(struct fw_cfg_items *items, const char *name, const voi
 
 	if (!item)
 		return -ENOENT;
-	if (!item->data || item->size != size)
+	if (item->map || item->size != size)
 		return -EINVAL;
 	memcpy(item->data, data, size);
 	return 0;
+}
+
+/* Pages of the page cache, which virtual machines share; a file that cannot be mapped is read. */
+static int map_fd(struct fw_cfg_item *item, int fd, uint64_t offset, uint32_t size)
+{
+	uint64_t skip = offset % (uint64_t)sysconf(_SC_PAGESIZE);
+	void *map;
+	int ret;
+
+	*item = (struct fw_cfg_item){ .size = size };
+	if (!size) {
+		item->data = xcalloc(1, 1);
+		return 0;
+	}
+	map = mmap(NULL, size + skip, PROT_READ, MAP_PRIVATE, fd, (off_t)(offset - skip));
+	if (map != MAP_FAILED) {
+		item->map = map;
+		item->map_size = size + skip;
+		item->data = (uint8_t *)map + skip;
+		return 0;
+	}
+	item->data = xcalloc(1, size);
+	ret = fd_pread_full(fd, item->data, size, (off_t)offset);
+	if (ret)
+		free(item->data);
+	return ret;
+}
+
+static void fill_mapped(struct fw_cfg_item *item, const struct fw_cfg_item *mapped)
+{
+	item->size = mapped->size;
+	item->data = mapped->data;
+	item->map = mapped->map;
+	item->map_size = mapped->map_size;
 }
 
 static int by_name(const void *a, const void *b)
@@ -167,13 +195,14 @@ void fw_cfg_set_u64(struct fw_cfg *cfg, uint16_t key, uint64_t value)
 	fw_cfg_set(cfg, key, &bytes, sizeof(bytes));
 }
 
-void fw_cfg_set_fd(struct fw_cfg *cfg, uint16_t key, int fd, uint64_t offset, uint32_t size)
+int fw_cfg_set_fd(struct fw_cfg *cfg, uint16_t key, int fd, uint64_t offset, uint32_t size)
 {
-	struct fw_cfg_item *item = place(fw_cfg_items_of(cfg), key, NULL);
+	struct fw_cfg_item mapped;
+	int ret = map_fd(&mapped, fd, offset, size);
 
-	item->fd = fd;
-	item->offset = offset;
-	item->size = size;
+	if (!ret)
+		fill_mapped(place(fw_cfg_items_of(cfg), key, NULL), &mapped);
+	return ret;
 }
 
 /* --- files ---------------------------------------------------------------------------------- */
@@ -225,28 +254,30 @@ const struct property fw_cfg_option_props[] = {
 static int open_file(struct fw_cfg_item *item, const char *path, struct error **errp)
 {
 	struct stat st;
-	int ret = 0;
+	int fd, ret = 0;
 
-	item->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (item->fd < 0)
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
 		return error_set_errno(errp, -errno, "cannot open file '%s'", path);
-	if (fstat(item->fd, &st))
+	if (fstat(fd, &st))
 		ret = error_set_errno(errp, -errno, "cannot look at file '%s'", path);
 	else if (!S_ISREG(st.st_mode))
 		ret = error_set(errp, -EINVAL, "'%s' is not a regular file", path);
 	else if ((uint64_t)st.st_size > UINT32_MAX)
 		ret = error_set(errp, -EFBIG, "file '%s' is larger than 4 GiB", path);
-	else
-		item->size = (uint32_t)st.st_size;
-	if (ret)
-		fd_close(&item->fd);
+	if (!ret) {
+		ret = map_fd(item, fd, 0, (uint32_t)st.st_size);
+		if (ret)
+			error_set_errno(errp, ret, "file '%s' cannot be read", path);
+	}
+	fd_close(&fd);
 	return ret;
 }
 
 static int add_option(struct fw_cfg_items *items, const struct fw_cfg_option *option,
 		      struct error **errp)
 {
-	struct fw_cfg_item opened = { .fd = -1 };
+	struct fw_cfg_item opened = { 0 };
 	struct fw_cfg_item *item;
 	int ret;
 
@@ -265,13 +296,10 @@ static int add_option(struct fw_cfg_items *items, const struct fw_cfg_option *op
 			return ret;
 	}
 	item = place(items, 0, option->name);
-	if (option->file) {
-		item->fd = opened.fd;
-		item->own_fd = true;
-		item->size = opened.size;
-	} else {
+	if (option->file)
+		fill_mapped(item, &opened);
+	else
 		fill(item, option->string, (uint32_t)strlen(option->string));
-	}
 	fw_cfg_items_update(items);
 	return 0;
 }

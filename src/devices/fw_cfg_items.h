@@ -9,10 +9,9 @@ struct fw_cfg_item {
 	uint16_t key;
 	char name[FW_CFG_NAME_MAX + 1]; /* of a file, else empty */
 	uint32_t size;
-	uint8_t *data;   /* owned; NULL: in a host file */
-	int fd;          /* -1: none */
-	bool own_fd;
-	uint64_t offset; /* in fd */
+	uint8_t *data;
+	void *map;       /* data is in here, a mapping of a host file; NULL: allocated */
+	size_t map_size;
 };
 
 struct fw_cfg_items { /* zero-initialised: empty */
@@ -24,9 +23,6 @@ struct fw_cfg_items *fw_cfg_items_of(struct fw_cfg *cfg);
 
 /* NULL: no such item. The bit that once asked to write is ignored. Any thread while vCPUs run. */
 const struct fw_cfg_item *fw_cfg_item_find(const struct fw_cfg_items *items, uint16_t key);
-
-/* [offset, offset + len) lies in the item. Any thread. */
-int __must_check fw_cfg_item_read(const struct fw_cfg_item *item, uint32_t offset, void *to, uint32_t len);
 
 /* New bytes for a file of the same size. -ENOENT, -EINVAL. Under the device's lock. */
 int __must_check fw_cfg_items_rewrite(struct fw_cfg_items *items, const char *name, const void *data,

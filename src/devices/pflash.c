@@ -8,13 +8,15 @@
  * OVMF and AAVMF are written: a cleared status register reads as 0 until the next operation has been done, and
  * programming stores the bytes as they are, also where real flash could not set a bit.
  *
- * What is programmed goes to the drive when the guest looks at the status or leaves programming, in one piece if it can.
+ * What is programmed is in memory at once and goes to the drive from the main loop, block by block: vCPU threads do no
+ * I/O. Stopping, resetting and ending the VM wait for it.
  */
 #define LOG_MODULE "pflash"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "block/buffered.h"
@@ -67,6 +69,7 @@ struct pflash {
 
 	struct io_region region;
 	struct log_limit limit;
+	struct loop_call write_back; /* main loop */
 	bool readonly;
 	uint64_t file_size; /* of the image; the bank is zeros behind it and cannot be programmed there */
 	uint32_t buffer_size;
@@ -77,7 +80,8 @@ struct pflash {
 	uint8_t command;
 	uint8_t cycle; /* writes of the command so far */
 	uint8_t status;
-	uint64_t dirty, dirty_end; /* programmed, not in the drive yet */
+	bool *dirty; /* blocks that are not in the drive yet */
+	uint32_t dirty_count, dirty_next; /* of them; where to look for the next one */
 	uint32_t words_left;	   /* BUFFERED */
 	bool buffer_used;
 	uint64_t buffer_at;
@@ -86,24 +90,57 @@ struct pflash {
 
 /* --- contents --------------------------------------------------------------------------- */
 
-static void host_failed(struct pflash *flash, uint64_t offset, int error)
+/* A turn of the main loop writes this many blocks, and lets others have theirs. */
+#define WRITE_BACK_BLOCKS 16
+
+static void host_failed_locked(struct pflash *flash, uint64_t offset, int error)
 {
 	log_warn_limited(&flash->limit, "%s: drive '%s' does not take what was written at 0x%" PRIx64 ": %s",
 			 flash->dev.id, block_drive_id(flash->drive), offset, strerror(-error));
+	flash->status |= SR_PROGRAM_ERROR;
 }
 
-static int write_back_locked(struct pflash *flash)
+static void mark_dirty_locked(struct pflash *flash, uint64_t offset, uint64_t len)
 {
-	uint64_t offset = flash->dirty;
-	int ret;
+	uint64_t first = offset / flash->sector, last = (offset + len - 1) / flash->sector;
 
-	if (flash->dirty == flash->dirty_end)
-		return 0;
-	ret = block_buffered_write(flash->drive, offset, flash->rom.data + offset, flash->dirty_end - offset);
-	flash->dirty = flash->dirty_end = 0;
-	if (ret)
-		host_failed(flash, offset, ret);
-	return ret;
+	for (uint64_t block = first; block <= last; block++) {
+		flash->dirty_count += !flash->dirty[block];
+		flash->dirty[block] = true;
+	}
+	loop_call_schedule(&flash->write_back);
+}
+
+/* Main thread. At most @max blocks; those that fail are not tried again: memory and drive differ then, and the guest is told. */
+static void write_back_locked(struct pflash *flash, uint32_t max)
+{
+	uint32_t blocks = (uint32_t)(flash->size / flash->sector);
+
+	while (flash->dirty_count && max--) {
+		uint64_t offset, len;
+		int ret;
+
+		while (!flash->dirty[flash->dirty_next])
+			flash->dirty_next = (flash->dirty_next + 1) % blocks;
+		flash->dirty[flash->dirty_next] = false;
+		flash->dirty_count--;
+		offset = flash->dirty_next * flash->sector;
+		len = MIN(flash->sector, flash->file_size - offset);
+		ret = block_buffered_write(flash->drive, offset, flash->rom.data + offset, len);
+		if (ret)
+			host_failed_locked(flash, offset, ret);
+	}
+}
+
+static void write_back_some(struct loop_call *call)
+{
+	struct pflash *flash = container_of(call, struct pflash, write_back);
+
+	pthread_mutex_lock(&flash->lock);
+	write_back_locked(flash, WRITE_BACK_BLOCKS);
+	if (flash->dirty_count)
+		loop_call_schedule(&flash->write_back);
+	pthread_mutex_unlock(&flash->lock);
 }
 
 static bool writable(const struct pflash *flash, uint64_t offset, uint64_t len)
@@ -120,12 +157,7 @@ static void program_locked(struct pflash *flash, uint64_t offset, const void *da
 		return;
 	}
 	memcpy(flash->rom.data + offset, data, len);
-	if (flash->dirty == flash->dirty_end || offset != flash->dirty_end) {
-		if (write_back_locked(flash))
-			flash->status |= SR_PROGRAM_ERROR;
-		flash->dirty = offset;
-	}
-	flash->dirty_end = offset + len;
+	mark_dirty_locked(flash, offset, len);
 }
 
 static void erase_locked(struct pflash *flash, uint64_t offset)
@@ -136,21 +168,14 @@ static void erase_locked(struct pflash *flash, uint64_t offset)
 		flash->status |= SR_ERASE_ERROR | SR_LOCKED;
 		return;
 	}
-	if (write_back_locked(flash))
-		flash->status |= SR_PROGRAM_ERROR;
 	memset(flash->rom.data + offset, 0xff, flash->sector);
-	flash->dirty = offset;
-	flash->dirty_end = offset + flash->sector;
-	if (write_back_locked(flash))
-		flash->status |= SR_ERASE_ERROR;
+	mark_dirty_locked(flash, offset, flash->sector);
 }
 
 /* --- commands ------------------------------------------------------------------------------ */
 
 static void show_array_locked(struct pflash *flash)
 {
-	if (write_back_locked(flash))
-		flash->status |= SR_PROGRAM_ERROR;
 	flash->command = CMD_NONE;
 	flash->cycle = 0;
 	rom_image_map(&flash->rom, true);
@@ -300,8 +325,6 @@ static uint64_t pflash_read(void *opaque, uint64_t offset, unsigned int size)
 	if (flash->command == CMD_NONE) {
 		value = rom_image_read(&flash->rom, offset, size);
 	} else {
-		if (write_back_locked(flash))
-			flash->status |= SR_PROGRAM_ERROR;
 		for (unsigned int i = 0; i < size; i++) {
 			uint16_t word = chip_word(flash, (offset + i) / flash->width);
 			unsigned int lane = (offset + i) % flash->device_width;
@@ -408,14 +431,13 @@ static void pflash_reset(struct device *dev)
 	pthread_mutex_unlock(&flash->lock);
 }
 
-/* "stop": whoever copies the image then has everything. */
+/* "stop", and before the end: whoever copies the image then has everything. Main thread. */
 static void pflash_quiesce(struct device *dev)
 {
 	struct pflash *flash = container_of(dev, struct pflash, dev);
 
 	pthread_mutex_lock(&flash->lock);
-	if (write_back_locked(flash))
-		flash->status |= SR_PROGRAM_ERROR;
+	write_back_locked(flash, UINT32_MAX);
 	pthread_mutex_unlock(&flash->lock);
 }
 
@@ -453,6 +475,8 @@ static int pflash_realize(struct device *dev, struct error **errp)
 		return ret;
 	}
 	pthread_mutex_init(&flash->lock, NULL);
+	loop_call_init(&flash->write_back, dev->platform->main_loop, write_back_some);
+	flash->dirty = xcalloc(flash->size / flash->sector, sizeof(*flash->dirty));
 	rom_image_map(&flash->rom, true);
 	return 0;
 }
@@ -462,9 +486,11 @@ static void pflash_unrealize(struct device *dev)
 	struct pflash *flash = container_of(dev, struct pflash, dev);
 
 	mem_space_del_io(dev->platform->space, &flash->region);
+	loop_call_cancel(&flash->write_back);
 	pflash_quiesce(dev);
 	rom_image_release(&flash->rom);
 	block_drive_detach(flash->drive);
+	free(flash->dirty);
 	pthread_mutex_destroy(&flash->lock);
 }
 

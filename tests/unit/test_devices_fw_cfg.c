@@ -189,17 +189,12 @@ START_TEST(items_in_host_files)
 	unlink(path);
 	ck_assert_int_eq(write(fd, "....kernel....", 14), 14);
 	setup("fw_cfg_io", NULL);
-	fw_cfg_set_fd(cfg, FW_CFG_KERNEL_DATA, fd, 4, 6);
+	ck_assert_int_eq(fw_cfg_set_fd(cfg, FW_CFG_KERNEL_DATA, fd, 4, 6), 0);
+	close(fd);
 	read_item(FW_CFG_KERNEL_DATA, text, 8);
 	ck_assert_mem_eq(text, "kernel\0\0", 8);
 	ck_assert_uint_eq(dma(FW_CFG_KERNEL_DATA << 16 | 8 | 2, 8, 0x2000), 0);
 	ck_assert_mem_eq(ram->host + 0x2000, "kernel\0\0", 8);
-	/* The host cut it off: the guest learns that, and nothing else happens. */
-	ck_assert_int_eq(ftruncate(fd, 6), 0);
-	ck_assert_uint_eq(dma(FW_CFG_KERNEL_DATA << 16 | 8 | 2, 6, 0x2000), 1);
-	read_item(FW_CFG_KERNEL_DATA, text, 2);
-	ck_assert_mem_eq(text, "ke", 2);
-	close(fd);
 	teardown();
 }
 END_TEST
@@ -309,8 +304,8 @@ START_TEST(options)
 	refuse("name=opt/c", -EINVAL, "-fw_cfg name=opt/c: either string= or file= is needed");
 	refuse("name=opt/c,string=a,file=b", -EINVAL,
 	       "-fw_cfg name=opt/c: either string= or file= is needed");
-	refuse("name=opt/c,file=/nonexistent", -ENOENT,
-	       "-fw_cfg name=opt/c: cannot open file '/nonexistent': No such file or directory");
+	refuse("name=opt/c,file=no/such/file", -ENOENT,
+	       "-fw_cfg name=opt/c: cannot open file 'no/such/file': No such file or directory");
 	refuse("name=opt/c,file=/dev/null", -EINVAL,
 	       "-fw_cfg name=opt/c: '/dev/null' is not a regular file");
 	for (int i = 2; i < FW_CFG_FILES_MAX; i++) {

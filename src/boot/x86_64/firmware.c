@@ -18,6 +18,7 @@ int boot_source_to_fw_cfg(const struct boot_source *source, const char *cmdline,
 {
 	const struct boot_file *kernel = &source->kernel, *initrd = &source->initrd;
 	uint64_t setup = source->bzimage.code_offset;
+	int ret;
 	size_t len = strlen(cmdline) + 1; /* with its NUL */
 
 	if (source->format != BOOT_BZIMAGE)
@@ -27,16 +28,19 @@ int boot_source_to_fw_cfg(const struct boot_source *source, const char *cmdline,
 		return error_set(errp, -EFBIG, "kernel '%s' or its initrd is larger than 4 GiB", kernel->path);
 	fw_cfg_set_u32(cfg, FW_CFG_SETUP_ADDR, SETUP_ADDR);
 	fw_cfg_set_u32(cfg, FW_CFG_SETUP_SIZE, (uint32_t)setup);
-	fw_cfg_set_fd(cfg, FW_CFG_SETUP_DATA, kernel->fd, 0, (uint32_t)setup);
 	fw_cfg_set_u32(cfg, FW_CFG_KERNEL_ADDR, BZIMAGE_LOAD);
 	fw_cfg_set_u32(cfg, FW_CFG_KERNEL_SIZE, (uint32_t)(kernel->size - setup));
-	fw_cfg_set_fd(cfg, FW_CFG_KERNEL_DATA, kernel->fd, setup, (uint32_t)(kernel->size - setup));
 	fw_cfg_set_u32(cfg, FW_CFG_CMDLINE_ADDR, CMDLINE_ADDR);
 	fw_cfg_set_u32(cfg, FW_CFG_CMDLINE_SIZE, (uint32_t)len);
 	fw_cfg_set(cfg, FW_CFG_CMDLINE_DATA, cmdline, (uint32_t)len);
-	if (source->has_initrd) {
-		fw_cfg_set_u32(cfg, FW_CFG_INITRD_SIZE, (uint32_t)initrd->size);
-		fw_cfg_set_fd(cfg, FW_CFG_INITRD_DATA, initrd->fd, 0, (uint32_t)initrd->size);
-	}
-	return 0;
+	ret = fw_cfg_set_fd(cfg, FW_CFG_SETUP_DATA, kernel->fd, 0, (uint32_t)setup);
+	if (!ret)
+		ret = fw_cfg_set_fd(cfg, FW_CFG_KERNEL_DATA, kernel->fd, setup, (uint32_t)(kernel->size - setup));
+	if (ret)
+		return error_set_errno(errp, ret, "kernel '%s' cannot be read", kernel->path);
+	if (!source->has_initrd)
+		return 0;
+	fw_cfg_set_u32(cfg, FW_CFG_INITRD_SIZE, (uint32_t)initrd->size);
+	ret = fw_cfg_set_fd(cfg, FW_CFG_INITRD_DATA, initrd->fd, 0, (uint32_t)initrd->size);
+	return ret ? error_set_errno(errp, ret, "initrd '%s' cannot be read", initrd->path) : 0;
 }
