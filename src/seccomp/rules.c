@@ -162,6 +162,7 @@ static const struct rule main_only[] = {
 	CALL(statx), /* how direct I/O must be aligned */
 	CALL(lseek),
 	CALL(pread64), /* the kernel is loaded again at a reset */
+	CALL(pwrite64), /* flash is written back */
 	CALL(ftruncate),
 	CALL(memfd_create),
 	CALL_IF(socket, 0, UINT32_MAX, AF_INET),
