@@ -191,6 +191,17 @@ class Device(v.Device):
             if at:
                 self.vm.write(width, at, value & (1 << 8 * width) - 1)
 
+    def registers(self):
+        """Common configuration in every width, and some of the device's own."""
+        return [(offset, width) for width in (1, 2, 4) for offset in range(0, 0x40, width)] + \
+            [v.INTERRUPT_STATUS, *range(v.CONFIG, v.CONFIG + 0x40, 4)]
+
+    def anywhere(self, rng, width):
+        return rng.choice(((rng.randrange(0, 0x1000 - width), width), v.CONFIG + rng.randrange(0x40)))
+
+    def governs(self, register):
+        return isinstance(register, tuple) and any(at in range(register[0], sum(register)) for at in (0x14, 0x16, 0x17, 0x3a))
+
 
 def virtio_devices(vm):
     return [Device(vm, fn) for fn in walk(vm) if fn.get(VENDOR_ID, 2) == 0x1af4]

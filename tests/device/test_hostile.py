@@ -85,7 +85,7 @@ def victim(start, request):
 def test_late_queue_size(victim):
     """Every register written in a live device; the queue goes on as it was set up."""
     device = victim.device
-    for register in [offset for offset in range(0, 0x200, 4) if offset not in (v.STATUS, v.QUEUE_SEL, v.QUEUE_RESET)]:
+    for register in [one for one in device.registers() if not device.governs(one)]:
         for value in (0, 1, 3, 0x8000, 0xffffffff):
             queue = victim.prepare()
             device.set(v.QUEUE_SEL, queue.index)
@@ -93,7 +93,7 @@ def test_late_queue_size(victim):
             queue.publish(0)
             queue.kick()
             queue.take()
-            assert not device.broken(), f"{register:#x} = {value:#x}"
+            assert not device.broken(), f"{register} = {value:#x}"
     victim.other_works()
 
 
@@ -119,16 +119,16 @@ def test_state_machine_walk(victim):
 
     states = [status(value) for value in (0, 1, 2, 3, 11, 15, 128, 131, 139, 143)] + [victim.prepare, broken]
     for bring in states:
-        for register in range(0, 0x110, 4):
+        for i, register in enumerate(device.registers()):
             for value in (0, 1, 0xffff, 0x80000000, 0xffffffff):
-                if register == v.STATUS and value == 0:
-                    continue
-                device.set(register, value)
-            if register % 0x20 == 0:
+                if not device.governs(register) or value & 0xff:  # a reset would end the state
+                    device.set(register, value)
+            if i % 8 == 0:
                 bring()
         bring()
-        for register in range(0, 0x100, 4):
-            device.set(register, 0x00100000)
+        for register in device.registers():
+            if not device.governs(register):
+                device.set(register, 0x00100000)
         device.set(v.QUEUE_SEL, victim.kind.index)
         device.set(v.QUEUE_NUM, 8)
         device.set(v.QUEUE_READY, 1)

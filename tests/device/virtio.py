@@ -51,6 +51,18 @@ class Device:
     def set(self, register, value, width=4):
         self.vm.write(width, self.base + register, value)
 
+    def registers(self):
+        """Everything that a driver may write to."""
+        return range(0, MMIO_STEP, 4)
+
+    def anywhere(self, rng, width):
+        """One of them, or a place between them."""
+        return rng.randrange(0, MMIO_STEP - width)
+
+    def governs(self, register):
+        """Does a write there change status, the selected queue, or reset a queue?"""
+        return register in (STATUS, QUEUE_SEL, QUEUE_RESET)
+
     def set64(self, register, value):
         self.set(register, value & 0xffffffff)
         self.set(register + 4, value >> 32)
