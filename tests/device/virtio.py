@@ -37,7 +37,8 @@ def walk(vm):
 
 
 def find(vm, kind, index=0):
-    return [device for device in walk(vm) if device.id == kind][index]
+    """A device of that kind; cards of slots that nothing is plugged into are not looked at."""
+    return [device for device in walk(vm) if device.id == kind and (kind != ID_NET or device.full())][index]
 
 
 class Device:
@@ -69,6 +70,12 @@ class Device:
 
     def status(self):
         return self.get(STATUS)
+
+    def full(self):
+        """Not a replaceable slot that nothing is plugged into: a disk without sectors, or a card without a cable."""
+        if self.id == ID_NET:
+            return bool(self.get(CONFIG + 6, 2) & 1)
+        return self.id != ID_BLK or bool(self.get(CONFIG) | self.get(CONFIG + 4))
 
     def broken(self):
         return bool(self.status() & NEEDS_RESET)
