@@ -65,6 +65,8 @@ static const struct rule every_thread[] = {
 static const struct rule plain_malloc[] = {
 	{ .call = "brk", .answer = ENOMEM },
 	{ .call = "mremap", .answer = ENOMEM },
+	/* An arena that shrinks looks into /proc/sys/vm/overcommit_memory for which way to take. */
+	{ .call = "openat", .arg = 2, .mask = UINT32_MAX, .value = O_RDONLY | O_CLOEXEC, .answer = EACCES },
 	END,
 };
 
