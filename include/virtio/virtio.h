@@ -77,6 +77,11 @@ struct virtio_transport_ops {
 	/* The cause is set in vdev->isr already. Any thread. */
 	void (*notify_queue)(struct virtio_device *vdev, struct virtio_queue *queue);
 	void (*notify_config)(struct virtio_device *vdev);
+	/*
+	 * From now on each write to the eventfd @fd interrupts the driver for this queue without this process; -1: no more.
+	 * Home loop. -ENOTSUP: not now; NULL: never.
+	 */
+	int (*queue_eventfd)(struct virtio_device *vdev, struct virtio_queue *queue, int fd);
 };
 
 struct virtio_queue {
@@ -87,6 +92,7 @@ struct virtio_queue {
 	bool enabled;  /* device lock: the driver switched it on */
 	bool was_reset; /* device lock: by RING_RESET, so it may be set up again after DRIVER_OK */
 	bool running;  /* home loop */
+	bool direct; /* home loop: see virtio_queue_call_begin() */
 	struct loop_fd kick; /* kick.fd: eventfd, lives as long as the device; watched while running */
 };
 
@@ -158,6 +164,14 @@ bool __must_check virtio_queue_pop(struct virtio_queue *queue, struct virtq_chai
 void virtio_queue_flush(struct virtio_queue *queue);
 /* Has the home loop handle the queue again, after everything else that waits there. Any thread. */
 void virtio_queue_kick(struct virtio_queue *queue);
+/*
+ * For queues that somebody else handles, the kernel or another process: from now on, each write to the eventfd @call->fd
+ * interrupts the driver. Where the transport can, without this process; else by the home loop, which then has @call->handler set
+ * the cause and interrupt. @call must have fd, events and handler set. Home loop. Harmless when begun already.
+ */
+int __must_check virtio_queue_call_begin(struct virtio_queue *queue, struct loop_fd *call);
+/* Harmless when not begun. What was written and not delivered is in the eventfd still. */
+void virtio_queue_call_end(struct virtio_queue *queue, struct loop_fd *call);
 /*
  * The driver broke a rule: DEVICE_NEEDS_RESET, a configuration interrupt, one warning, and no queue is handled until
  * the driver resets the device. @why: static text. Home loop.

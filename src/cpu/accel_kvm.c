@@ -259,6 +259,8 @@ static int kvm_create(struct kvm_vm *vm, struct error **errp)
 	/* Documented defaults for kernels that do not know the extension (api.rst 4.7). */
 	ret = kvm_cap(vm, KVM_CAP_MAX_VCPUS);
 	vm->accel.max_vcpus = ret ? (unsigned int)ret : 4;
+	/* Asked for now: the threads that make routes later may not ask. */
+	vm->routes.limit = (unsigned int)kvm_cap(vm, KVM_CAP_IRQ_ROUTING);
 	ret = kvm_cap(vm, KVM_CAP_MAX_VCPU_ID);
 	vm->vcpu_id_limit = ret ? (uint64_t)ret : vm->accel.max_vcpus;
 	return 0;

@@ -72,8 +72,6 @@ static int routes_find_locked(struct kvm_vm *vm)
 	struct kvm_msi_slot *slots;
 	unsigned int count, i;
 
-	if (!routes->limit)
-		routes->limit = (unsigned int)kvm_cap(vm, KVM_CAP_IRQ_ROUTING);
 	for (i = 0; i < routes->count; i++)
 		if (!routes->slots[i].used)
 			return (int)i;

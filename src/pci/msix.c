@@ -6,11 +6,11 @@
 #include "pci/msix.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "internal.h"
+#include "util/fd.h"
 
 #define LOG_MODULE "pci"
 #include "util/log.h"
@@ -130,16 +130,17 @@ static int vector_settle_locked(struct pci_function *fn, unsigned int vector)
 
 /* --- Registers --- */
 
-static uint32_t pba_word_locked(const struct pci_msix *msix, unsigned int first)
+static uint32_t pba_word_locked(struct pci_msix *msix, unsigned int first)
 {
 	uint32_t word = 0;
 
 	for (unsigned int i = 0; i < 32 && first + i < msix->count; i++) {
-		const struct msix_vector *v = &msix->vectors[first + i];
-		struct pollfd waits = { .fd = v->fd, .events = POLLIN };
+		struct msix_vector *v = &msix->vectors[first + i];
 
-		if (v->pending || (v->fd >= 0 && v->gsi < 0 && poll(&waits, 1, 0) == 1))
-			word |= 1u << i;
+		/* What others wrote while nobody listens to them. */
+		if (msix->enabled && v->fd >= 0 && v->gsi < 0 && eventfd_consume(v->fd))
+			v->pending = true;
+		word |= (uint32_t)v->pending << i;
 	}
 	return word;
 }

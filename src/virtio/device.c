@@ -122,6 +122,24 @@ void virtio_queue_kick(struct virtio_queue *queue)
 	eventfd_signal(queue->kick.fd);
 }
 
+int virtio_queue_call_begin(struct virtio_queue *queue, struct loop_fd *call)
+{
+	const struct virtio_transport_ops *ops = queue->vdev->transport_ops;
+
+	if (queue->direct || call->loop)
+		return 0;
+	queue->direct = ops->queue_eventfd && !ops->queue_eventfd(queue->vdev, queue, call->fd);
+	return queue->direct ? 0 : loop_fd_add(queue->vdev->home, call);
+}
+
+void virtio_queue_call_end(struct virtio_queue *queue, struct loop_fd *call)
+{
+	if (queue->direct)
+		(void)queue->vdev->transport_ops->queue_eventfd(queue->vdev, queue, -1);
+	queue->direct = false;
+	loop_fd_del(call);
+}
+
 void virtio_device_error(struct virtio_device *vdev, const char *why)
 {
 	uint8_t old = atomic_fetch_or(&vdev->status, VIRTIO_STATUS_NEEDS_RESET);

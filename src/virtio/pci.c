@@ -72,7 +72,8 @@ const char *const virtio_pci_legacy_words[] = { "auto", "on", "off", NULL };
 
 struct virtio_pci_queue {
 	_Atomic uint16_t vector;
-	bool size_set; /* device lock: the driver chose a size; until then the largest one counts */
+	uint16_t routed; /* home loop: the vector that sends for somebody else, or none */
+	bool size_set;	 /* device lock: the driver chose a size; until then the largest one counts */
 };
 
 struct virtio_pci {
@@ -116,6 +117,15 @@ static void interrupt(struct virtio_pci *vp, uint16_t vector)
 		pin_follows_isr(vp);
 }
 
+/* A vector has one eventfd: queues that share theirs are told by the home loop. */
+static bool vector_is_shared(const struct virtio_pci *vp, unsigned int index, uint16_t vector)
+{
+	for (unsigned int i = 0; i < vp->vdev->queue_count; i++)
+		if (i != index && atomic_load(&vp->queues[i].vector) == vector)
+			return true;
+	return false;
+}
+
 static void pci_notify_queue(struct virtio_device *vdev, struct virtio_queue *queue)
 {
 	struct virtio_pci *vp = vdev->transport;
@@ -130,9 +140,36 @@ static void pci_notify_config(struct virtio_device *vdev)
 	interrupt(vp, atomic_load(&vp->config_vector));
 }
 
+/*
+ * Of whoever handles the queue instead of us. A driver has chosen its vectors before it goes live; one that turns MSI-X off
+ * later, without a reset, gets no more interrupts of such a queue.
+ */
+static int pci_queue_eventfd(struct virtio_device *vdev, struct virtio_queue *queue, int fd)
+{
+	struct virtio_pci *vp = vdev->transport;
+	struct virtio_pci_queue *mine = &vp->queues[queue->index];
+	uint16_t vector = atomic_load(&mine->vector);
+	int ret;
+
+	if (fd < 0) {
+		vector = mine->routed;
+		mine->routed = PCI_MSIX_NO_VECTOR;
+		return pci_msix_set_eventfd(&vp->fn, vector, -1);
+	}
+	/* The irqfds of the test accelerator are the main thread's. */
+	if (!pci_msix_enabled(&vp->fn) || vector == PCI_MSIX_NO_VECTOR || vector_is_shared(vp, queue->index, vector) ||
+	    vdev->dev.platform->accel->no_guest_code)
+		return -ENOTSUP;
+	ret = pci_msix_set_eventfd(&vp->fn, vector, fd);
+	if (!ret)
+		mine->routed = vector;
+	return ret;
+}
+
 static const struct virtio_transport_ops pci_transport_ops = {
 	.notify_queue = pci_notify_queue,
 	.notify_config = pci_notify_config,
+	.queue_eventfd = pci_queue_eventfd,
 };
 
 /* --- Notifications. An address a queue, so that the kernel need not look at what is written. --- */
@@ -577,6 +614,8 @@ static int attach(struct virtio_pci *vp, struct error **errp)
 	pci_function_init(&vp->fn, &vdev->dev, &ids, &function_ops);
 	pci_add_bar(&vp->fn, MODERN_BAR, PCI_BAR_MEM64 | PCI_BAR_PREFETCH, MODERN_SIZE, &modern_ops, vp);
 	pci_set_interrupt_pin(&vp->fn, 1);
+	for (unsigned int i = 0; i < vdev->queue_count; i++)
+		vp->queues[i].routed = PCI_MSIX_NO_VECTOR;
 	transport_reset(vp);
 	ret = add_capabilities(vp, vectors, errp);
 	if (!ret)

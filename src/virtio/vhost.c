@@ -102,14 +102,14 @@ int vhost_vring_set_up(struct vhost_vring *vring)
 	struct vhost_vring_file kick = { vring->index, queue->kick.fd }, call = { vring->index, vring->call.fd };
 	int ret;
 
-	ret = vring->call.loop ? 0 : loop_fd_add(queue->vdev->home, &vring->call);
+	ret = virtio_queue_call_begin(queue, &vring->call);
 	if (ret)
 		return ret;
 	if (ioctl(vring->fd, VHOST_SET_VRING_NUM, &num) < 0 || ioctl(vring->fd, VHOST_SET_VRING_BASE, &base) < 0 ||
 	    ioctl(vring->fd, VHOST_SET_VRING_ADDR, &addr) < 0 || ioctl(vring->fd, VHOST_SET_VRING_CALL, &call) < 0 ||
 	    ioctl(vring->fd, VHOST_SET_VRING_KICK, &kick) < 0) {
 		ret = -errno;
-		loop_fd_del(&vring->call);
+		virtio_queue_call_end(queue, &vring->call);
 		return ret;
 	}
 	/* From now on the kernel listens to the kicks, and this process need not wake up for them. */
@@ -151,7 +151,7 @@ void vhost_vring_take_back(struct vhost_vring *vring)
 			 vring->queue->index, strerror(errno));
 	else
 		vq->last_avail = vq->used_idx = (uint16_t)base.num; /* it finishes what it takes */
-	loop_fd_del(&vring->call);
+	virtio_queue_call_end(vring->queue, &vring->call);
 	/* A call that came since the last look at it; the counter is never read, so there may be one interrupt too many. */
 	if (eventfd_consume(vring->call.fd))
 		called(&vring->call, EPOLLIN);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Devices whose queues the kernel handles (/dev/vhost-*). The kernel is kicked by the queue's own eventfd, that is, by
- * the guest's write, without this process. The other way, its call eventfd goes through the home loop: on virtio-mmio an
- * interrupt must be preceded by its cause in InterruptStatus (virtio 1.2 §4.2.2), which a bare irqfd cannot set.
+ * the guest's write, without this process. The other way, with MSI-X, its call eventfd sends the queue's message. Without, it goes
+ * through the home loop: on virtio-mmio an interrupt must be preceded by its cause in InterruptStatus (virtio 1.2 §4.2.2),
+ * which a bare irqfd cannot set.
  */
 #ifndef VIRTIO_VHOST_H
 #define VIRTIO_VHOST_H
