@@ -124,6 +124,7 @@ struct platform {
 	struct accel *accel;
 	struct loop *main_loop;
 	struct link_scope *links;
+	const struct list *globals; /* struct opts: "driver", "property", "value". NULL: none */
 	const struct device_class *const *classes; /* the registry, NULL-terminated */
 	struct list devices;                       /* struct device, in order of creation */
 

@@ -41,6 +41,15 @@ int __must_check machine_powerdown(struct machine *machine, struct error **errp)
  */
 void machine_quit(struct machine *machine, int exit_status, const char *reason);
 
+/* QEMU's set-action: what -no-reboot, -no-shutdown and -action say. NULL: as it was. */
+struct machine_actions {
+	const char *reboot;   /* "reset", "shutdown" */
+	const char *shutdown; /* "poweroff", "pause" */
+	const char *panic;    /* one of vm_panic_words */
+};
+
+void machine_set_actions(struct machine *machine, const struct machine_actions *actions);
+
 /* --- what others may watch --- */
 
 enum machine_event {
@@ -104,6 +113,9 @@ int __must_check machine_device_del(struct machine *machine, const char *id, str
 struct machine_kind {
 	const char *name, *summary;
 	const struct property *props; /* NULL = none */
+	/* Of a machine: a pattern of other names, or NULL; the id of the guest's memory, or NULL; it runs nothing. */
+	const char *alias, *ram_id;
+	bool bare;
 };
 bool machine_class_at(unsigned int index, struct machine_kind *ret);
 bool machine_object_class_at(unsigned int index, struct machine_kind *ret);

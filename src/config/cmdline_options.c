@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The options of the command line: one table, and the handlers that its entries name. */
 #include <errno.h>
+#include <unistd.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +10,7 @@
 #include "cmdline_private.h"
 #include "old_dialect.h"
 #include "util/alloc.h"
+#include "util/fd_store.h"
 #include "util/log.h"
 #include "util/parse.h"
 
@@ -194,6 +197,16 @@ HANDLER(merge_machine)
 		opts_set(cmdline->config->machine, opt->key, opt->value);
 	opts_free(opts);
 	return ret;
+}
+
+/* QEMU's older word for a property of the machine. */
+HANDLER(no_acpi)
+{
+	(void)option;
+	(void)value;
+	(void)errp;
+	opts_set(cmdline->config->machine, "acpi", "off");
+	return 0;
 }
 
 HANDLER(set_cpu)
@@ -410,6 +423,73 @@ HANDLER(no_human_monitor)
 			 option->name, value);
 }
 
+/* --- Defaults of devices --- */
+
+/* "DRIVER.PROPERTY=VALUE", or the three by their names. */
+HANDLER(add_global)
+{
+	const char *equals = strchr(value, '='), *dot = memchr(value, '.', equals ? equals - value : 0);
+	struct opts *opts;
+	char *text;
+	int ret;
+
+	if (!dot)
+		return add_opts(cmdline, option, value, errp);
+	ret = *value == '.' || dot + 1 == equals ? -EINVAL : 0;
+	if (ret)
+		return error_set(errp, ret, "-global %s: DRIVER.PROPERTY=VALUE is needed", value);
+	opts = opts_new("-global");
+	text = xstrdup(value);
+	text[dot - value] = text[equals - value] = '\0';
+	opts_set(opts, "driver", text);
+	opts_set(opts, "property", text + (dot - value) + 1);
+	opts_set(opts, "value", text + (equals - value) + 1);
+	free(text);
+	list_add_tail(&cmdline->config->globals, &opts->node);
+	return 0;
+}
+
+/* --- Inherited descriptors --- */
+
+struct fd_keys {
+	uint64_t set;
+	uint32_t fd;
+	char *opaque;
+};
+
+static const struct property fd_keys[] = {
+	PROP_UINT(64, "set", struct fd_keys, set, 0, INT64_MAX, 0, "the set, which opens as /dev/fdset/SET"),
+	PROP_UINT(32, "fd", struct fd_keys, fd, 0, INT32_MAX, 0, "the descriptor, which this process inherited"),
+	PROP_STRING("opaque", struct fd_keys, opaque, 0, 255, NULL, "a note that query-fdsets shows"),
+	PROP_END,
+};
+
+/* Of this process, as -pidfile's lock is, and not of the VM: it is not part of the description. */
+HANDLER(add_fd)
+{
+	struct fd_keys keys = { 0 };
+	int64_t set;
+	int fd, ret;
+
+	ret = apply_keys(cmdline, option, value, &keys, errp);
+	if (ret)
+		return ret;
+	set = (int64_t)keys.set;
+	/* The number may be in use elsewhere on the command line; QEMU takes a copy, too. */
+	fd = keys.fd > 2 ? fcntl((int)keys.fd, F_DUPFD_CLOEXEC, 3) : -1;
+	if (fd < 0)
+		ret = error_set(errp, -EBADF, "-add-fd %s: descriptor %u %s", value, keys.fd,
+				keys.fd > 2 ? "is not open" : "is standard input or output");
+	else
+		ret = fd_set_add(&set, fd, keys.opaque, errp);
+	if (ret && fd >= 0)
+		close(fd);
+	if (!ret)
+		(void)fcntl((int)keys.fd, F_SETFD, FD_CLOEXEC);
+	property_release(option->keys, &keys);
+	return ret;
+}
+
 /* --- Options that StratoVirt has no more --- */
 
 static int add_old(struct cmdline *cmdline, const struct cmdline_option *option, const char *value,
@@ -548,6 +628,8 @@ const struct cmdline_option cmdline_options[] = {
 		  "\"-machine help\" lists the machines, \"-machine NAME,help\" their properties" },
 	{ "accel", NULL, VALUE_REQUIRED, 0, set_accel, .implied = "accel", .usage = "[accel=]NAME",
 	  .help = "what runs the guest; -machine accel=NAME does the same", .keys = accel_keys },
+	{ "no-acpi", NULL, VALUE_NONE, 0, no_acpi, .usage = "",
+	  .help = "the same as -machine acpi=off" },
 	{ "enable-kvm", NULL, VALUE_NONE, 0, enable_kvm, .usage = "",
 	  .help = "the same as -accel kvm" },
 	{ "cpu", NULL, VALUE_REQUIRED, 0, set_cpu, .implied = "model", .usage = "host|max",
@@ -595,6 +677,9 @@ const struct cmdline_option cmdline_options[] = {
 	{ "drive", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_opts, AT(drives),
 	  .ask = CMDLINE_DRIVE_HELP, .usage = "id=ID,file=FILE[,KEY=VALUE...]",
 	  .help = "image or block device for a disk; \"-drive help\" lists the keys" },
+	{ "blockdev", NULL, VALUE_REQUIRED, CMDLINE_REPEAT | CMDLINE_JSON, add_opts, AT(blockdevs),
+	  .implied = "driver", .usage = "DRIVER,node-name=NAME[,KEY=VALUE...]",
+	  .help = "block node, as QMP's blockdev-add makes it, also as JSON" },
 	{ "netdev", NULL, VALUE_REQUIRED, CMDLINE_REPEAT | CMDLINE_JSON, add_opts, AT(netdevs),
 	  .implied = "type", .usage = "TYPE,id=ID[,KEY=VALUE...]",
 	  .help = "host side of a network card" },
@@ -611,6 +696,13 @@ const struct cmdline_option cmdline_options[] = {
 	  .help = "device, also as JSON; \"-device help\" lists the drivers, \"-device "
 		  "DRIVER,help\" their "
 		  "properties" },
+	{ "global", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_global, AT(globals),
+	  .usage = "DRIVER.PROPERTY=VALUE",
+	  .help = "what a property of every -device DRIVER is that does not set it" },
+	{ "add-fd", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_fd,
+	  .usage = "set=SET,fd=FD[,opaque=TEXT]",
+	  .help = "put an inherited descriptor into a set, which opens as /dev/fdset/SET",
+	  .keys = fd_keys },
 	{ "serial", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_serial, AT(serials),
 	  .ask = CMDLINE_CHARDEV_HELP, .usage = "BACKEND",
 	  .help = "serial port: stdio, pty, null, none, file:PATH, unix:PATH[,server][,nowait], "

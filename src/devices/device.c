@@ -177,11 +177,31 @@ static int set_ids(struct device *dev, const struct opts *opts, enum place place
 	return choose_id(dev->platform, dev->class, given, &dev->plugged, errp);
 }
 
+/* @given and what -global says of the class, as one. NULL: nothing is said. */
+static struct opts *with_globals(const struct platform *platform, const char *driver, const struct opts *given)
+{
+	struct opts *global, *opts = NULL;
+
+	if (!platform->globals)
+		return NULL;
+	list_for_each(global, platform->globals, node) {
+		const char *property = opts_get(global, "property");
+
+		if (strcmp(opts_get(global, "driver"), driver) || opts_get(given, property))
+			continue;
+		if (!opts)
+			opts = opts_clone(given);
+		opts_set(opts, property, opts_get(global, "value")); /* of several the last */
+	}
+	return opts;
+}
+
 static int create(struct platform *platform, const struct opts *opts, bool by_user,
 		  enum place place, const char *slot, struct device **ret_dev, struct error **errp)
 {
 	const char *driver = opts_get(opts, "driver");
 	const struct device_class *class;
+	struct opts *all;
 	struct device *dev;
 	int ret;
 
@@ -214,8 +234,10 @@ static int create(struct platform *platform, const struct opts *opts, bool by_us
 		return ret;
 	}
 	/* The property engine names the option in its errors itself. */
-	ret = property_apply(class->props ? class->props : no_props, dev, opts, core_keys,
+	all = with_globals(platform, class->name, opts);
+	ret = property_apply(class->props ? class->props : no_props, dev, all ? all : opts, core_keys,
 			     platform->links, errp);
+	opts_free(all);
 	if (ret)
 		goto fail;
 	if (class->realize) {

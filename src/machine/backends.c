@@ -155,6 +155,29 @@ static int memory_file_create(struct machine *machine, const struct opts *opts, 
 	return memory_create(machine, opts, id, ram_memory_backend_file_props, RAM_FILE, errp);
 }
 
+/*
+ * libvirt makes one for each VM, for passwords that it might pass later. Nothing here takes passwords, so nothing is read.
+ */
+static const struct property secret_props[] = {
+	PROP_IGNORED("format", "accepted for libvirt"),
+	PROP_IGNORED("file", "accepted for libvirt"),
+	PROP_IGNORED("data", "accepted for libvirt"),
+	PROP_IGNORED("keyid", "accepted for libvirt"),
+	PROP_IGNORED("iv", "accepted for libvirt"),
+	PROP_END,
+};
+
+static int secret_create(struct machine *machine, const struct opts *opts, const char *id, struct error **errp)
+{
+	int ret;
+
+	(void)id;
+	ret = property_apply(secret_props, &(char){ 0 }, opts, object_skip, NULL, errp);
+	if (!ret)
+		backend_note(machine, "secret", xcalloc(1, 1), free);
+	return ret;
+}
+
 static const struct object_class {
 	const char *name, *summary;
 	const struct property *props; /* for help; NULL = only the id */
@@ -167,6 +190,7 @@ static const struct object_class {
 	  ram_memory_backend_memfd_props, memory_memfd_create },
 	{ "memory-backend-file", "memory in a file or on hugetlbfs", ram_memory_backend_file_props,
 	  memory_file_create },
+	{ "secret", "accepted for libvirt, without effect: nothing takes passwords", secret_props, secret_create },
 	{ "rng-random", "random bytes from a character device", rng_random_props, rng_create },
 };
 
@@ -425,6 +449,11 @@ int backends_create(struct machine *machine, struct error **errp)
 		if (ret)
 			return ret;
 		backend_note(machine, LINK_DRIVE, drive, drive_destroy);
+	}
+	list_for_each(opts, &config->blockdevs, node) {
+		ret = machine_blockdev_add(machine, opts, errp);
+		if (ret)
+			return ret;
 	}
 	list_for_each(opts, &config->netdevs, node) {
 		ret = machine_netdev_add(machine, opts, errp);

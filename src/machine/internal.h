@@ -18,6 +18,8 @@ struct machine_class {
 	const char *name;
 	const char *alias; /* another name; "pc-q35-*": every one that begins so. NULL: none */
 	const char *summary;
+	const char *ram_id; /* the id libvirt gives the guest's memory object; NULL: -m is all */
+	bool bare;          /* nothing runs: no KVM is needed */
 	size_t instance_size;         /* of the struct that begins with struct machine */
 	const struct property *props; /* on that struct */
 	/* Lays out guest memory for @ram. */
@@ -86,6 +88,10 @@ struct machine {
 	struct vcpus *vcpus;
 	struct vcpu_topology topology;
 
+	/* What the guest's own doings lead to: the description's, until set-action. */
+	bool no_reboot, no_shutdown;
+	const char *panic_action; /* one of vm_panic_words */
+
 	enum run_state run_state;
 	int exit_status;
 	bool ended; /* the main loop was told to stop */
@@ -137,6 +143,9 @@ int __must_check machine_install_smbios(struct machine *machine, gpa_t end, stru
 int __must_check machine_fw_cfg_acpi(struct machine *machine, const struct acpi_tables *tables,
 				     struct error **errp);
 
+/* globals.c: are there such devices and properties? */
+int __must_check globals_check(const struct machine *machine, struct error **errp);
+
 /* hotplug.c: a device for each replaceable slot; the first ones of the description are in the first slots of their kind. */
 int __must_check hotplug_create_slots(struct machine *machine, struct error **errp);
 /* Is the description's @opts in a slot already? */
@@ -144,6 +153,7 @@ bool hotplug_in_slot(const struct machine *machine, const struct opts *opts);
 /* struct platform's unplugged. */
 void hotplug_unplugged(struct platform *platform, struct device *dev);
 
+extern const struct machine_class none_class;
 #ifdef __x86_64__
 extern const struct machine_class microvm_x86_class;
 extern const struct machine_class q35_class;

@@ -104,7 +104,7 @@ static void notify(struct machine *machine, enum machine_event event, bool guest
 	const struct machine_event_info info = {
 		.guest = guest,
 		.reason = reason,
-		.stays = machine->config->no_shutdown && !machine->ended,
+		.stays = machine->no_shutdown && !machine->ended,
 	};
 
 	notify_info(machine, event, &info);
@@ -146,7 +146,7 @@ static void guest_ended(struct machine *machine, enum run_state state, const cha
 
 	notify(machine, MACHINE_EVENT_SHUTDOWN, true, reason);
 	life_halt(machine, state);
-	if (!machine->config->no_shutdown) {
+	if (!machine->no_shutdown) {
 		end_loop(machine, 0, reason);
 		return;
 	}
@@ -157,9 +157,7 @@ static void guest_ended(struct machine *machine, enum run_state state, const cha
 
 static bool panic_action_is(const struct machine *machine, const char *word)
 {
-	const char *action = machine->config->panic_action;
-
-	return !strcmp(action ? action : vm_panic_words[0], word);
+	return !strcmp(machine->panic_action, word);
 }
 
 static void notify_panic(struct machine *machine, bool stays, bool runs)
@@ -187,7 +185,7 @@ static void guest_panicked(struct machine *machine)
 		notify(machine, MACHINE_EVENT_SHUTDOWN, true, "guest-panic");
 		end_loop(machine, EXIT_FAILURE, "guest-panic");
 	} else {
-		notify_panic(machine, machine->config->no_shutdown, false);
+		notify_panic(machine, machine->no_shutdown, false);
 		guest_ended(machine, RUN_STATE_GUEST_PANICKED, "guest-panic");
 	}
 }
@@ -234,7 +232,7 @@ static void on_request(struct loop_call *call)
 	} else if (requests & (1u << GUEST_PANICKED)) {
 		guest_panicked(machine);
 	} else if (requests & (1u << GUEST_RESET)) {
-		if (machine->config->no_reboot) {
+		if (machine->no_reboot) {
 			guest_ended(machine, RUN_STATE_SHUTDOWN, "guest-reset");
 		} else if (reset(machine, true, "guest-reset", &err)) {
 			error_report(err);
@@ -243,6 +241,17 @@ static void on_request(struct loop_call *call)
 	} else if (requests & (1u << GUEST_IO_ERROR)) {
 		io_failed(machine);
 	}
+}
+
+void machine_set_actions(struct machine *machine, const struct machine_actions *actions)
+{
+	if (actions->reboot)
+		machine->no_reboot = !strcmp(actions->reboot, "shutdown");
+	if (actions->shutdown)
+		machine->no_shutdown = !strcmp(actions->shutdown, "pause");
+	for (unsigned int i = 0; actions->panic && vm_panic_words[i]; i++)
+		if (!strcmp(actions->panic, vm_panic_words[i]))
+			machine->panic_action = vm_panic_words[i];
 }
 
 /* --- life cycle ---------------------------------------------------------------------- */
@@ -352,6 +361,9 @@ int machine_exit_status(const struct machine *machine)
 
 void life_init(struct machine *machine)
 {
+	machine->no_reboot = machine->config->no_reboot;
+	machine->no_shutdown = machine->config->no_shutdown;
+	machine->panic_action = machine->config->panic_action ? machine->config->panic_action : vm_panic_words[0];
 	machine->platform.unplugged = hotplug_unplugged;
 	machine->platform.request = platform_request;
 	machine->platform.event = platform_event;

@@ -94,13 +94,23 @@ static bool is_test(const struct machine *machine)
 	return !strcmp(machine->config->accel, "test");
 }
 
+/* Without KVM: its vCPUs can be counted, and that is all. */
+static bool runs_nothing(const struct machine *machine)
+{
+	return is_test(machine) || machine->class->bare;
+}
+
 static int build(struct machine *machine, struct error **errp)
 {
 	const struct vcpu_events events = { .stopped = life_vcpu_stopped, .opaque = machine };
 	int ret;
 
-	if (is_test(machine))
+	if (runs_nothing(machine))
 		clock_step_to(0); /* before anybody sets a timer */
+	ret = globals_check(machine, errp);
+	if (ret)
+		return ret;
+	machine->platform.globals = &machine->config->globals;
 	ret = backends_create(machine, errp);
 	if (ret)
 		return ret;
@@ -115,7 +125,7 @@ static int build(struct machine *machine, struct error **errp)
 	ret = machine->class->init_memory(machine, errp);
 	if (ret)
 		return ret;
-	ret = is_test(machine) ? make_test_accel(machine, errp) :
+	ret = runs_nothing(machine) ? make_test_accel(machine, errp) :
 				 accel_kvm_new(machine->space, &machine->accel, errp);
 	if (ret)
 		return ret;
@@ -203,6 +213,9 @@ bool machine_class_at(unsigned int index, struct machine_kind *ret)
 			.name = machine_classes[i]->name,
 			.summary = machine_classes[i]->summary,
 			.props = machine_classes[i]->props,
+			.alias = machine_classes[i]->alias,
+			.ram_id = machine_classes[i]->ram_id,
+			.bare = machine_classes[i]->bare,
 		};
 		return true;
 	}

@@ -10,6 +10,7 @@ const struct machine_class *const machine_classes[] = {
 	&microvm_x86_class,
 	&q35_class,
 #endif
+	&none_class,
 	NULL,
 };
 

@@ -7,6 +7,7 @@
 #include "config/opts.h"
 #include "devices/device.h"
 #include "internal.h"
+#include "util/alloc.h"
 
 static struct link_scope *links(struct qmp_call *call)
 {
@@ -122,13 +123,25 @@ static bool is_back_end(const struct block_drive *drive, const char *name)
 	       (block_drive_is_legacy(drive) || block_drive_in_use(drive));
 }
 
-static void add_names(struct json_object *info, const struct block_drive *drive)
+/* What a walk over the drives makes. */
+struct listing {
+	const struct platform *platform;
+	struct json_object *list;
+};
+
+static void add_names(const struct listing *listing, struct json_object *info, const struct block_drive *drive)
 {
-	const char *device = block_drive_device(drive);
+	const char *id = block_drive_device(drive);
+	const struct device *dev = id ? device_find(listing->platform, id) : NULL;
+	char *path;
 
 	qmp_add_str(info, "device", block_drive_is_legacy(drive) ? block_drive_id(drive) : "");
-	if (device)
-		qmp_add_path(info, "qdev", device);
+	if (!dev)
+		return;
+	/* In QEMU the disk is a part of its PCI device, and clients look it up by that path. */
+	path = xasprintf("%s%s", id, dev->class->bus == DEVICE_BUS_PCI ? "/virtio-backend" : "");
+	qmp_add_path(info, "qdev", path);
+	free(path);
 }
 
 static const char *const io_status_words[] = {
@@ -139,27 +152,37 @@ static const char *const io_status_words[] = {
 
 static void add_block(void *opaque, const char *id, void *object)
 {
+	const struct listing *listing = opaque;
 	struct json_object *info;
 
 	if (!is_back_end(object, id))
 		return;
 	info = json_object_new_object();
-	add_names(info, object);
+	add_names(listing, info, object);
 	if (block_drive_in_use(object))
 		qmp_add_str(info, "io-status", io_status_words[block_drive_io_status(object)]);
 	qmp_add_bool(info, "locked", false);
 	qmp_add_bool(info, "removable", false);
 	json_object_object_add(info, "inserted", node_info(object, id));
 	qmp_add_str(info, "type", "unknown");
-	json_object_array_add(opaque, info);
+	json_object_array_add(listing->list, info);
+}
+
+/* @fn: gets a struct listing. */
+static void list_drives(struct qmp_call *call, void (*fn)(void *opaque, const char *id, void *object),
+			struct json_object **ret)
+{
+	struct listing listing = { machine_platform(call->qmp->machine), json_object_new_array() };
+
+	link_scope_each(links(call), LINK_DRIVE, fn, &listing);
+	*ret = listing.list;
 }
 
 QMP_HANDLER(query_block)
 {
 	(void)args;
 	(void)errp;
-	*ret = json_object_new_array();
-	link_scope_each(links(call), LINK_DRIVE, add_block, *ret);
+	list_drives(call, add_block, ret);
 	return 0;
 }
 
@@ -241,34 +264,32 @@ static struct json_object *stats_object(const struct block_drive *drive)
 
 static void add_back_end_stats(void *opaque, const char *id, void *object)
 {
+	const struct listing *listing = opaque;
 	struct json_object *info;
 
 	if (!is_back_end(object, id))
 		return;
 	info = json_object_new_object();
-	add_names(info, object);
+	add_names(listing, info, object);
 	qmp_add_str(info, "node-name", id);
 	json_object_object_add(info, "stats", stats_object(object));
-	json_object_array_add(opaque, info);
+	json_object_array_add(listing->list, info);
 }
 
 static void add_node_stats(void *opaque, const char *id, void *object)
 {
+	const struct listing *listing = opaque;
 	struct json_object *info = json_object_new_object();
 
 	qmp_add_str(info, "node-name", id);
 	json_object_object_add(info, "stats", stats_object(object));
-	json_object_array_add(opaque, info);
+	json_object_array_add(listing->list, info);
 }
 
 QMP_HANDLER(query_blockstats)
 {
 	(void)errp;
-	*ret = json_object_new_array();
-	link_scope_each(links(call), LINK_DRIVE,
-			qmp_arg_bool(args, "query-nodes", false) ? add_node_stats
-								 : add_back_end_stats,
-			*ret);
+	list_drives(call, qmp_arg_bool(args, "query-nodes", false) ? add_node_stats : add_back_end_stats, ret);
 	return 0;
 }
 

@@ -122,12 +122,15 @@ static QMP_TYPE_OBJECT(kvm_info, "KvmInfo", QMP_MEMBER("enabled", qmp_bool, "the
 QMP_HANDLER(query_kvm)
 {
 	const char *accel = machine_config(call->qmp->machine)->accel;
+	bool present = !access("/dev/kvm", R_OK | W_OK);
 
 	(void)args;
 	(void)errp;
 	*ret = json_object_new_object();
-	qmp_add_bool(*ret, "enabled", !strncmp(accel, "kvm", 3));
-	qmp_add_bool(*ret, "present", !access("/dev/kvm", R_OK | W_OK));
+	/* A VM that runs by KVM says so without looking; one that runs nothing would if it could. */
+	qmp_add_bool(*ret, "enabled", !strncmp(accel, "kvm", 3) &&
+					      (present || !machine_platform(call->qmp->machine)->accel->no_guest_code));
+	qmp_add_bool(*ret, "present", present);
 	return 0;
 }
 
@@ -145,6 +148,8 @@ QMP_HANDLER(query_memory_size_summary)
 
 static QMP_TYPE_OBJECT(machine_info, "MachineInfo", QMP_MEMBER("name", qmp_str, "for -machine"),
 		       QMP_OPTIONAL("is-default", qmp_bool, "what -machine is when not given"),
+		       QMP_OPTIONAL("default-ram-id", qmp_str,
+				    "the id that the memory object for memory-backend= has by custom"),
 		       QMP_MEMBER("cpu-max", qmp_int, "most vCPUs"),
 		       QMP_MEMBER("hotpluggable-cpus", qmp_bool, NULL),
 		       QMP_MEMBER("numa-mem-supported", qmp_bool, NULL),
@@ -165,7 +170,9 @@ QMP_HANDLER(query_machines)
 		qmp_add_str(info, "name", kind.name);
 		if (!i)
 			qmp_add_bool(info, "is-default", true);
-		qmp_add_int(info, "cpu-max", VM_CPUS_MAX);
+		if (kind.ram_id)
+			qmp_add_str(info, "default-ram-id", kind.ram_id);
+		qmp_add_int(info, "cpu-max", kind.bare ? 1 : VM_CPUS_MAX);
 		qmp_add_bool(info, "hotpluggable-cpus", false);
 		qmp_add_bool(info, "numa-mem-supported", false);
 		qmp_add_bool(info, "deprecated", false);

@@ -68,6 +68,26 @@ QMP_HANDLER(query_status)
 	return 0;
 }
 
+static QMP_TYPE_ENUM(reboot_action, "RebootAction", "reset", "shutdown");
+static QMP_TYPE_ENUM(shutdown_action, "ShutdownAction", "poweroff", "pause");
+static QMP_TYPE_ENUM(panic_action, "PanicAction", "shutdown", "pause", "exit-failure", "none");
+static QMP_TYPE_ENUM(watchdog_action, "WatchdogAction", "reset", "shutdown", "poweroff", "pause", "debug",
+		     "none", "inject-nmi");
+
+QMP_HANDLER(set_action)
+{
+	const struct machine_actions actions = {
+		.reboot = qmp_arg_str(args, "reboot"),
+		.shutdown = qmp_arg_str(args, "shutdown"),
+		.panic = qmp_arg_str(args, "panic"),
+	};
+
+	(void)ret;
+	(void)errp;
+	machine_set_actions(call->qmp->machine, &actions);
+	return 0;
+}
+
 const struct qmp_command qmp_life_commands[] = {
 	{ .name = "query-status",
 	  .help = "the run state",
@@ -83,6 +103,12 @@ const struct qmp_command qmp_life_commands[] = {
 	{ .name = "system_powerdown",
 	  .help = "press the power button",
 	  .handler = system_powerdown },
+	{ .name = "set-action",
+	  .help = "what to do from now on when the guest reboots, powers off or panics, as -action",
+	  .args = QMP_MEMBERS(QMP_OPTIONAL("reboot", reboot_action, NULL), QMP_OPTIONAL("shutdown", shutdown_action, NULL),
+			      QMP_OPTIONAL("panic", panic_action, NULL),
+			      QMP_OPTIONAL("watchdog", watchdog_action, "without effect: there is no watchdog")),
+	  .handler = set_action },
 	{ .name = "quit", .help = "end the VM and its process, exit status 0", .handler = quit },
 	{ .name = NULL },
 };

@@ -49,6 +49,18 @@ static void add_type(struct json_object *list, const char *wanted, const char *n
 	json_object_array_add(list, info);
 }
 
+static void add_class(struct json_object *list, const char *wanted, const struct device_class *class)
+{
+	char name[64];
+
+	add_type(list, wanted, class->name, "device");
+	if (class->bus != DEVICE_BUS_PCI || (strncmp(class->name, "virtio-", 7) && strncmp(class->name, "vhost-", 6)))
+		return;
+	/* All of them are; see device_class_find(). */
+	snprintf(name, sizeof(name), "%s-non-transitional", class->name);
+	add_type(list, wanted, name, "device");
+}
+
 QMP_HANDLER(qom_list_types)
 {
 	const struct device_class *const *class = machine_platform(call->qmp->machine)->classes;
@@ -59,7 +71,7 @@ QMP_HANDLER(qom_list_types)
 	(void)errp;
 	*ret = json_object_new_array();
 	for (; *class; class ++)
-		add_type(*ret, wanted, (*class)->name, "device");
+		add_class(*ret, wanted, *class);
 	for (unsigned int i = 0; machine_object_class_at(i, &kind); i++)
 		add_type(*ret, wanted, kind.name, "object");
 	for (unsigned int i = 0; machine_class_at(i, &kind); i++)

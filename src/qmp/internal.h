@@ -126,7 +126,7 @@ const struct qmp_command *qmp_command_find(const char *name);
 extern const struct qmp_command qmp_info_commands[], qmp_cpu_commands[], qmp_life_commands[],
 	qmp_back_end_commands[], qmp_block_commands[], qmp_device_commands[],
 	qmp_object_commands[], qmp_memory_commands[], qmp_fd_commands[], qmp_qom_commands[], qmp_schema_commands[],
-	qmp_hmp_commands[], qmp_net_commands[];
+	qmp_hmp_commands[], qmp_net_commands[], qmp_probe_commands[];
 
 /*
  * Runs one message, @text of @len bytes, and returns its reply as text ending in CR LF; caller
@@ -289,6 +289,7 @@ struct qmp {
 	struct machine_observer observer;
 	bool ending;  /* SHUTDOWN was sent and the main loop stops: no more commands */
 	bool waiting; /* qmp_wait() runs the loop */
+	bool migration_events; /* migrate-set-capabilities */
 };
 
 #endif

@@ -50,6 +50,8 @@ ARGUMENTS = {
     "closefd": [{"fdname": "x"}],
     "add-fd": [{"fdset-id": 3}],
     "remove-fd": [{"fdset-id": 3}],
+    "migrate-set-capabilities": [{"capabilities": [{"capability": "events", "state": True}]}],
+    "set-action": [{}, {"reboot": "reset", "panic": "shutdown", "watchdog": "none"}],
     "qom-set": [{"path": "/machine/peripheral/rng0", "property": "rng", "value": 1}],
     "query-blockstats": [{}, {"query-nodes": True}],
     "blockdev-add": [{"driver": "file", "node-name": "n0", "filename": "disk2"},

@@ -357,6 +357,7 @@ static void microvm_release(struct machine *machine)
 
 const struct machine_class microvm_x86_class = {
 	.name = "microvm",
+	.ram_id = "microvm.ram",
 	.summary = "lightweight machine: virtio-mmio, direct kernel boot",
 	.instance_size = sizeof(struct microvm),
 	.props = microvm_props,

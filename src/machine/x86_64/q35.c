@@ -400,6 +400,7 @@ static void q35_release(struct machine *machine)
 
 const struct machine_class q35_class = {
 	.name = "q35",
+	.ram_id = "pc.ram",
 	.alias = "pc-q35-*",
 	.summary = "standard PC: PCI Express, ACPI, hot-plug",
 	.instance_size = sizeof(struct q35),
