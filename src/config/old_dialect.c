@@ -85,10 +85,12 @@ static struct opts *add(struct list *list, const struct opts *source, const char
 	return opts;
 }
 
+#define AS_DEVICE "-device"
+
 static struct opts *add_device(struct vm_config *config, const struct opts *source,
 			       const char *driver, const char *id)
 {
-	return add(&config->devices, source, "-device", "driver", driver, id);
+	return add(&config->devices, source, AS_DEVICE, "driver", driver, id);
 }
 
 /* Moves a key, perhaps under another name. Nothing when @from has none. */
@@ -332,21 +334,47 @@ static void translate_chardev(struct vm_config *config, struct opts *chardev)
 	opts_set(device, "chardev", id);
 }
 
-static void translate_device(struct opts *device)
+static void translate_device(struct opts *device, bool on_pci)
 {
 	const char *driver = opts_get(device, "driver");
 
 	if (driver && strcmp(driver, "vsock") == 0)
-		opts_set(device, "driver", "vhost-vsock-device");
+		opts_set(device, "driver", on_pci ? "vhost-vsock-pci" : "vhost-vsock-device");
+}
+
+/* What is made here goes to the bus that the machine has: all but microvm have PCI. */
+static bool machine_has_pci(const struct vm_config *config)
+{
+	const char *type = opts_get(config->machine, "type");
+
+	return type && strcasecmp(type, "microvm") != 0 && strcasecmp(type, "none") != 0;
+}
+
+/* "virtio-blk-device" becomes "virtio-blk-pci", if it was made here. */
+static void move_to_pci(struct opts *device)
+{
+	static const char suffix[] = "-device", made_here[] = " as " AS_DEVICE;
+	const char *driver = opts_get(device, "driver");
+	size_t len = strlen(driver), stem = len - strlen(suffix);
+	size_t origin = strlen(device->origin), mark = strlen(made_here);
+	char *name;
+
+	if (origin < mark || strcmp(device->origin + origin - mark, made_here) != 0 ||
+	    len <= strlen(suffix) || strcmp(driver + stem, suffix) != 0)
+		return;
+	name = xasprintf("%.*s-pci", (int)stem, driver);
+	opts_set(device, "driver", name);
+	free(name);
 }
 
 int old_dialect_translate(struct vm_config *config, struct error **errp)
 {
+	bool on_pci = machine_has_pci(config);
 	struct opts *opts;
 	int ret;
 
 	list_for_each(opts, &config->devices, node)
-		translate_device(opts);
+		translate_device(opts, on_pci);
 	list_for_each(opts, &config->drives, node) {
 		ret = translate_drive(config, opts, errp);
 		if (ret)
@@ -359,5 +387,8 @@ int old_dialect_translate(struct vm_config *config, struct error **errp)
 	}
 	list_for_each(opts, &config->chardevs, node)
 		translate_chardev(config, opts);
+	if (on_pci)
+		list_for_each(opts, &config->devices, node)
+			move_to_pci(opts);
 	return 0;
 }

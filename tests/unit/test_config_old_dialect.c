@@ -31,6 +31,21 @@ START_TEST(disks)
 }
 END_TEST
 
+/* What the old words mean goes to the bus that the machine has; what is named by its class does not. */
+START_TEST(machines_with_pci)
+{
+	config_same(("-machine", "q35", "-drive", "id=d,file=f"),
+		    ("-drive", "id=d,file=f", "-machine", "q35", "-device",
+		     "virtio-blk-pci,id=d,drive=d"));
+	config_same(("-balloon", "-machine", "pc-q35-7.2"),
+		    ("-machine", "pc-q35-7.2", "-device", "virtio-balloon-pci,id=balloon0"));
+	config_same(("-machine", "q35", "-device", "vsock,id=v,guest-cid=3"),
+		    ("-machine", "q35", "-device", "vhost-vsock-pci,id=v,guest-cid=3"));
+	config_same(("-machine", "q35", "-device", "virtio-blk-device,id=d,drive=d"),
+		    ("-machine", "q35", DISK));
+}
+END_TEST
+
 START_TEST(throttling)
 {
 	config_same(("-drive", "id=d,file=f,iops=0"),
@@ -168,6 +183,6 @@ START_TEST(once_in_a_vm)
 }
 END_TEST
 
-UNIT_SUITE(suite, "config old dialect", disks, throttling, words_for_yes_and_no, nics, consoles,
+UNIT_SUITE(suite, "config old dialect", disks, machines_with_pci, throttling, words_for_yes_and_no, nics, consoles,
 	   options_that_are_gone, origin, once_in_a_vm)
 UNIT_MAIN(suite)
