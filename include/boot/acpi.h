@@ -64,8 +64,11 @@ struct acpi_q35 {
 	unsigned int coms;     /* bit n: COM<n + 1> */
 	uint16_t pvpanic_port; /* 0 without one */
 	bool has_fw_cfg;       /* devices/fw_cfg.h: ports 0x510-0x51b */
+	bool cpu_hotplug;      /* devices/cpu_hotplug.h; an event is GPE Q35_GPE_CPU. CPUs up to maxcpus may come */
 	const struct acpi_pci_host *pci;
 };
+
+#define Q35_GPE_CPU 2
 
 /*
  * Tables of a PC with fixed ACPI hardware: FACS, FADT, MADT, MCFG, DSDT. *ret is the caller's, acpi_tables_free().

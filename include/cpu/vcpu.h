@@ -37,6 +37,11 @@ struct vcpu_events {
 /* Creates the vCPUs (state: reset; CPUID and MSRs set) and their parked threads. */
 int __must_check vcpus_new(struct accel *accel, const struct vcpu_topology *topology,
 			   const struct vcpu_events *events, struct vcpus **ret, struct error **errp);
+/*
+ * One more vCPU, the next in order of index, in its power-on state: x86_64: it waits for INIT and SIPI. It runs if the others
+ * do. -ENOSPC: maxcpus are there.
+ */
+int __must_check vcpus_add(struct vcpus *vcpus, struct error **errp);
 void vcpus_free(struct vcpus *vcpus); /* stops and joins the threads; NULL allowed */
 
 void vcpus_resume(struct vcpus *vcpus); /* lets every vCPU run */

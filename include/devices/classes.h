@@ -12,6 +12,7 @@ extern const struct device_class pvpanic_class;	   /* "pvpanic" on the ISA port 
 extern const struct device_class rtc_class;	   /* "mc146818rtc" */
 extern const struct device_class i8042_class;	   /* "i8042" */
 extern const struct device_class boot_timer_class; /* "boot-timer"; to be made before COM1 */
+extern const struct device_class cpu_hotplug_class; /* "acpi-cpu-hotplug" */
 
 /* any architecture */
 extern const struct device_class fw_cfg_io_class;  /* "fw_cfg_io"; devices/fw_cfg.h */

@@ -88,6 +88,8 @@ const char *machine_class_name(const struct machine *machine);
 struct platform *machine_platform(struct machine *machine); /* devices, back ends, address space */
 struct vcpus *machine_vcpus(struct machine *machine);
 const struct vcpu_topology *machine_topology(const struct machine *machine);
+/* The id that device_add gave vCPU @index; NULL: none, or it was there at start. */
+const char *machine_cpu_id(const struct machine *machine, unsigned int index);
 uint64_t machine_ram_size(const struct machine *machine);
 
 /* --- changes of a VM that is there, in any run state; what is refused leaves nothing behind --- */
@@ -116,6 +118,7 @@ struct machine_kind {
 	/* Of a machine: a pattern of other names, or NULL; the id of the guest's memory, or NULL; it runs nothing. */
 	const char *alias, *ram_id;
 	bool bare;
+	bool cpus_come; /* of a machine: device_add takes CPUs */
 };
 bool machine_class_at(unsigned int index, struct machine_kind *ret);
 bool machine_object_class_at(unsigned int index, struct machine_kind *ret);

@@ -172,15 +172,31 @@ static int kvm_vcpus_init(struct vcpus *vcpus, struct error **errp)
 	return ret;
 }
 
+static int kvm_vcpu_add(struct vcpu *vcpu, struct error **errp)
+{
+	int ret = vcpu_create(vcpu, errp);
+
+	/*
+	 * Its state is that of a reset already. But x86's KVM looks for the addressees of interrupts in a
+	 * map, which it makes anew when an APIC changes that is known: this one is known from here on.
+	 */
+	if (!ret)
+		ret = vcpu_arch_reset(vcpu, errp);
+	return ret ? ret : vcpu_start_thread(vcpu, errp);
+}
+
+static void kvm_vcpu_release(struct vcpu *vcpu)
+{
+	if (vcpu->run)
+		munmap(vcpu->run, vcpu->all->vm->run_size);
+	vcpu->run = NULL;
+	fd_close(&vcpu->fd);
+}
+
 static void kvm_vcpus_release(struct vcpus *vcpus)
 {
-	for (unsigned int i = 0; i < vcpus->count; i++) {
-		struct vcpu *vcpu = &vcpus->vcpu[i];
-
-		if (vcpu->run)
-			munmap(vcpu->run, vcpus->vm->run_size);
-		fd_close(&vcpu->fd);
-	}
+	for (unsigned int i = 0; i < vcpus->count; i++)
+		kvm_vcpu_release(&vcpus->vcpu[i]);
 	vcpus_arch_release(vcpus);
 }
 
@@ -196,11 +212,18 @@ static int kvm_vcpus_reset(struct vcpus *vcpus, struct error **errp)
 
 static const struct vcpus_ops kvm_vcpus_ops = {
 	.init = kvm_vcpus_init,
+	.add = kvm_vcpu_add,
+	.release_one = kvm_vcpu_release,
 	.release = kvm_vcpus_release,
 	.reset = kvm_vcpus_reset,
 	.set_entry = vcpus_arch_set_entry,
 	.describe = vcpu_arch_describe,
 };
+
+static void place_vcpu(struct vcpus *vcpus, unsigned int index)
+{
+	vcpus->vcpu[index] = (struct vcpu){ .all = vcpus, .index = index, .fd = -1 };
+}
 
 int vcpus_new(struct accel *accel, const struct vcpu_topology *topology,
 	      const struct vcpu_events *events, struct vcpus **ret, struct error **errp)
@@ -223,12 +246,9 @@ int vcpus_new(struct accel *accel, const struct vcpu_topology *topology,
 	pthread_mutex_init(&vcpus->lock, NULL);
 	pthread_cond_init(&vcpus->parked_cond, NULL);
 	pthread_cond_init(&vcpus->resume_cond, NULL);
-	vcpus->vcpu = xcalloc(topology->cpus, sizeof(*vcpus->vcpu));
-	for (; vcpus->count < topology->cpus; vcpus->count++) {
-		vcpus->vcpu[vcpus->count].all = vcpus;
-		vcpus->vcpu[vcpus->count].index = vcpus->count;
-		vcpus->vcpu[vcpus->count].fd = -1;
-	}
+	vcpus->vcpu = xcalloc(MAX(topology->maxcpus, topology->cpus), sizeof(*vcpus->vcpu));
+	while (vcpus->count < topology->cpus)
+		place_vcpu(vcpus, vcpus->count++);
 
 	code = vcpus->ops->init(vcpus, errp);
 	if (code) {
@@ -236,6 +256,27 @@ int vcpus_new(struct accel *accel, const struct vcpu_topology *topology,
 		return code;
 	}
 	*ret = vcpus;
+	return 0;
+}
+
+int vcpus_add(struct vcpus *vcpus, struct error **errp)
+{
+	unsigned int index = vcpus->count;
+	struct vcpu *vcpu = &vcpus->vcpu[index];
+	int ret;
+
+	if (index >= vcpus->topology.maxcpus)
+		return error_set(errp, -ENOSPC, "all %u CPUs are there", index);
+	place_vcpu(vcpus, index);
+	ret = vcpus->ops->add(vcpu, errp);
+	if (ret) {
+		vcpus->ops->release_one(vcpu);
+		return ret;
+	}
+	/* Its thread has gone to its parking place, or past it when the others run. */
+	pthread_mutex_lock(&vcpus->lock);
+	vcpus->count++;
+	pthread_mutex_unlock(&vcpus->lock);
 	return 0;
 }
 

@@ -29,6 +29,8 @@ struct vcpu {
 /* What runs the vCPUs. Main thread, vCPUs parked. */
 struct vcpus_ops {
 	int (*init)(struct vcpus *vcpus, struct error **errp); /* creates them and their threads */
+	int (*add)(struct vcpu *vcpu, struct error **errp); /* one more; others may run */
+	void (*release_one)(struct vcpu *vcpu);		    /* after a failed add */
 	void (*release)(struct vcpus *vcpus); /* also after a failed init; the threads have ended */
 	int (*reset)(struct vcpus *vcpus, struct error **errp);
 	int (*set_entry)(struct vcpus *vcpus, const struct vcpu_entry *entry, struct error **errp);
@@ -43,7 +45,7 @@ struct vcpus {
 	struct vcpu_topology topology;
 	struct vcpu_events events;
 	unsigned int count;
-	struct vcpu *vcpu; /* [count] */
+	struct vcpu *vcpu; /* [maxcpus], of which count are there */
 	struct vcpus_arch *arch;
 
 	/*

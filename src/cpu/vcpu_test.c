@@ -16,6 +16,19 @@ static int test_init(struct vcpus *vcpus, struct error **errp)
 	return 0;
 }
 
+static int test_add(struct vcpu *vcpu, struct error **errp)
+{
+	(void)errp;
+	vcpu->parked = true;
+	vcpu->tid = gettid();
+	return 0;
+}
+
+static void test_release_one(struct vcpu *vcpu)
+{
+	(void)vcpu;
+}
+
 static void test_release(struct vcpus *vcpus)
 {
 	(void)vcpus;
@@ -44,6 +57,8 @@ static char *test_describe(struct vcpu *vcpu)
 
 const struct vcpus_ops vcpus_test_ops = {
 	.init = test_init,
+	.add = test_add,
+	.release_one = test_release_one,
 	.release = test_release,
 	.reset = test_reset,
 	.set_entry = test_set_entry,

@@ -230,6 +230,8 @@ int machine_device_add(struct machine *machine, const struct opts *given, struct
 	struct opts *opts;
 	int ret;
 
+	if (cpu_is_class(opts_get(given, "driver")))
+		return cpu_add(machine, given, errp);
 	if (class && class->show)
 		return add_whole(machine, given, errp);
 	ret = find_kind(machine, opts_get(given, "driver"), &kind, errp);

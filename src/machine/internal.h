@@ -32,6 +32,8 @@ struct machine_class {
 	int (*load)(struct machine *machine, struct vcpu_entry *entry, struct error **errp);
 	/* Presses the power button. -ENODEV when the guest sees none. NULL: the one of the GED. */
 	int (*power_button)(struct machine *machine);
+	/* vCPU @index was added: tells the guest. NULL: this machine's CPUs are fixed. */
+	void (*cpu_added)(struct machine *machine, unsigned int index);
 	void (*release)(struct machine *machine);
 };
 
@@ -86,7 +88,8 @@ struct machine {
 	struct mem_space *space;
 	struct accel *accel;
 	struct vcpus *vcpus;
-	struct vcpu_topology topology;
+	struct vcpu_topology topology; /* cpus: those that are there now */
+	char **cpu_ids; /* [maxcpus]: ids of those that device_add made, else NULL; NULL before the first */
 
 	/* What the guest's own doings lead to: the description's, until set-action. */
 	bool no_reboot, no_shutdown;
@@ -154,6 +157,11 @@ bool hotplug_in_slot(const struct machine *machine, const struct opts *opts);
 void hotplug_unplugged(struct platform *platform, struct device *dev);
 
 extern const struct machine_class none_class;
+/* cpu_hotplug.c: device_add of a class that cpu_is_class() names. */
+bool cpu_is_class(const char *name);
+int __must_check cpu_add(struct machine *machine, const struct opts *opts, struct error **errp);
+void cpu_ids_free(struct machine *machine);
+
 #ifdef __x86_64__
 extern const struct machine_class microvm_x86_class;
 extern const struct machine_class q35_class;

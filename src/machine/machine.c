@@ -200,6 +200,7 @@ void machine_free(struct machine *machine)
 	backends_destroy(machine);
 	life_release(machine);
 	link_scope_free(machine->platform.links);
+	cpu_ids_free(machine);
 	property_release(machine->class->props, machine);
 	free(machine);
 }
@@ -216,6 +217,7 @@ bool machine_class_at(unsigned int index, struct machine_kind *ret)
 			.alias = machine_classes[i]->alias,
 			.ram_id = machine_classes[i]->ram_id,
 			.bare = machine_classes[i]->bare,
+			.cpus_come = machine_classes[i]->cpu_added,
 		};
 		return true;
 	}

@@ -24,6 +24,7 @@ const struct device_class *const machine_device_classes[] = {
 	&boot_timer_class,
 	&q35_mch_class,
 	&ich9_lpc_class,
+	&cpu_hotplug_class,
 #endif
 	&fw_cfg_io_class,
 	&fw_cfg_mem_class,

@@ -45,11 +45,16 @@ static struct json_object *properties(const struct vcpu_topology *topology, unsi
 	return props;
 }
 
-static void add_path(struct json_object *object, const char *name, unsigned int index)
+static void add_path(struct json_object *object, const char *name, const struct machine *machine,
+		     unsigned int index)
 {
-	char path[48];
+	const char *id = machine_cpu_id(machine, index);
+	char path[VM_ID_MAX + 48];
 
-	snprintf(path, sizeof(path), "/machine/unattached/device[%u]", index);
+	if (id)
+		snprintf(path, sizeof(path), "/machine/peripheral/%s", id);
+	else
+		snprintf(path, sizeof(path), "/machine/unattached/device[%u]", index);
 	qmp_add_str(object, name, path);
 }
 
@@ -72,7 +77,7 @@ QMP_HANDLER(query_cpus_fast)
 		struct json_object *info = json_object_new_object();
 
 		qmp_add_int(info, "cpu-index", i);
-		add_path(info, "qom-path", i);
+		add_path(info, "qom-path", machine, i);
 		qmp_add_int(info, "thread-id", vcpu_tid(vcpus, i));
 		json_object_object_add(info, "props", properties(machine_topology(machine), i));
 		qmp_add_str(info, "target", ARCH);
@@ -105,7 +110,7 @@ QMP_HANDLER(query_cpus)
 		qmp_add_str(info, "arch", OLD_ARCH);
 		qmp_add_bool(info, "current", true);
 		qmp_add_bool(info, "halted", false);
-		add_path(info, "qom_path", i);
+		add_path(info, "qom_path", machine, i);
 		json_object_object_add(info, "props", properties(machine_topology(machine), i));
 		qmp_add_int(info, "CPU", i);
 		qmp_add_int(info, "thread_id", vcpu_tid(vcpus, i));
@@ -135,7 +140,7 @@ QMP_HANDLER(query_hotpluggable_cpus)
 		qmp_add_int(info, "vcpus-count", 1);
 		json_object_object_add(info, "props", properties(topology, i));
 		if (i < vcpus_count(machine_vcpus(machine)))
-			add_path(info, "qom-path", i);
+			add_path(info, "qom-path", machine, i);
 		json_object_array_add(*ret, info);
 	}
 	return 0;

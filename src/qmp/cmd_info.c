@@ -173,7 +173,7 @@ QMP_HANDLER(query_machines)
 		if (kind.ram_id)
 			qmp_add_str(info, "default-ram-id", kind.ram_id);
 		qmp_add_int(info, "cpu-max", kind.bare ? 1 : VM_CPUS_MAX);
-		qmp_add_bool(info, "hotpluggable-cpus", false);
+		qmp_add_bool(info, "hotpluggable-cpus", kind.cpus_come);
 		qmp_add_bool(info, "numa-mem-supported", false);
 		qmp_add_bool(info, "deprecated", false);
 		json_object_array_add(*ret, info);

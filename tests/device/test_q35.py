@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The chipset of q35: configuration ports, PCIEXBAR, power management, interrupt routing, reset control."""
 
+import re
+
 import pytest
 
 MCH, LPC = 0x00 << 11, 0x1f << 11
@@ -219,3 +221,80 @@ def test_memory_split(start, memory, low):
     if memory > low:
         pc.write(4, (4 << 30) + ((memory - low) << 20) - 4, 0x0defaced)
         assert pc.read(4, (4 << 30) + ((memory - low) << 20) - 4) == 0x0defaced
+
+
+# --- CPUs that come: docs/specs/acpi_cpu_hotplug of QEMU, 12 ports at 0xcd8 ---
+
+CPUS = 0xcd8
+
+
+def select_cpu(vm, cpu):
+    vm.out(CPUS, cpu, 4)
+    return vm.inp(CPUS + 4)
+
+
+def test_cpu_hotplug_registers(start):
+    pc = start("-smp", "2,maxcpus=6,sockets=2,cores=3", machine="q35")
+    enable_pm(pc)
+    pc.out(0xb2, 2)
+    pc.out(GPE0_EN, 4)
+    assert [select_cpu(pc, cpu) for cpu in range(7)] == [1, 1, 0, 0, 0, 0, 0]
+    select_cpu(pc, 5)
+    pc.out(CPUS + 5, 3)
+    assert (pc.inp(CPUS + 8, 4), pc.inp(CPUS, 4)) == (6, 0)  # APIC ids have two bits for three cores
+
+    assert not pc.pending(SCI)
+    pc.qmp("device_add", driver="host-x86_64-cpu", id="c2", **{"socket-id": 0, "core-id": 2, "thread-id": 0})
+    assert pc.pending(SCI) and pc.inp(GPE0_STS) == 4
+    select_cpu(pc, 4)
+    pc.out(CPUS + 5, 0)  # the next with an event, around the end
+    assert pc.inp(CPUS + 8, 4) == 2 and pc.inp(CPUS + 4) == 3
+    pc.out(CPUS + 4, 2)
+    assert pc.inp(CPUS + 4) == 1
+    pc.out(GPE0_STS, 4)
+    assert not pc.pending(SCI)
+    assert len(pc.qmp("query-cpus-fast")) == 3
+    pc.qmp("system_reset")
+    assert [select_cpu(pc, cpu) for cpu in range(4)] == [1, 1, 1, 0]
+
+
+def test_cpu_hotplug_registers_of_a_hostile_guest(start):
+    pc = start("-smp", "1,maxcpus=2", machine="q35")
+    for cpu in (1, 2, 0x7fffffff, 0xffffffff):
+        select_cpu(pc, cpu)
+        for command in range(256):
+            pc.out(CPUS + 5, command)
+            pc.inp(CPUS + 8, 4)
+        for offset in range(12):
+            for width in (1, 2, 4):
+                pc.out(CPUS + offset, 0xffffffff >> (32 - 8 * width), width)
+                pc.inp(CPUS + offset, width)
+    assert select_cpu(pc, 0) == 1
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ({"socket-id": 0}, "CPU 0 is there already"),
+    ({"socket-id": 2}, "CPU 2 comes after CPU 1: CPUs are added in order"),
+    ({"socket-id": 4}, "socket-id=4 is out of range [0, 3]"),
+    ({"node": 1}, "Property 'host-x86_64-cpu.node' not found"),
+    ({"id": "lpc", "socket-id": 1}, "Duplicate device ID 'lpc'")])
+def test_cpus_that_cannot_come(start, arguments, message):
+    pc = start("-smp", "1,maxcpus=4,sockets=4", machine="q35")
+    with pytest.raises(AssertionError, match=re.escape(message)):
+        pc.qmp("device_add", driver="host-x86_64-cpu", **arguments)
+    assert len(pc.qmp("query-cpus-fast")) == 1
+
+
+def test_no_more_cpus_than_maxcpus(start):
+    pc = start("-smp", "1,maxcpus=3", machine="q35")
+    for _ in range(2):
+        pc.qmp("device_add", driver="host-x86_64-cpu")
+    with pytest.raises(AssertionError, match="all 3 CPUs are there"):
+        pc.qmp("device_add", driver="host-x86_64-cpu")
+    assert all("qom-path" in place for place in pc.qmp("query-hotpluggable-cpus"))
+
+
+def test_microvm_has_no_cpu_hotplug(start):
+    vm = start("-smp", "1,maxcpus=2")
+    with pytest.raises(AssertionError, match="machine microvm has no CPU hot-plug"):
+        vm.qmp("device_add", driver="host-x86_64-cpu")

@@ -234,6 +234,7 @@ START_TEST(q35_tables)
 {
 	static const struct vcpu_topology topologies[] = {
 		{ 1, 1, 1, 1, 1, 1, 1 }, { 4, 8, 2, 1, 1, 2, 2 }, { 255, 255, 17, 1, 1, 5, 3 },
+		{ 1, 254, 254, 1, 1, 1, 1 },
 	};
 	char dir[] = "/tmp/test_acpi_linker.XXXXXX", output[4096], command[64];
 	bool judged;
@@ -249,6 +250,7 @@ START_TEST(q35_tables)
 			.coms = i ? 0xf : 0x1,
 			.pvpanic_port = i ? 0x505 : 0,
 			.has_fw_cfg = i > 0,
+			.cpu_hotplug = topologies[i].cpus < topologies[i].maxcpus,
 			.pci = &host,
 		};
 		const struct acpi_header *xsdt, *fadt, *dsdt;

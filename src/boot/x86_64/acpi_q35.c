@@ -155,7 +155,10 @@ static int add_dsdt(struct acpi_tables *tables, const struct acpi_q35 *info, siz
 	struct aml aml = { 0 };
 
 	aml_scope(&aml, "_SB");
-	acpi_x86_add_cpus(&aml, info->topology);
+	if (info->cpu_hotplug)
+		acpi_x86_add_hotplug_cpus(&aml, info->topology);
+	else
+		acpi_x86_add_cpus(&aml, info->topology);
 	acpi_pci_begin_host(&aml, info->pci);
 	add_lpc(&aml, info);
 	acpi_pci_end_host(&aml, info->pci);
@@ -163,6 +166,8 @@ static int add_dsdt(struct acpi_tables *tables, const struct acpi_q35 *info, siz
 	if (info->has_fw_cfg)
 		acpi_x86_add_fw_cfg(&aml);
 	aml_end(&aml);
+	if (info->cpu_hotplug)
+		acpi_x86_add_hotplug_event(&aml, Q35_GPE_CPU);
 	add_sleep(&aml);
 	return acpi_add_dsdt(tables, &aml, ret, errp);
 }
@@ -173,7 +178,7 @@ int acpi_q35_build(const struct acpi_q35 *info, struct acpi_tables **ret, struct
 		.topology = info->topology,
 		.ioapic = info->ioapic,
 		.lapic = info->lapic,
-		.cpus = info->topology->cpus,
+		.cpus = info->cpu_hotplug ? info->topology->maxcpus : info->topology->cpus,
 		.sci = ICH9_SCI_GSI,
 	};
 	struct acpi_tables *tables;

@@ -38,8 +38,7 @@ static bool add_local_apics(struct blob *blob, const struct acpi_x86_madt *info)
 
 	for (uint32_t i = 0; i < info->cpus; i++) {
 		uint64_t id = vcpu_arch_id(info->topology, i);
-		bool present = !info->present || info->present[i];
-		uint32_t flags = present ? LAPIC_ENABLED : LAPIC_ONLINE_CAPABLE;
+		uint32_t flags = i < info->topology->cpus ? LAPIC_ENABLED : LAPIC_ONLINE_CAPABLE;
 
 		x2apic |= acpi_x86_add_lapic(blob, i, id, flags);
 	}

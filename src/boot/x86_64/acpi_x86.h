@@ -30,8 +30,7 @@
 struct acpi_x86_madt {
 	const struct vcpu_topology *topology;
 	gpa_t ioapic, lapic;
-	uint32_t cpus;	     /* entries */
-	const bool *present; /* of each: there now; NULL = all. The others can be plugged in */
+	uint32_t cpus; /* entries; those from topology->cpus on are not there, but can be plugged in */
 	uint8_t sci;	     /* GSI of the SCI, which is level-triggered; 0 = none */
 };
 
@@ -42,6 +41,10 @@ bool acpi_x86_add_lapic(struct blob *blob, uint32_t uid, uint64_t id, uint32_t f
 
 void acpi_x86_cpu_name(char name[ACPI_X86_CPU_NAME], uint32_t index);
 void acpi_x86_add_cpus(struct aml *aml, const struct vcpu_topology *topology);
+/* The same with their hot-plug registers (devices/cpu_hotplug.h), and what the GPE does; the latter at top level. */
+void acpi_x86_add_hotplug_cpus(struct aml *aml, const struct vcpu_topology *topology);
+void acpi_x86_add_hotplug_event(struct aml *aml, unsigned int gpe);
+
 #define ACPI_X86_COMS 4
 void acpi_x86_add_com(struct aml *aml, unsigned int index); /* COM1 is 0 */
 void acpi_x86_add_rtc(struct aml *aml, uint32_t gsi);	    /* 0: no interrupt */

@@ -34,7 +34,7 @@ struct vcpus_arch {
 
 int vcpus_arch_init(struct vcpus *vcpus, struct error **errp)
 {
-	uint64_t last_id = vcpu_arch_id(&vcpus->topology, vcpus->count - 1);
+	uint64_t last_id = vcpu_arch_id(&vcpus->topology, MAX(vcpus->topology.maxcpus, vcpus->count) - 1);
 	struct vcpus_arch *arch;
 
 	arch = vcpus->arch = xcalloc(1, sizeof(*arch));

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "boot/acpi.h"
+#include "devices/cpu_hotplug.h"
 #include "devices/fw_cfg.h"
 #include "firmware.h"
 #include "pc.h"
@@ -55,6 +56,7 @@ struct q35 {
 	struct pci_host *pci;
 	struct ich9_reset_control reset;
 	struct device *mch, *lpc;
+	struct device *cpus; /* CPU hot-plug registers; NULL when maxcpus are there at start */
 	unsigned int coms;     /* as struct acpi_q35 has them; set in prepare_boot, like the next one */
 	uint16_t pvpanic_port;
 	struct boot_source *source;
@@ -191,6 +193,27 @@ static int create_pci(struct q35 *q35, struct error **errp)
 	return ret;
 }
 
+/* Only where CPUs may come: others see CPUs without methods. */
+static int create_cpu_hotplug(struct q35 *q35, struct error **errp)
+{
+	struct machine *machine = &q35->machine;
+	const struct vcpu_topology *topology = &machine->topology;
+	uint64_t *ids;
+	int ret;
+
+	if (topology->cpus == topology->maxcpus)
+		return 0;
+	ret = device_create_internal(&machine->platform, "acpi-cpu-hotplug", "cpu-hotplug", NULL, &q35->cpus, errp);
+	if (ret)
+		return ret;
+	ids = xcalloc(topology->maxcpus, sizeof(*ids));
+	for (unsigned int i = 0; i < topology->maxcpus; i++)
+		ids[i] = vcpu_arch_id(topology, i);
+	cpu_hotplug_init_present(q35->cpus, ids, topology->maxcpus, topology->cpus);
+	free(ids);
+	return 0;
+}
+
 static int q35_init_devices(struct machine *machine, struct error **errp)
 {
 	struct q35 *q35 = to_q35(machine);
@@ -212,7 +235,17 @@ static int q35_init_devices(struct machine *machine, struct error **errp)
 		ret = pc_create_rtc(machine, low_ram(machine), RTC_IRQ, errp);
 	if (!ret)
 		ret = pc_create_serials(machine, SERIAL_PORTS, &serials, errp);
+	if (!ret)
+		ret = create_cpu_hotplug(q35, errp);
 	return ret;
+}
+
+static void q35_cpu_added(struct machine *machine, unsigned int index)
+{
+	struct q35 *q35 = to_q35(machine);
+
+	cpu_hotplug_add(q35->cpus, index);
+	ich9_lpc_set_gpe(q35->lpc, Q35_GPE_CPU);
 }
 
 static int q35_power_button(struct machine *machine)
@@ -285,6 +318,7 @@ static int build_tables(struct q35 *q35, gpa_t ecam, struct acpi_tables **tables
 		.coms = q35->coms,
 		.pvpanic_port = q35->pvpanic_port,
 		.has_fw_cfg = true,
+		.cpu_hotplug = q35->cpus,
 		.pci = &pci,
 	};
 
@@ -410,5 +444,6 @@ const struct machine_class q35_class = {
 	.prepare_boot = q35_prepare_boot,
 	.load = q35_load,
 	.power_button = q35_power_button,
+	.cpu_added = q35_cpu_added,
 	.release = q35_release,
 };

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * CPUs that come while the guest runs. A place is named by its ids in the topology, as query-hotpluggable-cpus lists them. They are
+ * filled in order: a set of vCPUs has no gaps. CPUs do not go again.
+ */
+#define LOG_MODULE "machine"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+#include "util/alloc.h"
+#include "util/log.h"
+#include "util/parse.h"
+
+#ifdef __x86_64__
+#define CPU_CLASS "host-x86_64-cpu"
+#else
+#define CPU_CLASS "host-arm-cpu"
+#endif
+
+/* What device_add calls it: libvirt says what query-hotpluggable-cpus does. */
+static const char *const cpu_classes[] = { CPU_CLASS, "host" };
+
+bool cpu_is_class(const char *name)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(cpu_classes); i++)
+		if (name && !strcmp(name, cpu_classes[i]))
+			return true;
+	return false;
+}
+
+void cpu_ids_free(struct machine *machine)
+{
+	for (unsigned int i = 0; machine->cpu_ids && i < machine->topology.maxcpus; i++)
+		free(machine->cpu_ids[i]);
+	free(machine->cpu_ids);
+}
+
+const char *machine_cpu_id(const struct machine *machine, unsigned int index)
+{
+	return machine->cpu_ids && index < machine->topology.maxcpus ? machine->cpu_ids[index] : NULL;
+}
+
+/* The ids of a place, from the outermost level in. */
+struct level {
+	const char *key;
+	uint32_t count;
+};
+
+/* All ids, or none of them for the next place. */
+static int find_place(const struct machine *machine, const struct opts *opts, unsigned int *ret,
+		      struct error **errp)
+{
+	const struct vcpu_topology *t = &machine->topology;
+	const struct level levels[] = { { "socket-id", t->sockets },
+					{ "die-id", t->dies },
+					{ "cluster-id", t->clusters },
+					{ "core-id", t->cores },
+					{ "thread-id", t->threads } };
+	unsigned int index = 0;
+	bool any = false;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(levels); i++) {
+		const char *text = opts_get(opts, levels[i].key);
+		uint64_t id = 0;
+
+		if (text && parse_u64(text, &id))
+			return error_set(errp, -EINVAL, "%s=%s is not a number", levels[i].key, text);
+		if (id >= levels[i].count)
+			return error_set(errp, -ERANGE, "%s=%s is out of range [0, %u]", levels[i].key, text,
+					 levels[i].count - 1);
+		if (!text && any && levels[i].count > 1)
+			return error_set(errp, -EINVAL, "'%s' is required", levels[i].key);
+		any |= text != NULL;
+		index = index * levels[i].count + (unsigned int)id;
+	}
+	*ret = any ? index : t->cpus;
+	return 0;
+}
+
+static int check_keys(const struct opts *opts, struct error **errp)
+{
+	static const char *const known[] = { "driver", "id", "socket-id", "die-id", "cluster-id", "core-id",
+					     "thread-id", "node-id", NULL };
+	struct opt *opt;
+
+	list_for_each(opt, &opts->pairs, node) {
+		unsigned int i = 0;
+
+		while (known[i] && strcmp(known[i], opt->key))
+			i++;
+		if (!known[i])
+			return error_set(errp, -EINVAL, "Property '" CPU_CLASS ".%s' not found", opt->key);
+	}
+	return 0;
+}
+
+static int check_id(const struct machine *machine, const char *id, struct error **errp)
+{
+	bool used = id && device_find(&machine->platform, id);
+
+	for (unsigned int i = 0; id && i < machine->topology.maxcpus; i++) {
+		const char *other = machine_cpu_id(machine, i);
+
+		used |= other && !strcmp(other, id);
+	}
+	return used ? error_set(errp, -EEXIST, "Duplicate device ID '%s'", id) : 0;
+}
+
+int cpu_add(struct machine *machine, const struct opts *opts, struct error **errp)
+{
+	const char *id = opts_get(opts, "id");
+	unsigned int index = 0;
+	int ret;
+
+	if (!machine->class->cpu_added)
+		return error_set(errp, -ENOTSUP, "machine %s has no CPU hot-plug", machine->class->name);
+	ret = check_keys(opts, errp);
+	if (!ret)
+		ret = check_id(machine, id, errp);
+	if (!ret)
+		ret = find_place(machine, opts, &index, errp);
+	if (ret)
+		return ret;
+	if (machine->topology.cpus == machine->topology.maxcpus)
+		return error_set(errp, -ENOSPC, "all %u CPUs are there (-smp maxcpus=)", machine->topology.cpus);
+	if (index < machine->topology.cpus)
+		return error_set(errp, -EBUSY, "CPU %u is there already", index);
+	if (index > machine->topology.cpus)
+		return error_set(errp, -ENOTSUP, "CPU %u comes after CPU %u: CPUs are added in order", index,
+				 machine->topology.cpus);
+	ret = vcpus_add(machine->vcpus, errp);
+	if (ret)
+		return ret;
+	if (!machine->cpu_ids)
+		machine->cpu_ids = xcalloc(machine->topology.maxcpus, sizeof(*machine->cpu_ids));
+	if (id)
+		machine->cpu_ids[index] = xstrdup(id);
+	machine->topology.cpus++;
+	machine->class->cpu_added(machine, index);
+	log_info("CPU %u was plugged in", index);
+	return 0;
+}
