@@ -73,6 +73,11 @@ struct device_class {
 	 */
 	void (*show)(struct device *dev);
 	int (*ask_unplug)(struct device *dev, struct error **errp);
+	/*
+	 * How firmware calls what boots from it, below the host bridge: "pci-bridge@1/scsi@0/disk@0,0", and its bootindex. False:
+	 * nothing shall boot from it. Main thread. NULL: never.
+	 */
+	bool (*boot_option)(struct device *dev, char *path, size_t size, uint32_t *index);
 };
 
 struct device {

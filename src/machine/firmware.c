@@ -3,6 +3,7 @@
 #define LOG_MODULE "machine"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "block/drive.h"
@@ -10,6 +11,7 @@
 #include "boot/smbios.h"
 #include "devices/fw_cfg.h"
 #include "internal.h"
+#include "util/alloc.h"
 #include "util/endian.h"
 
 #define FILE_BOOT_FAIL_WAIT "etc/boot-fail-wait"
@@ -117,6 +119,68 @@ static int add_smbios(struct machine *machine, struct error **errp)
 	return ret;
 }
 
+/* --- boot order ------------------------------------------------------------------------------ */
+
+#define BOOT_OPTIONS_MAX 64
+#define BOOT_PATH_MAX 256
+
+struct boot_option {
+	const struct device *dev;
+	uint32_t index;
+	char path[BOOT_PATH_MAX];
+};
+
+static int by_index(const void *a, const void *b)
+{
+	const struct boot_option *left = a, *right = b;
+
+	return left->index < right->index ? -1 : left->index > right->index;
+}
+
+static unsigned int find_boot_options(struct machine *machine, struct boot_option *options)
+{
+	unsigned int count = 0;
+	struct device *dev;
+
+	list_for_each(dev, &machine->platform.devices, node) {
+		struct boot_option *option = &options[count];
+
+		if (count == BOOT_OPTIONS_MAX || !dev->class->boot_option ||
+		    !dev->class->boot_option(dev, option->path, sizeof(option->path), &option->index))
+			continue;
+		option->dev = dev;
+		count++;
+	}
+	qsort(options, count, sizeof(*options), by_index);
+	return count;
+}
+
+/* "bootorder": the paths in their order, one a line, a NUL behind the last one instead of a line's end. */
+static int add_boot_order(struct machine *machine, struct error **errp)
+{
+	struct boot_option *options = xcalloc(BOOT_OPTIONS_MAX, sizeof(*options));
+	unsigned int count = find_boot_options(machine, options);
+	char *text = xstrdup("");
+	int ret = 0;
+
+	for (unsigned int i = 0; i < count; i++) {
+		char *longer = xasprintf("%s%s%s%s", text, i ? "\n" : "", machine->class->firmware_bus,
+					 options[i].path);
+
+		free(text);
+		text = longer;
+		if (i && options[i].index == options[i - 1].index)
+			ret = error_set(errp, -EEXIST, "-device %s,id=%s: bootindex=%u is device '%s' already",
+					options[i].dev->class->name, options[i].dev->id, options[i].index,
+					options[i - 1].dev->id);
+	}
+	if (!ret && count)
+		ret = fw_cfg_set_file(machine->fw_cfg, "bootorder", text, (uint32_t)strlen(text) + 1, errp);
+	free(options);
+	free(text);
+	return ret;
+}
+
 int machine_fill_fw_cfg(struct machine *machine, struct error **errp)
 {
 	const struct vm_config *config = machine->config;
@@ -132,6 +196,8 @@ int machine_fill_fw_cfg(struct machine *machine, struct error **errp)
 	fw_cfg_set_u16(cfg, FW_CFG_MAX_CPUS, (uint16_t)machine->topology.maxcpus);
 	fw_cfg_set_u16(cfg, FW_CFG_BOOT_MENU, 0);
 	ret = fw_cfg_set_file(cfg, FILE_BOOT_FAIL_WAIT, &boot_fail, sizeof(boot_fail), errp);
+	if (!ret && machine->class->firmware_bus)
+		ret = add_boot_order(machine, errp);
 	if (!ret && machine_has_firmware(machine))
 		ret = add_smbios(machine, errp);
 	if (ret)

@@ -15,6 +15,7 @@ struct block_drive;
 struct fw_cfg;
 
 struct machine_class {
+	const char *firmware_bus; /* OpenFirmware name of its PCI bus, for the boot order; NULL = none */
 	const char *name;
 	const char *alias; /* another name; "pc-q35-*": every one that begins so. NULL: none */
 	const char *summary;

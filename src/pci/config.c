@@ -283,6 +283,22 @@ void pci_function_reset(struct pci_function *fn)
 	pci_host_remap(host, fn);
 }
 
+const char *pci_function_firmware_path(const struct pci_function *fn, const char *name, char *buf, size_t size)
+{
+	size_t len = 0;
+
+	if (fn->bus->bridge) {
+		pci_function_firmware_path(fn->bus->bridge, "pci-bridge", buf, size);
+		len = strlen(buf);
+		len += MIN((size_t)snprintf(buf + len, size - len, "/"), size - len - 1);
+	}
+	if (pci_function_number(fn->devfn))
+		snprintf(buf + len, size - len, "%s@%x,%x", name, pci_slot(fn->devfn), pci_function_number(fn->devfn));
+	else
+		snprintf(buf + len, size - len, "%s@%x", name, pci_slot(fn->devfn));
+	return buf;
+}
+
 const char *pci_function_address(const struct pci_function *fn, char buf[16])
 {
 	unsigned int bus = fn->bus->bridge ? pci_config_read(fn->bus->bridge, PCI_SECONDARY_BUS, 1) : 0;

@@ -702,3 +702,26 @@ int virtio_pci_ask_unplug(struct device *dev, struct error **errp)
 
 	return pci_function_ask_unplug(&vp->fn, errp);
 }
+
+bool virtio_pci_boot_option(struct device *dev, char *path, size_t size, uint32_t *index)
+{
+	/* By device type (§5): the node of the function, as its class calls it, and that of the medium. */
+	static const struct {
+		uint16_t device_id;
+		const char *node, *medium;
+	} kinds[] = { { 1, "ethernet", "/ethernet-phy@0" }, { 2, "scsi", "/disk@0,0" } };
+	struct virtio_device *vdev = container_of(dev, struct virtio_device, dev);
+	struct virtio_pci *vp = vdev->transport;
+
+	if (vdev->bootindex == VIRTIO_NO_BOOTINDEX)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		if (kinds[i].device_id != vdev->ops->device_id)
+			continue;
+		pci_function_firmware_path(&vp->fn, kinds[i].node, path, size);
+		strncat(path, kinds[i].medium, size - strlen(path) - 1);
+		*index = vdev->bootindex;
+		return true;
+	}
+	return false;
+}

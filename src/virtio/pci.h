@@ -11,10 +11,13 @@ void virtio_pci_reset(struct device *dev);
 void virtio_pci_show(struct device *dev);
 int virtio_pci_ask_unplug(struct device *dev, struct error **errp);
 
+bool virtio_pci_boot_option(struct device *dev, char *path, size_t size, uint32_t *index);
+
 #define VIRTIO_PCI_CLASS                                                                             \
 	.bus = DEVICE_BUS_PCI, .realize = virtio_pci_realize, .unrealize = virtio_pci_unrealize,     \
 	.reset = virtio_pci_reset, .quiesce = virtio_device_quiesce, .resume = virtio_device_resume, \
-	.show = virtio_pci_show, .ask_unplug = virtio_pci_ask_unplug
+	.show = virtio_pci_show, .ask_unplug = virtio_pci_ask_unplug,                          \
+	.boot_option = virtio_pci_boot_option
 
 extern const char *const virtio_pci_legacy_words[];
 

@@ -315,3 +315,24 @@ def test_flash_options(images):
     assert "unit 0 is drive 'pflash0' already" in refused("-drive", code + ",readonly=on", "-drive",
                                                           code + ",readonly=on,id=other")
     assert "unit=2 is out of range" in refused("-drive", f"if=pflash,unit=2,file={images}/vars")
+
+
+def test_boot_order(start, tmp_path):
+    """By bootindex, below ports and beside; a device without one is not in it."""
+    options = ["-device", "pcie-root-port,id=port,bus=pcie.0,addr=1c.2,multifunction=on,chassis=1,slot=1"]
+    for name, place in ("a", "addr=4,bootindex=7"), ("b", "bus=port,bootindex=2"), ("c", "addr=6"):
+        (tmp_path / name).write_bytes(bytes(4096))
+        options += ["-drive", f"id={name},file={tmp_path}/{name},format=raw,direct=off,readonly=on",
+                    "-device", f"virtio-blk-pci,id=disk-{name},drive={name},{place}"]
+    fw = FwCfg(start(*options, machine="q35"))
+    assert fw.file("bootorder") == (b"/pci@i0cf8/pci-bridge@1c,2/scsi@0/disk@0,0\n"
+                                    b"/pci@i0cf8/scsi@4/disk@0,0\0")
+    assert "bootindex=7 is device 'disk-" in refused("-machine", "q35", *[o.replace("=2", "=7") for o in options])
+
+
+def test_smbios_files(start, images):
+    fw = FwCfg(start(*banks(images), "-smbios", "type=1,serial=S-1", machine="q35"))
+    anchor = fw.file("etc/smbios/smbios-anchor")
+    assert anchor[:5] == b"_SM3_" and sum(anchor) % 256 == 0
+    tables = fw.file("etc/smbios/smbios-tables")
+    assert struct.unpack_from("<I", anchor, 12)[0] == len(tables) and b"\0S-1\0" in tables

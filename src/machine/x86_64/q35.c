@@ -399,6 +399,8 @@ static int load_kernel(struct q35 *q35, const struct acpi_tables *tables, struct
 	q35_mch_setup(q35->mch);
 	ich9_lpc_setup(q35->lpc);
 	ret = acpi_tables_install(tables, machine->space, TABLES_BASE, TABLES_SIZE, &params.rsdp, errp);
+	if (!ret)
+		ret = machine_install_smbios(machine, BOOT_X86_SMBIOS_END, errp);
 	return ret ? ret : boot_load_x86(q35->source, machine->space, &params, entry, errp);
 }
 
@@ -434,6 +436,7 @@ static void q35_release(struct machine *machine)
 
 const struct machine_class q35_class = {
 	.name = "q35",
+	.firmware_bus = "/pci@i0cf8/",
 	.ram_id = "pc.ram",
 	.alias = "pc-q35-*",
 	.summary = "standard PC: PCI Express, ACPI, hot-plug",
