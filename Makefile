@@ -1,6 +1,6 @@
 # StratoVirt in C. One non-recursive makefile; objects live under $(O).
 #
-#   make                  build/stratovirt and build/stratovirt-ctl
+#   make                  build/stratovirt, build/stratovirt-ctl and build/stratovirt-jail
 #   make CC=clang         the same with clang (objects of their own with O=)
 #   make STATIC=1         one static file        -> build/static/stratovirt
 #   make SAN=asan,ubsan   with sanitizers        -> build/asan-ubsan/stratovirt
@@ -102,13 +102,22 @@ CTL_SRC := $(wildcard tools/ctl/*.c)
 CTL_OBJ := $(CTL_SRC:%.c=$(O)/obj/%.o)
 CTL     := $(O)/stratovirt-ctl
 
-all: $(BIN) $(CTL)
+# So does the launcher that jails a VMM.
+JAIL_SRC := $(wildcard tools/jail/*.c)
+JAIL_OBJ := $(JAIL_SRC:%.c=$(O)/obj/%.o)
+JAIL     := $(O)/stratovirt-jail
+
+# The jail holds a static VMM; the launcher itself stays outside.
+all: $(BIN) $(CTL) $(if $(STATIC),,$(JAIL))
 
 $(BIN): $(OBJ) $(MAIN)
 	$(call quiet,LINK,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
 
 $(CTL): $(CTL_OBJ) $(filter $(O)/obj/src/util/%,$(OBJ))
 	$(call quiet,LINK,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL)
+
+$(JAIL): $(JAIL_OBJ) $(filter $(O)/obj/src/util/%,$(OBJ))
+	$(call quiet,LINK,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LDLIBS_ALL) -lcap-ng
 
 # Objects depend on the flags: a change of compiler or options rebuilds them, a second make does nothing.
 FLAGS_TEXT := $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(LDLIBS_ALL)
@@ -189,9 +198,11 @@ demo:
 	@$(MAKE) --no-print-directory all
 	@tests/demo/run
 
-install: $(BIN) $(CTL)
+install: $(BIN) $(CTL) $(if $(STATIC),,$(JAIL))
 	$(INSTALL) -D -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/bin/stratovirt
 	$(INSTALL) -D -m 0755 $(CTL) $(DESTDIR)$(PREFIX)/bin/stratovirt-ctl
+	$(if $(STATIC),,$(INSTALL) -D -m 0755 $(JAIL) $(DESTDIR)$(PREFIX)/bin/stratovirt-jail)
+	$(INSTALL) -D -m 0644 tools/jail/stratovirt@.service $(DESTDIR)$(PREFIX)/lib/systemd/system/stratovirt@.service
 
 # References generated from the tables of the code.
 docs: $(BIN)
@@ -205,4 +216,4 @@ format:
 
 .PHONY: all check nightly demo install docs clean format unit-build FORCE
 
--include $(OBJ:.o=.d) $(MAIN:.o=.d) $(CTL_OBJ:.o=.d) $(UNIT_SRC:%.c=$(O)/obj/%.d)
+-include $(OBJ:.o=.d) $(MAIN:.o=.d) $(CTL_OBJ:.o=.d) $(JAIL_OBJ:.o=.d) $(UNIT_SRC:%.c=$(O)/obj/%.d)

@@ -11,7 +11,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <pwd.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -21,43 +21,76 @@
 #include "util/macros.h"
 #include "util/parse.h"
 
+#define GROUPS_MAX 64
+
 struct identity {
-	const char *name; /* for initgroups(); NULL: numbers were given, no further groups */
 	uid_t uid;
 	gid_t gid;
+	gid_t groups[GROUPS_MAX]; /* further ones */
+	size_t group_count;
 };
+
+/* "UID:GID" */
+static bool parse_numbers(const char *text, struct identity *ret)
+{
+	const char *colon = strchr(text, ':');
+	char number[24];
+	uint64_t uid, gid;
+
+	if (!colon || (size_t)(colon - text) >= sizeof(number))
+		return false;
+	memcpy(number, text, (size_t)(colon - text));
+	number[colon - text] = '\0';
+	if (parse_u64(number, &uid) || parse_u64(colon + 1, &gid) || uid >= UINT32_MAX || gid >= UINT32_MAX)
+		return false;
+	*ret = (struct identity){ .uid = (uid_t)uid, .gid = (gid_t)gid };
+	return true;
+}
+
+/* The host's own files only: name services bring libraries into the process, and a static program cannot ask them. */
+static bool find_user(const char *name, struct identity *ret)
+{
+	const struct passwd *passwd = NULL;
+	FILE *file = fopen("/etc/passwd", "re");
+
+	while (file && (passwd = fgetpwent(file)) && strcmp(passwd->pw_name, name))
+		;
+	if (passwd)
+		*ret = (struct identity){ .uid = passwd->pw_uid, .gid = passwd->pw_gid };
+	if (file)
+		fclose(file);
+	return passwd;
+}
+
+static void find_groups(const char *name, struct identity *identity)
+{
+	const struct group *group;
+	FILE *file = fopen("/etc/group", "re");
+
+	while (file && (group = fgetgrent(file)))
+		for (char **member = group->gr_mem; *member; member++)
+			if (!strcmp(*member, name) && identity->group_count < GROUPS_MAX)
+				identity->groups[identity->group_count++] = group->gr_gid;
+	if (file)
+		fclose(file);
+}
 
 /* "USER" or "UID:GID". Names are looked up before the root directory changes. */
 static int identity_parse(const char *text, struct identity *ret, struct error **errp)
 {
-	const char *colon = strchr(text, ':');
-	const struct passwd *passwd;
-	char number[24];
-	uint64_t uid, gid;
-
-	if (colon && (size_t)(colon - text) < sizeof(number)) {
-		memcpy(number, text, (size_t)(colon - text));
-		number[colon - text] = '\0';
-		if (!parse_u64(number, &uid) && !parse_u64(colon + 1, &gid) && uid < UINT32_MAX &&
-		    gid < UINT32_MAX) {
-			*ret = (struct identity){ .uid = (uid_t)uid, .gid = (gid_t)gid };
-			return 0;
-		}
-	}
-	passwd = getpwnam(text);
-	if (!passwd)
+	if (parse_numbers(text, ret))
+		return 0;
+	if (!find_user(text, ret))
 		return error_set(errp, -ENOENT,
-				 "-runas %s: no such user; USER or UID:GID with numbers is needed", text);
-	*ret = (struct identity){ .name = text, .uid = passwd->pw_uid, .gid = passwd->pw_gid };
+				 "-runas %s: no such user in /etc/passwd; USER or UID:GID with numbers is needed", text);
+	find_groups(text, ret);
 	return 0;
 }
 
 static int become(const struct identity *identity, const char *text, struct error **errp)
 {
-	int ret;
-
-	ret = identity->name ? initgroups(identity->name, identity->gid) : setgroups(0, NULL);
-	if (ret || setresgid(identity->gid, identity->gid, identity->gid) ||
+	if (setgroups(identity->group_count, identity->groups) ||
+	    setresgid(identity->gid, identity->gid, identity->gid) ||
 	    setresuid(identity->uid, identity->uid, identity->uid))
 		return error_set_errno(errp, -errno, "-runas %s", text);
 	/* The way back must be gone: a kernel or a security module might have kept it. */

@@ -268,6 +268,10 @@ START_TEST(user_and_root_directory_change)
 	ck_assert_ptr_nonnull(strstr(output, "Gid:\t54321\t54321\t54321\t54321\n"));
 	ck_assert_ptr_nonnull(strstr(output, "Groups:\t \n"));
 
+	sandbox.runas = "daemon"; /* everybody has it */
+	ck_assert_int_eq(confined(THREAD_MAIN, show_privileges, &sandbox, output, sizeof(output)), DONE);
+	ck_assert_ptr_nonnull(strstr(output, "Uid:\t1\t1\t1\t1\n"));
+
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	snprintf(mark, sizeof(mark), "%s/mark", dir);
 	fd = open(mark, O_CREAT | O_WRONLY, 0644);
@@ -284,7 +288,7 @@ START_TEST(user_and_root_directory_change)
 	ck_assert_ptr_nonnull(strstr(output, "-chroot /tmp/unit-chroot-"));
 	sandbox = (struct sandbox){ .mode = SANDBOX_ON, .runas = "no-such-user" };
 	ck_assert_int_eq(confined(THREAD_MAIN, show_root, &sandbox, output, sizeof(output)), 1);
-	ck_assert_ptr_nonnull(strstr(output, "-runas no-such-user: no such user; USER or UID:GID"));
+	ck_assert_ptr_nonnull(strstr(output, "-runas no-such-user: no such user in /etc/passwd; USER or UID:GID"));
 }
 END_TEST
 
