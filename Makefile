@@ -8,7 +8,7 @@
 #   make install DESTDIR= PREFIX=/usr/local
 #   make check            every test ring this machine allows (installs what it needs, as root)
 #   make fuzz             each fuzz target for a minute (clang)
-#   make nightly          ten minutes of random requests for each device, with sanitizers
+#   make nightly          ten minutes of random requests for each device, with sanitizers; thousands of crashes
 #   make demo             boot a stock kernel on microvm
 #
 # V=1 shows the commands.
@@ -178,6 +178,10 @@ unit-build: $(UNIT)
 
 -include tests/guest/build.mk
 
+# --- faults of the host --------------------------------------------------------------
+
+-include tests/fault/build.mk
+
 # --- fuzz targets ------------------------------------------------------------------
 
 -include tests/fuzz/build.mk
@@ -192,6 +196,7 @@ nightly:
 	@$(MAKE) --no-print-directory SAN=asan,ubsan all
 	STRATOVIRT=build/asan-ubsan/stratovirt DEVICE_SECONDS=600 /usr/bin/python3 -m pytest -q -rP -p no:cacheprovider \
 		tests/device/test_random.py
+	CRASHES=500 /usr/bin/python3 -m pytest -q -p no:cacheprovider tests/device/test_crash.py
 
 demo:
 	@tests/tools/install-deps demo

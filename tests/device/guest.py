@@ -41,7 +41,7 @@ class VM:
     """One VMM; used as a context. Leaving it ends the VMM, whose exit status and standard error are checked."""
 
     def __init__(self, *options, machine="microvm", qmp=True, dialect="qtest", share=True, fds=(),
-                 memory=MEMORY // MIB):
+                 memory=MEMORY // MIB, env=None):
         self.folder = tempfile.mkdtemp(prefix="sv-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
         self.irqs = []  # ("raise" or "lower", line), as they were told
         self.data = b""
@@ -64,7 +64,8 @@ class VM:
         self.command = command + [option.replace("$DIR", self.folder) for option in options]
         self.errors = open(self.path("stderr"), "w+b")
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                        stderr=self.errors, preexec_fn=die_with_parent, pass_fds=fds)
+                                        stderr=self.errors, preexec_fn=die_with_parent, pass_fds=fds,
+                                        env={**os.environ, **(env or {})})
         try:
             self._connect(listener)
             if share:
