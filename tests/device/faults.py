@@ -11,7 +11,7 @@ import guest
 
 LIBRARY = os.environ.get("FAULT_LIB") or os.path.join(guest.TOP, "build", "fault.so")
 READ, WRITE, SYNC, ALLOCATE, MAP, SIZE = 1, 2, 3, 4, 5, 6
-SHORT = 0
+SHORT, COUNT = 0, -1
 RULE, RULES = 64, 8
 
 

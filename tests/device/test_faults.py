@@ -283,6 +283,61 @@ def test_a_reset_forgets_what_waits(disk_queue, faults, disk):
     assert disk.read_bytes() == before
 
 
+# --- Write caches: when is a write on stable storage? ---
+
+def syncs(queue, faults, do):
+    """How many times a request makes the host sync."""
+    before = faults.hits()
+    assert do(queue) == v.BLK_OK
+    return faults.hits() - before
+
+
+@pytest.mark.parametrize("aio", ENGINES)
+def test_the_guest_switches_the_write_cache(disk_queue, faults, aio):
+    queue = disk_queue(aio, features=FLUSH | CONFIG_WCE)
+    device, writeback = queue.device, v.CONFIG + 32
+    faults.set(f.SYNC, f.COUNT)
+    assert device.get(writeback, 1) == 1
+    assert syncs(queue, faults, write) == 0 and syncs(queue, faults, flush) == 1
+    device.set(writeback, 0, 1)
+    assert device.get(writeback, 1) == 0
+    assert syncs(queue, faults, write) == 1 and syncs(queue, faults, read) == 0
+    for value in (2, 255):
+        device.set(writeback, value, 1)
+        assert device.get(writeback, 1) == 0
+    device.set(writeback, 1, 1)
+    assert device.get(writeback, 1) == 1 and syncs(queue, faults, write) == 0
+    # It is this driver's choice, not the next one's.
+    device.set(writeback, 0, 1)
+    queue = device.start(size=64, features=FLUSH | CONFIG_WCE)
+    assert device.get(writeback, 1) == 1 and syncs(queue, faults, write) == 0
+    # One that cannot flush gets every write onto stable storage.
+    queue = device.start(size=64)
+    assert syncs(queue, faults, write) == 1
+
+
+@pytest.mark.parametrize("device,keys", ((",write-cache=off", {}), ("", {"cache": "writethrough"})))
+def test_a_cache_that_the_host_switched_off_stays_off(start, faults, device, keys):
+    options = drive(device=device, **keys)
+    if keys:
+        options[1] = options[1].replace(",direct=off", "")
+    vm = start(*options, env=faults.env)
+    faults.set(f.SYNC, f.COUNT)
+    for features in (FLUSH | CONFIG_WCE, FLUSH, 0):
+        queue = v.find(vm, v.ID_BLK).start(size=64, features=features)
+        assert queue.device.get(v.CONFIG + 32, 1) == 0
+        queue.device.set(v.CONFIG + 32, 1, 1)
+        assert queue.device.get(v.CONFIG + 32, 1) == 0
+        assert syncs(queue, faults, write) == 1
+
+
+def test_the_guest_may_be_kept_from_the_write_cache(disk_queue):
+    queue = disk_queue(device=",config-wce=off")
+    assert not queue.device.offered() & CONFIG_WCE
+    queue.device.set(v.CONFIG + 32, 0, 1)
+    assert queue.device.get(v.CONFIG + 32, 1) == 1
+
+
 # --- Memory ---
 
 def start_fails(faults, *options):

@@ -6,6 +6,7 @@ import struct
 import pytest
 
 import conftest
+import guest
 import virtio as v
 
 pytestmark = pytest.mark.parametrize("transport", ("mmio", "pci"))
@@ -152,3 +153,113 @@ def test_throttling_follows_the_clock(start):
         assert end > begin
         begin = end
     assert 10**9 * (20 - first) / 10 * 0.8 <= end <= 10**9 * (20 - first) / 10 * 1.2
+
+
+def put(queue, slot, kind, sector=0, length=512):
+    """Hands over a request whose buffers are the slot's own; it is not waited for."""
+    vm, header, at = queue.vm, 0x400000 + 32 * slot, 0x410000 + 1024 * slot
+    struct.pack_into("<IIQ", vm.ram, header, kind, 0, sector)
+    data = [(at + 1, length, kind == v.BLK_IN)] if length else []
+    queue.publish(queue.chain([(header, 16, False), *data, (at, 1, True)], first=3 * slot))
+
+
+def answers(queue):
+    """The slots that are answered, in order; nothing is waited for but for the host."""
+    queue.vm.ask("inb 0x3ff")
+    found = []
+    while queue.answered():
+        found.append(queue.take()[0] // 3)
+    return found
+
+
+def exhaust(queue, kind):
+    """A long request that the bucket, once full, lets pass; from then on it is empty for hours."""
+    assert v.blk_do(queue, kind, 0, 1 << 16, write=kind == v.BLK_IN)[0] == v.BLK_OK
+
+
+@pytest.mark.parametrize("limit,slow,fast", (("throttling.bps-total", (v.BLK_IN, v.BLK_OUT), ()),
+                                             ("throttling.bps-read", (v.BLK_IN,), (v.BLK_OUT,)),
+                                             ("throttling.bps-write", (v.BLK_OUT,), (v.BLK_IN,))))
+def test_who_waits_for_a_limit(start, limit, slow, fast):
+    """Flushes never do, nor does what another limit is for."""
+    queue = v.find(start(*drive(aio="threads", **{limit: 1})), v.ID_BLK).start(size=64, features=0x200)
+    exhaust(queue, slow[0])
+    for slot in range(10):
+        put(queue, slot, slow[slot % len(slow)])
+    queue.kick()
+    for slot, kind in enumerate((v.BLK_FLUSH, v.BLK_GET_ID, *fast), 10):
+        put(queue, slot, kind, length={v.BLK_FLUSH: 0, v.BLK_GET_ID: 20}.get(kind, 512))
+        queue.kick()
+        assert queue.take()[0] == 3 * slot
+    queue.vm.step(3600 * 10**9)
+    assert answers(queue) == []
+    # Lifted, and all of them are done.
+    queue.vm.qmp("block_set_io_throttle", device="d0", bps=0, bps_rd=0, bps_wr=0, iops=0, iops_rd=0, iops_wr=0)
+    assert sorted(queue.take()[0] // 3 for _ in range(10)) == list(range(10))
+
+
+def test_reads_and_writes_take_turns(start):
+    queue = v.find(start(*drive(aio="threads", **{"throttling.iops-total": 10})), v.ID_BLK).start(size=128)
+    for slot in range(40):  # all the writes come first
+        put(queue, slot, v.BLK_OUT if slot < 20 else v.BLK_IN)
+    queue.kick()
+    order = [queue.take()[0] >= 60]
+    while len(order) < 40:
+        queue.vm.step(10**8)
+        order.append(queue.take()[0] >= 60)
+    for i in range(2, 36, 2):
+        assert abs(sum(order[:i]) - i / 2) <= 2, order
+
+
+def test_what_is_held_back_survives_stop_and_cont(start, disk):
+    vm = start(*drive(aio="threads", **{"throttling.bps-total": 1}))
+    queue = v.find(vm, v.ID_BLK).start(size=64)
+    exhaust(queue, v.BLK_OUT)
+    for slot in range(10):
+        put(queue, slot, v.BLK_OUT, sector=slot)
+        vm.ram[0x410001 + 1024 * slot:0x410201 + 1024 * slot] = bytes([slot + 1]) * 512
+    queue.kick()
+    for _ in range(3):
+        vm.qmp("stop")
+        vm.step(3600 * 10**9)
+        assert answers(queue) == []
+        vm.qmp("cont")
+        vm.step(3600 * 10**9)
+        assert answers(queue) == []
+    vm.qmp("block_set_io_throttle", device="d0", bps=0, bps_rd=0, bps_wr=0, iops=0, iops_rd=0, iops_wr=0)
+    assert sorted(queue.take()[0] // 3 for _ in range(10)) == list(range(10))
+    assert disk.read_bytes()[:5120] == b"".join(bytes([slot + 1]) * 512 for slot in range(10))
+
+
+def private_kib(pid):
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        return sum(int(line.split()[1]) for line in file if line.startswith("Private_Dirty"))
+
+
+def test_inflight_memory(start):
+    """Thousands of requests of hundreds of pieces each, none of which may go on, take no memory without end."""
+    vm = start(*drive("num-queues=4", "queue-size=1024", aio="threads", **{"throttling.bps-total": 1}))
+    device = v.find(vm, v.ID_BLK)
+    assert device.negotiate(1 << 12 | v.F_INDIRECT)
+    queues = {i: v.Queue(device, i, 1024, 0x1000000 + 0x10000 * i) for i in range(4)}
+    for queue in queues.values():
+        queue.enable()
+    device.set(v.STATUS, v.LIVE)
+    exhaust(queues[0], v.BLK_IN)
+    table, pieces = 0x700000, 896
+    struct.pack_into("<IIQ", vm.ram, 0x400000, v.BLK_IN, 0, 0)
+    queues[0].chain([(0x400000, 16, False), *[(0x410000 + 4 * i, 4, True) for i in range(pieces)], (0x401000, 1, True)],
+                    table=table)
+    before = private_kib(vm.process.pid)
+    for queue in queues.values():
+        for head in range(1024):
+            queue.put(head, table, 16 * (pieces + 2), v.INDIRECT)
+        queue.publish(*range(1024))
+        queue.kick()
+    vm.step(1)
+    assert [queue.used_idx() for queue in queues.values()] == [1, 0, 0, 0]
+    grown = private_kib(vm.process.pid) - before
+    assert grown < 16 << 10 or "asan" in guest.STRATOVIRT, f"{grown} KiB"
+    vm.qmp("block_set_io_throttle", device="d0", bps=0, bps_rd=0, bps_wr=0, iops=0, iops_rd=0, iops_wr=0)
+    for queue in queues.values():
+        assert sorted(queue.take()[0] for _ in range(1024)) == list(range(1024))

@@ -29,7 +29,7 @@ enum op { OP_NONE, OP_READ, OP_WRITE, OP_SYNC, OP_ALLOCATE, OP_MAP, OP_SIZE };
 /* 64 bytes; see faults.py. */
 struct rule {
 	uint32_t op;
-	int32_t error;	/* errno; 0: half of what was asked for is done */
+	int32_t error;	/* errno; 0: half of what was asked for is done; -1: nothing happens, it is counted */
 	uint32_t every; /* of the calls that match */
 	uint32_t limit; /* so often at most; 0: always */
 	uint32_t seen, hits;
@@ -82,7 +82,8 @@ static struct rule *strike(enum op op, int fd)
 		if ((__atomic_add_fetch(&rule->seen, 1, __ATOMIC_RELAXED) - 1) % rule->every)
 			continue;
 		__atomic_add_fetch(&rule->hits, 1, __ATOMIC_RELEASE);
-		return rule;
+		if (rule->error != -1)
+			return rule;
 	}
 	return NULL;
 }
