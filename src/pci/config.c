@@ -258,6 +258,12 @@ void pci_function_detach(struct pci_function *fn)
 	pci_bars_retry_locked(host);
 	pthread_mutex_unlock(&host->map_lock);
 	pci_intx_release(fn);
+	/* Whoever still has an eventfd of it sends nothing any more. */
+	pthread_mutex_lock(&fn->lock);
+	restore_locked(fn);
+	pthread_mutex_unlock(&fn->lock);
+	if (fn->msix)
+		pci_msix_reset(fn);
 	fn->host = NULL;
 	fn->bus = NULL;
 }
