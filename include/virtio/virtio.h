@@ -126,7 +126,8 @@ struct virtio_device {
 	uint64_t features_driver;  /* what the driver wrote */
 	uint64_t features;         /* in use: fixed at FEATURES_OK, read on the home loop from DRIVER_OK on */
 	bool started;              /* DRIVER_OK took effect */
-	bool quiesced;
+	bool quiesced;             /* by the machine: stop */
+	bool held;                 /* by the transport: see virtio_device_hold_locked() */
 
 	unsigned int queue_count;
 	struct virtio_queue *queues;
@@ -206,6 +207,8 @@ bool virtio_queue_writable_locked(const struct virtio_queue *queue);
 void virtio_queue_enable_locked(struct virtio_queue *queue);
 void virtio_queue_disable_locked(struct virtio_queue *queue); /* before DRIVER_OK only */
 void virtio_queue_reset_locked(struct virtio_queue *queue);   /* §2.6.1, RING_RESET */
+/* The device may not reach memory now (PCI: bus mastering is off): the queues rest until it may. */
+void virtio_device_hold_locked(struct virtio_device *vdev, bool hold);
 
 /* Without the lock. @size 1, 2 or 4, aligned; outside of the device's space zero. */
 uint32_t virtio_device_config_read(struct virtio_device *vdev, uint32_t offset, unsigned int size);

@@ -11,8 +11,9 @@
 #include "util/parse.h"
 
 /* "S" or "S.F" in hexadecimal, with or without 0x, as QEMU has it. */
-static int parse_addr(const char *addr, unsigned int *devfn, struct error **errp)
+static int parse_addr(const char *given, unsigned int *devfn, struct error **errp)
 {
+	const char *addr = given;
 	unsigned long slot, function = 0;
 	char *end;
 
@@ -21,18 +22,19 @@ static int parse_addr(const char *addr, unsigned int *devfn, struct error **errp
 	if (end == addr || errno || strchr("+- ", *addr))
 		goto wrong;
 	if (*end == '.') {
-		if (end[1] < '0' || end[1] > '7' || end[2])
+		addr = end + 1;
+		function = strtoul(addr, &end, 16);
+		if (end == addr || strchr("+- ", *addr) || function > 7)
 			goto wrong;
-		function = (unsigned long)(end[1] - '0');
-	} else if (*end) {
-		goto wrong;
 	}
+	if (*end)
+		goto wrong;
 	if (slot >= PCI_SLOTS)
-		return error_set(errp, -ERANGE, "addr=%s: slot is out of range [0, 0x1f]", addr);
+		return error_set(errp, -ERANGE, "addr=%s: slot is out of range [0, 0x1f]", given);
 	*devfn = pci_devfn((unsigned int)slot, (unsigned int)function);
 	return 0;
 wrong:
-	return error_set(errp, -EINVAL, "addr=%s is no slot, or slot.function, in hexadecimal: 3 or 0x1f.7", addr);
+	return error_set(errp, -EINVAL, "addr=%s is no slot, or slot.function, in hexadecimal: 3 or 0x1f.7", given);
 }
 
 static bool slot_free(const struct pci_bus *bus, unsigned int slot)

@@ -200,6 +200,8 @@ static const struct property port_props[] = {
 	PROP_UINT(16, "slot", struct root_port, number, 0, SLOT_NUMBER_MAX, SLOT_ANY,
 		  "number of the slot, one of its own in the chassis; the next one without it"),
 	PROP_UINT(8, "port", struct root_port, port, 0, 255, 0, "number of the port's link"),
+	PROP_BOOL("fast-unplug", struct root_port, slot.fast, 0,
+		  "guests let go at once, without the 5 s in which a user may change his mind, and as if by surprise"),
 	PROP_BOOL("hotplug", struct root_port, hotplug, 1, "devices may come and go while the guest runs"),
 	PROP_END,
 };

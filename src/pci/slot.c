@@ -123,8 +123,10 @@ static void slot_gone(struct loop_call *call)
 	}
 	pthread_mutex_lock(&slot->lock);
 	slot->leaving = false;
-	slot->present = false;
-	event_locked(slot, settle_link_locked(slot) | PCI_EXP_SLTSTA_PDC);
+	if (slot->present) {
+		slot->present = false;
+		event_locked(slot, settle_link_locked(slot) | PCI_EXP_SLTSTA_PDC);
+	}
 	pthread_mutex_unlock(&slot->lock);
 }
 
@@ -136,12 +138,12 @@ static int slot_ask_unplug(struct pci_bus *bus, struct pci_function *fn, struct 
 
 	pthread_mutex_lock(&slot->lock);
 	asked = slot->leaving && now - slot->pressed_ns < PRESS_AGAIN_NS;
-	at_once = !slot->leaving && switched_off(slot->control) && !slot->powered;
+	at_once = !slot->leaving && switched_off(slot->control); /* the guest does not use it, or no more */
 	if (!asked) {
 		slot->leaving = true;
 		slot->pressed_ns = now;
 		if (!at_once)
-			event_locked(slot, PCI_EXP_SLTSTA_ABP);
+			event_locked(slot, slot->fast ? PCI_EXP_SLTSTA_ABP | PCI_EXP_SLTSTA_PDC : PCI_EXP_SLTSTA_ABP);
 	}
 	pthread_mutex_unlock(&slot->lock);
 	if (asked)
@@ -163,8 +165,12 @@ static void control_written_locked(struct pci_slot *slot)
 		slot->powered = !(control & PCI_EXP_SLTCTL_PCC);
 		events |= settle_link_locked(slot);
 	}
-	if (slot->leaving && slot->present && switched_off(control) && !switched_off(old))
+	/* For the guest it is gone at once; what that takes here is done by the main loop. */
+	if (slot->leaving && slot->present && switched_off(control) && !switched_off(old)) {
+		slot->present = false;
+		events |= settle_link_locked(slot) | PCI_EXP_SLTSTA_PDC;
 		loop_call_schedule(&slot->gone);
+	}
 	event_locked(slot, events);
 }
 

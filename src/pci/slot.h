@@ -4,8 +4,8 @@
  * indicator, link, command completed.
  *
  * Inserting a card changes presence and link; the guest takes it from there. To take it out the attention button is
- * pressed, and the guest, when it is done, switches power and its indicator off, which is when the device goes. What the guest switches off
- * by itself stays in the slot, and does not answer until it is switched on again.
+ * pressed, and the guest, when it is done, switches power and its indicator off, which is when the device goes; at once, when they
+ * are off already. What the guest switches off by itself stays in the slot, and does not answer until it is switched on again.
  */
 #ifndef PCI_SLOT_H
 #define PCI_SLOT_H
@@ -16,6 +16,7 @@ struct pci_slot {
 	struct pci_function *port;
 	struct pci_bus bus; /* what is in the slot */
 	struct loop_call gone; /* the guest let go: main loop */
+	bool fast;	       /* an unplug looks like a change of presence, too: nobody waits for a second thought. Constant */
 
 	pthread_mutex_t lock; /* guards what follows and slot status; inside: locks of the port's registers and interrupts */
 	uint16_t control;     /* as acted upon last */

@@ -171,6 +171,11 @@ static void home_error(void *opaque)
 
 /* --- Set-up of queues, under the device lock --- */
 
+static bool resting(const struct virtio_device *vdev)
+{
+	return vdev->quiesced || vdev->held;
+}
+
 struct virtio_queue *virtio_device_queue(struct virtio_device *vdev, uint32_t index)
 {
 	return index < vdev->queue_count ? &vdev->queues[index] : NULL;
@@ -201,7 +206,7 @@ void virtio_queue_enable_locked(struct virtio_queue *queue)
 	}
 	queue->enabled = true;
 	queue->was_reset = false;
-	if (vdev->started && !vdev->quiesced &&
+	if (vdev->started && !resting(vdev) &&
 	    !(atomic_load(&vdev->status) & VIRTIO_STATUS_NEEDS_RESET))
 		loop_run_sync(vdev->home, home_queue_start, queue);
 }
@@ -287,7 +292,7 @@ static void start_locked(struct virtio_device *vdev)
 	if (atomic_load(&vdev->status) & VIRTIO_STATUS_NEEDS_RESET) {
 		atomic_fetch_or(&vdev->isr, VIRTIO_ISR_CONFIG);
 		vdev->transport_ops->notify_config(vdev);
-	} else if (!vdev->quiesced) {
+	} else if (!resting(vdev)) {
 		loop_run_sync(vdev->home, home_start, vdev);
 	}
 }
@@ -446,6 +451,20 @@ void virtio_device_reset(struct device *dev)
 	pthread_mutex_unlock(&vdev->lock);
 }
 
+/* @flag is one of the reasons to rest; the queues run while there is none. */
+static void rest_locked(struct virtio_device *vdev, bool *flag, bool value)
+{
+	bool before = resting(vdev);
+
+	*flag = value;
+	if (!vdev->started || resting(vdev) == before)
+		return;
+	if (!before)
+		loop_run_sync(vdev->home, home_stop, vdev);
+	else if (!(atomic_load(&vdev->status) & VIRTIO_STATUS_NEEDS_RESET))
+		loop_run_sync(vdev->home, home_start, vdev);
+}
+
 bool virtio_is_device(const struct device *dev)
 {
 	return dev->class->quiesce == virtio_device_quiesce; /* as in the class of every transport */
@@ -456,9 +475,7 @@ void virtio_device_quiesce(struct device *dev)
 	struct virtio_device *vdev = container_of(dev, struct virtio_device, dev);
 
 	pthread_mutex_lock(&vdev->lock);
-	if (vdev->started && !vdev->quiesced)
-		loop_run_sync(vdev->home, home_stop, vdev);
-	vdev->quiesced = true;
+	rest_locked(vdev, &vdev->quiesced, true);
 	pthread_mutex_unlock(&vdev->lock);
 }
 
@@ -467,9 +484,11 @@ void virtio_device_resume(struct device *dev)
 	struct virtio_device *vdev = container_of(dev, struct virtio_device, dev);
 
 	pthread_mutex_lock(&vdev->lock);
-	if (vdev->quiesced && vdev->started &&
-	    !(atomic_load(&vdev->status) & VIRTIO_STATUS_NEEDS_RESET))
-		loop_run_sync(vdev->home, home_start, vdev);
-	vdev->quiesced = false;
+	rest_locked(vdev, &vdev->quiesced, false);
 	pthread_mutex_unlock(&vdev->lock);
+}
+
+void virtio_device_hold_locked(struct virtio_device *vdev, bool hold)
+{
+	rest_locked(vdev, &vdev->held, hold);
 }

@@ -491,6 +491,14 @@ static bool window(struct virtio_pci *vp, unsigned int offset, unsigned int size
 	       (*length == 1 || *length == 2 || *length == 4) && *at < MODERN_SIZE && IS_ALIGNED(*at, *length);
 }
 
+/* PCI 3.0 §6.2.2: without bus mastering a device does not reach memory. The lock makes the later of two writers count. */
+static void follow_bus_mastering(struct virtio_pci *vp)
+{
+	pthread_mutex_lock(&vp->vdev->lock);
+	virtio_device_hold_locked(vp->vdev, !(pci_config_read(&vp->fn, PCI_COMMAND, 2) & PCI_COMMAND_MASTER));
+	pthread_mutex_unlock(&vp->vdev->lock);
+}
+
 static void config_read(struct pci_function *fn, unsigned int offset, unsigned int size)
 {
 	struct virtio_pci *vp = from_fn(fn);
@@ -506,6 +514,8 @@ static void config_written(struct pci_function *fn, unsigned int offset, unsigne
 	uint32_t at, length;
 
 	(void)old;
+	if (offset == PCI_COMMAND)
+		follow_bus_mastering(vp);
 	if (window(vp, offset, size, &at, &length))
 		modern_write(vp, at, pci_config_read(fn, vp->pci_cap + CAP_PCI_DATA, length), length);
 	/* MSI-X may be on or off now: which of the two interrupts counts. */
@@ -519,6 +529,7 @@ static void function_reset(struct pci_function *fn)
 
 	pthread_mutex_lock(&vp->vdev->lock);
 	status_write_locked(vp, 0);
+	virtio_device_hold_locked(vp->vdev, true);
 	pthread_mutex_unlock(&vp->vdev->lock);
 }
 
@@ -687,6 +698,7 @@ void virtio_pci_reset(struct device *dev)
 	virtio_device_reset(dev);
 	transport_reset(vp);
 	pci_function_reset(&vp->fn);
+	follow_bus_mastering(vp);
 }
 
 void virtio_pci_show(struct device *dev)

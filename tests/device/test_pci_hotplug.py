@@ -121,6 +121,21 @@ def test_unplug_waits_for_the_guest(vm, slot):
     assert slot.status() & PDS and slot.card.there()
 
 
+def test_a_fast_unplug_looks_like_a_change_of_presence(start):
+    vm = start("-object", "rng-random,id=r0,filename=/dev/urandom", PORT[0], PORT[1] + ",fast-unplug=on", machine=pci.MACHINE)
+    slot = Slot(vm)
+    plug(vm)
+    slot.control(PIC_ON)
+    slot.clear()
+    vm.qmp("device_del", id="d0")
+    assert slot.status() == PDS | ABP | PDC and slot.card.there()
+    slot.clear()
+    slot.control(PIC_OFF | PCC)
+    slot.control(PIC_ON)  # a guest that looks again at once finds the slot empty
+    assert not slot.status() & PDS and not slot.card.there()
+    deleted(vm, "d0")
+
+
 def test_each_enabled_event_sends_a_message(vm, slot):
     slot.fn.msix_set(0, pci.MESSAGE, 0x51)
     slot.fn.msix_control(pci.MSIX_ENABLE)
@@ -130,10 +145,11 @@ def test_each_enabled_event_sends_a_message(vm, slot):
     assert not pci.took_message(vm, pci.MESSAGE, 0x51)
     plug(vm)
     assert pci.took_message(vm, pci.MESSAGE, 0x51)
+    slot.control(HPIE | PDCE | PIC_ON)
     vm.qmp("device_del", id="d0")
     assert not pci.took_message(vm, pci.MESSAGE, 0x51), "one is pending, and the button's is not enabled"
     slot.clear()
-    slot.control(HPIE | CCIE | PCC | PIC_OFF)
+    slot.control(HPIE | CCIE | PIC_ON)
     assert pci.took_message(vm, pci.MESSAGE, 0x51), "command completed"
 
 
@@ -169,8 +185,16 @@ def test_power_off_without_an_unplug_keeps_the_card(vm, slot):
     deleted(vm, "d0")
 
 
+def test_a_card_that_the_guest_never_switched_on_goes_at_once(vm, slot):
+    plug(vm)
+    vm.qmp("device_del", id="d0")
+    deleted(vm, "d0")
+    assert not slot.status() & PDS and not slot.card.there()
+
+
 def test_a_reset_completes_an_unplug(vm, slot):
     plug(vm)
+    slot.control(PIC_ON)
     slot.take().start()
     vm.qmp("device_del", id="d0")
     vm.qmp("system_reset")
