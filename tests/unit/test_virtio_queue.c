@@ -4,6 +4,8 @@
  * other VMMs' bugs. RAM is 1 MiB at 0 and 64 KiB at 16 MiB, nothing between and behind.
  */
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "unit.h"
@@ -421,6 +423,105 @@ START_TEST(double_fetch)
 }
 END_TEST
 
+/* --- Another CPU of the guest. Its stores are atomic, so that TSan reports any load of the walker's that is not. --- */
+
+static _Atomic bool writer_ends;
+
+static void store_desc(uint64_t base, unsigned int i, uint64_t addr, uint32_t len, uint16_t flags, uint16_t next)
+{
+	uint64_t *words = (uint64_t *)(ram->host + base + 16 * i);
+
+	__atomic_store_n(&words[0], addr, __ATOMIC_RELAXED);
+	__atomic_store_n(&words[1], len | (uint64_t)flags << 32 | (uint64_t)next << 48, __ATOMIC_RELAXED);
+}
+
+static void *rewrite_descriptors(void *opaque)
+{
+	static const uint64_t addrs[] = { DATA, RAM_SIZE - 8, RAM_SIZE, HIGH_BASE, UINT64_MAX - 7, 0xfee00000 };
+	static const uint32_t lens[] = { 1, 16, 512, 0, 0x7fffffff, 0xffffffff };
+	static const uint16_t flags[] = { 0, 1, 2, 3, 4, 5, 7, 0xffff }, next[] = { 0, 1, 2, 3, 7, 8, 0xffff };
+	uint64_t random = 0x9e3779b97f4a7c15;
+
+	(void)opaque;
+	while (!atomic_load(&writer_ends)) {
+		unsigned int i;
+
+		random = random * 6364136223846793005ULL + 1442695040888963407ULL;
+		i = random >> 33;
+		store_desc(i & 1 ? DESC : TABLE, i >> 1 & 3, addrs[(i >> 3) % ARRAY_SIZE(addrs)],
+			   lens[(i >> 7) % ARRAY_SIZE(lens)], flags[(i >> 11) % ARRAY_SIZE(flags)],
+			   next[(i >> 15) % ARRAY_SIZE(next)]);
+		store_desc(DESC, 0, i & 1 << 20 ? TABLE : DATA, 48, i & 1 << 20 ? 4 : 1, 1);
+	}
+	return NULL;
+}
+
+/* A ring of its own making, again; descriptors stay as the other CPU leaves them. */
+static void map_again(void)
+{
+	const char *why = NULL;
+
+	virtqueue_reset(&vq);
+	vq.size = SIZE;
+	vq.desc_addr = DESC;
+	vq.avail_addr = AVAIL;
+	vq.used_addr = USED;
+	ck_assert_msg(!virtqueue_map(&vq, SIZE, false, true, &why), "%s", why);
+	memset(ram->host + AVAIL, 0, 64);
+	memset(ram->host + USED, 0, 128);
+}
+
+static bool inside(const struct iovec *iov)
+{
+	const uint8_t *base = iov->iov_base;
+
+	if (base >= ram->host && base < ram->host + RAM_SIZE)
+		return iov->iov_len && iov->iov_len <= (size_t)(ram->host + RAM_SIZE - base);
+	return base >= high->host && base < high->host + HIGH_SIZE && iov->iov_len &&
+	       iov->iov_len <= (size_t)(high->host + HIGH_SIZE - base);
+}
+
+START_TEST(double_fetch_while_another_cpu_writes)
+{
+	unsigned int good = 0, bad = 0;
+	uint16_t idx = 0;
+	pthread_t writer;
+
+	ck_assert_int_eq(pthread_create(&writer, NULL, rewrite_descriptors, NULL), 0);
+	for (unsigned int round = 0; round < 20000 || ((!good || !bad) && round < 100000000); round++) {
+		uint64_t in = 0, out = 0;
+		int ret;
+
+		avail->ring[idx % SIZE] = cpu_to_le16(round & 3);
+		idx++;
+		__atomic_store_n((uint16_t *)&avail->idx, idx, __ATOMIC_RELEASE);
+		ret = virtqueue_pop(&vq, &chain);
+		if (ret < 0) {
+			bad++;
+			idx = 0;
+			map_again();
+			continue;
+		}
+		ck_assert_int_eq(ret, 1);
+		good++;
+		ck_assert_uint_le(chain.out_count + chain.in_count, SIZE);
+		for (unsigned int i = 0; i < chain.out_count + chain.in_count; i++) {
+			ck_assert(inside(&chain.iov[i]));
+			if (i < chain.out_count)
+				out += chain.iov[i].iov_len;
+			else
+				in += chain.iov[i].iov_len;
+		}
+		ck_assert(out == chain.out_len && in == chain.in_len);
+		virtqueue_push(&vq, chain.head, chain.in_len);
+		(void)!virtqueue_publish(&vq);
+	}
+	atomic_store(&writer_ends, true);
+	ck_assert_int_eq(pthread_join(writer, NULL), 0);
+	ck_assert_msg(good && bad, "the race was never run: %u good, %u bad", good, bad);
+}
+END_TEST
+
 START_TEST(zero_queue_and_other_sizes)
 {
 	static const uint16_t bad[] = { 0, 3, 7, SIZE * 2, 0x8000, 0xffff };
@@ -504,6 +605,7 @@ static Suite *queue_suite(void)
 	tcase_add_test(tcase, head_past_the_queue);
 	tcase_add_test(tcase, inflight_cap);
 	tcase_add_test(tcase, double_fetch);
+	tcase_add_test(tcase, double_fetch_while_another_cpu_writes);
 	tcase_add_test(tcase, zero_queue_and_other_sizes);
 	tcase_add_test(tcase, ring_out_of_ram);
 	suite_add_tcase(suite, tcase);
