@@ -185,7 +185,7 @@ static void net_handle_queue(struct virtio_queue *queue)
 	}
 }
 
-static unsigned int wanted_offloads(const struct virtio_device *vdev)
+static unsigned int wanted_offloads(uint64_t active)
 {
 	static const struct {
 		uint64_t features;
@@ -199,12 +199,24 @@ static unsigned int wanted_offloads(const struct virtio_device *vdev)
 	};
 	unsigned int offloads = NETDEV_CSUM;
 
-	if (!virtio_has_feature(vdev, NET_F_GUEST_CSUM)) /* §5.1.3.1: the others depend on it */
+	if (!(active & NET_F_GUEST_CSUM)) /* §5.1.3.1: the others depend on it */
 		return 0;
 	for (unsigned int i = 0; i < ARRAY_SIZE(list); i++)
-		if ((vdev->features & list[i].features) == list[i].features)
+		if ((active & list[i].features) == list[i].features)
 			offloads |= list[i].offload;
 	return offloads;
+}
+
+int net_set_offloads(struct virtio_net *net, uint64_t features)
+{
+	struct netdev *netdev = net->netdev;
+	int ret;
+
+	/* A slot's driver may have taken more than this netdev can; it goes without. */
+	ret = netdev ? netdev->ops->set_offloads(netdev, wanted_offloads(features) & netdev->offloads) : 0;
+	if (!ret)
+		net->guest_offloads = features;
+	return ret;
 }
 
 int net_start_netdev(struct virtio_net *net)
@@ -212,8 +224,7 @@ int net_start_netdev(struct virtio_net *net)
 	struct netdev *netdev = net->netdev;
 	int ret;
 
-	/* A slot's driver may have taken more than this one can; it goes without. */
-	ret = netdev->ops->set_offloads(netdev, wanted_offloads(&net->vdev) & netdev->offloads);
+	ret = net_set_offloads(net, net->vdev.features & net->guest_offloads);
 	if (!ret)
 		ret = net_set_pairs(net, net->pairs_used);
 	if (!ret && net->vhost)
@@ -260,6 +271,7 @@ void net_set_power_on(struct virtio_net *net)
 	memcpy(net->mac, net->mac_default, sizeof(net->mac));
 	net->status = net->netdev && net->netdev->link_up ? NET_S_LINK_UP : 0;
 	net->pairs_used = 1;
+	net->guest_offloads = NET_GUEST_OFFLOADS;
 	net_filter_reset(&net->filter);
 	net_update_config(net);
 }
@@ -389,6 +401,8 @@ uint64_t net_offer(const struct virtio_net *net)
 	for (unsigned int i = 0; i < ARRAY_SIZE(list); i++)
 		if (offloads & list[i].offload)
 			features |= list[i].features;
+	if (features & NET_F_GUEST_CSUM)
+		features |= NET_F_CTRL_GUEST_OFFLOADS;
 	if (net->pair_count > 1)
 		features |= NET_F_MQ;
 	if (net->mtu)

@@ -14,6 +14,7 @@
 
 #define NET_F_CSUM (1ULL << 0)
 #define NET_F_GUEST_CSUM (1ULL << 1)
+#define NET_F_CTRL_GUEST_OFFLOADS (1ULL << 2)
 #define NET_F_MTU (1ULL << 3)
 #define NET_F_MAC (1ULL << 5)
 #define NET_F_GUEST_TSO4 (1ULL << 7)
@@ -36,6 +37,11 @@
 #define NET_F_GUEST_USO4 (1ULL << 54)
 #define NET_F_GUEST_USO6 (1ULL << 55)
 #define NET_F_HOST_USO (1ULL << 56)
+
+/* What CTRL_GUEST_OFFLOADS switches: bits of the same numbers (§5.1.6.5.6). */
+#define NET_GUEST_OFFLOADS                                                                         \
+	(NET_F_GUEST_CSUM | NET_F_GUEST_TSO4 | NET_F_GUEST_TSO6 | NET_F_GUEST_ECN |                \
+	 NET_F_GUEST_UFO | NET_F_GUEST_USO4 | NET_F_GUEST_USO6)
 
 #define NET_S_LINK_UP 1
 #define NET_S_ANNOUNCE 2
@@ -146,6 +152,8 @@ struct virtio_net {
 	uint8_t mac[ETHER_ADDR];
 	uint16_t status;
 	uint16_t pairs_used; /* by the driver; survives a pause */
+	uint64_t guest_offloads; /* features that the driver has not switched off since; so does it
+				  */
 	struct net_filter filter;
 	struct loop_timer retry; /* after an error of the back end */
 	struct log_limit host_limit;
@@ -164,6 +172,8 @@ void net_host_error(struct net_pair *pair, const char *what,
 		    int error); /* the netdev fails; looked at again in a second */
 bool net_link_up(const struct virtio_net *net);
 int __must_check net_set_pairs(struct virtio_net *net, unsigned int pairs);
+/* @features: those of NET_GUEST_OFFLOADS that received frames may use from now on. */
+int __must_check net_set_offloads(struct virtio_net *net, uint64_t features);
 
 void net_set_power_on(struct virtio_net *net); /* address, link, filter as before any driver */
 int net_start_netdev(struct virtio_net *net); /* for a driver that is there; -errno was logged */

@@ -4,12 +4,13 @@
 
 #include "net.h"
 
-enum { CLASS_RX, CLASS_MAC, CLASS_VLAN, CLASS_ANNOUNCE, CLASS_MQ };
+enum { CLASS_RX, CLASS_MAC, CLASS_VLAN, CLASS_ANNOUNCE, CLASS_MQ, CLASS_GUEST_OFFLOADS };
 enum { RX_PROMISC, RX_ALLMULTI, RX_ALLUNI, RX_NOMULTI, RX_NOUNI, RX_NOBCAST };
 enum { MAC_TABLE_SET, MAC_ADDR_SET };
 enum { VLAN_ADD, VLAN_DEL };
 enum { ANNOUNCE_ACK };
 enum { MQ_PAIRS_SET };
+enum { GUEST_OFFLOADS_SET };
 
 /* Commands in one turn on the home loop. */
 #define COMMANDS_A_TURN 64
@@ -185,6 +186,22 @@ static bool set_pairs(const struct command *cmd, uint8_t what)
 	return pairs >= 1 && pairs <= net->pair_count && !net_set_pairs(net, pairs);
 }
 
+/* §5.1.6.5.6: only what was negotiated can be switched on again. */
+static bool set_offloads(const struct command *cmd, uint8_t what)
+{
+	struct virtio_net *net = cmd->net;
+	uint64_t wanted;
+	le64_t arg;
+
+	if (what != GUEST_OFFLOADS_SET ||
+	    !virtio_has_feature(&net->vdev, NET_F_CTRL_GUEST_OFFLOADS) ||
+	    !argument(cmd, &arg, sizeof(arg)))
+		return false;
+	wanted = le64_to_cpu(arg);
+	return !(wanted & ~(net->vdev.features & NET_GUEST_OFFLOADS)) &&
+	       !net_set_offloads(net, wanted);
+}
+
 static bool carry_out(const struct command *cmd, uint8_t class, uint8_t what)
 {
 	switch (class) {
@@ -198,6 +215,8 @@ static bool carry_out(const struct command *cmd, uint8_t class, uint8_t what)
 		return announced(cmd, what);
 	case CLASS_MQ:
 		return set_pairs(cmd, what);
+	case CLASS_GUEST_OFFLOADS:
+		return set_offloads(cmd, what);
 	default:
 		return false;
 	}

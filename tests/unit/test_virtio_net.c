@@ -707,6 +707,34 @@ START_TEST(several_pairs)
 }
 END_TEST
 
+/* CTRL_GUEST_OFFLOADS: what was negotiated can be switched off and on, nothing else; a pause does not forget it. */
+START_TEST(guest_offloads)
+{
+	le64_t off = cpu_to_le64(0), tso = cpu_to_le64(NET_F_GUEST_CSUM | NET_F_GUEST_TSO4);
+	le64_t strange = cpu_to_le64(NET_F_GUEST_CSUM | NET_F_GUEST_TSO6);
+
+	start("virtio-net-device,netdev=n0", NET_F_CTRL_VQ | NET_F_CTRL_GUEST_OFFLOADS | NET_F_GUEST_CSUM |
+						     NET_F_GUEST_TSO4);
+	ck_assert_uint_eq(offloads_set, NETDEV_CSUM | NETDEV_TSO4);
+	ck_assert_uint_eq(command(5, 0, &off, 8), 0);
+	ck_assert_uint_eq(offloads_set, 0);
+	offloads_set = 99;
+	devices_quiesce(&rig.platform);
+	devices_resume(&rig.platform);
+	ck_assert_uint_eq(offloads_set, 0);
+	ck_assert_uint_eq(command(5, 0, &strange, 8), 1);
+	ck_assert_uint_eq(command(5, 0, &tso, 7), 1);
+	ck_assert_uint_eq(command(5, 1, &tso, 8), 1);
+	ck_assert_uint_eq(offloads_set, 0);
+	ck_assert_uint_eq(command(5, 0, &tso, 8), 0);
+	ck_assert_uint_eq(offloads_set, NETDEV_CSUM | NETDEV_TSO4);
+	ck_assert_uint_eq(command(5, 0, &off, 8), 0);
+	restart(NET_F_CTRL_VQ | NET_F_GUEST_CSUM, 16); /* a new driver starts with all that it negotiates */
+	ck_assert_uint_eq(offloads_set, NETDEV_CSUM);
+	ck_assert_uint_eq(command(5, 0, &off, 8), 1); /* not negotiated */
+}
+END_TEST
+
 START_TEST(link_and_announce)
 {
 	struct net_header header = { 0 };
@@ -800,7 +828,7 @@ static Suite *net_suite(void)
 				 offloads_not_negotiated, short_frame, rx_stall, num_buffers_over_many,
 				 frame_waits_for_buffers, ring_too_small_for_a_frame, num_buffers,
 				 too_short_without_mergeable, chain_error, back_end_is_full, filter, bad_commands,
-				 vlan_filter, several_pairs, link_and_announce, pause_and_reset, back_end_dies };
+				 vlan_filter, several_pairs, guest_offloads, link_and_announce, pause_and_reset, back_end_dies };
 	Suite *suite = suite_create("virtio_net");
 	TCase *tcase = tcase_create("net");
 
