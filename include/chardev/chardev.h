@@ -20,7 +20,10 @@ enum chardev_event {
 
 /* The user's side. All handlers run on the main loop's thread and may call the functions below. */
 struct chardev_user {
-	/* How many bytes receive() would take now; 0 pauses input until chardev_accept_input(). */
+	/*
+	 * How many bytes receive() would take now; 0 pauses input until chardev_accept_input(). NULL: the user talks over
+	 * chardev_copy_connection() itself; the back end reads and writes nothing, and sees only whether the peer is there.
+	 */
 	size_t (*can_receive)(struct chardev_user *user);
 	void (*receive)(struct chardev_user *user, const uint8_t *data, size_t len);
 	/* Descriptors that came with the bytes received next (SCM_RIGHTS); the user's from now on. NULL = not wanted. */
@@ -55,6 +58,10 @@ void chardev_disconnect(struct chardev *chr);
  * will be called. Without a peer (no client, no reader of a pty) everything is taken and dropped. Any thread.
  */
 size_t chardev_write(struct chardev *chr, const void *data, size_t len);
+
+bool chardev_is_unix_socket(const struct chardev *chr);
+/* A copy of the connected socket's descriptor, the caller's to close; -ENOTCONN, -ENOTSUP. Main thread. */
+int chardev_copy_connection(struct chardev *chr);
 
 /* The size of the terminal behind it, in characters; false when there is none, or none that knows its size. Any thread. */
 bool chardev_terminal_size(struct chardev *chr, uint16_t *cols, uint16_t *rows);

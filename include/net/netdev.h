@@ -4,6 +4,9 @@
  * read() takes one frame from and one write() gives one frame to, behind a virtio_net_hdr of
  * NETDEV_HEADER bytes. Made and freed on the main thread; one device uses it. What is said here
  * holds at start and at run time (netdev_add, netdev_del).
+ *
+ * "-netdev vhost-user" has no such descriptors: another process moves the frames in the guest's own
+ * rings, and the netdev is the connection to it, which comes and goes.
  */
 #ifndef NET_NETDEV_H
 #define NET_NETDEV_H
@@ -23,6 +26,7 @@
 #define NETDEV_USO (1u << 5) /* UDP segmentation over IPv4 and IPv6 */
 
 struct netdev;
+struct netdev_kind;
 
 /* What a kind of back end does. 0 or -errno; on any thread, one at a time. */
 struct netdev_ops {
@@ -31,6 +35,10 @@ struct netdev_ops {
 	int (*set_offloads)(struct netdev *netdev, unsigned int offloads);
 	/* Frames arrive on this queue or not. */
 	int (*set_queue)(struct netdev *netdev, unsigned int queue, bool on);
+	/* Main thread: a copy of the connection's descriptor, the caller's own; -ENOTCONN. NULL but
+	 * for vhost-user. A user that is done with the other side shuts the socket down, which both
+	 * sides see. */
+	int (*connection)(struct netdev *netdev);
 };
 
 /* The device that uses it. */
@@ -39,9 +47,13 @@ struct netdev_user {
 	void (*set_link)(struct netdev_user *user, bool up);
 	/* Main thread: the guest shall tell the network where it is. */
 	void (*announce)(struct netdev_user *user);
+	/* Main thread, vhost-user only: the other process has come (there is a new connection()) or
+	 * has gone. */
+	void (*connected)(struct netdev_user *user, bool connected);
 };
 
 struct netdev {
+	const struct netdev_kind *kind;
 	const struct netdev_ops *ops;
 	char *id;
 	char name[16];	       /* of the interface, where known; for messages */
@@ -54,8 +66,6 @@ struct netdev {
 	struct netdev_user *user; /* NULL: nobody */
 	struct link_scope *scope;
 };
-
-extern const struct property netdev_tap_props[]; /* for help */
 
 /*
  * Opens what @opts ("type" is the kind) describe and adds it to @scope under LINK_NETDEV. Errors

@@ -94,6 +94,7 @@ struct virtio_queue {
 	bool running;  /* home loop */
 	bool direct; /* home loop: see virtio_queue_call_begin() */
 	struct loop_fd kick; /* kick.fd: eventfd, lives as long as the device; watched while running */
+	_Atomic bool kick_shared; /* a process that may be hostile has had kick.fd, too */
 };
 
 /* As the user gave them; of devices on PCI only. */
@@ -135,6 +136,8 @@ struct virtio_device {
 	_Atomic uint8_t status;
 	_Atomic uint32_t isr;
 	_Atomic uint64_t features_next; /* offered from the next reset on */
+	/* Features of every device that this one's data path lacks. Set before virtio_device_offer(), or in realize. */
+	uint64_t features_lacking;
 
 	pthread_mutex_t config_lock; /* leaf; guards: */
 	uint32_t config_generation;

@@ -42,7 +42,7 @@ static size_t user_room(struct chardev *chr)
 {
 	size_t room;
 
-	if (!chr->user)
+	if (!chr->user || !chr->user->can_receive)
 		return 0;
 	atomic_store(&chr->in_paused, true);
 	room = chr->user->can_receive(chr->user);
@@ -184,13 +184,19 @@ static void read_ready_call(struct loop_call *call)
 
 /* --- what to wait for --- */
 
+/* Then what the peer said last does not wait here, and nothing keeps a connection that has ended. */
+static bool user_talks_itself(const struct chardev *chr)
+{
+	return chr->user && !chr->user->can_receive;
+}
+
 /* After anything that may have changed what the back end waits for. */
 static void chardev_refresh(struct chardev *chr)
 {
 	uint32_t in_events = 0, out_events;
 	bool room;
 
-	if (chardev_output_failed(chr)) {
+	if (chardev_output_failed(chr) || (chr->in_hung && user_talks_itself(chr))) {
 		if (chr->kind->hangup)
 			chr->kind->hangup(chr);
 	}
@@ -326,6 +332,23 @@ void chardev_disconnect(struct chardev *chr)
 		return;
 	chr->kind->hangup(chr);
 	chardev_refresh(chr);
+}
+
+bool chardev_is_unix_socket(const struct chardev *chr)
+{
+	return chr->kind == &chardev_socket && !strncmp(chr->filename, "unix:", 5);
+}
+
+int chardev_copy_connection(struct chardev *chr)
+{
+	int fd;
+
+	if (chr->kind != &chardev_socket)
+		return -ENOTSUP;
+	if (!chr->open)
+		return -ENOTCONN;
+	fd = fcntl(chr->in.fd, F_DUPFD_CLOEXEC, 3);
+	return fd < 0 ? -errno : fd;
 }
 
 bool chardev_terminal_size(struct chardev *chr, uint16_t *cols, uint16_t *rows)

@@ -5,6 +5,20 @@
 
 #include "net/netdev.h"
 
+struct netdev_kind {
+	const char *name, *summary;
+	size_t instance_size; /* of the struct that begins with struct netdev; zero-initialised */
+	const struct property *props;
+	const struct netdev_ops *ops;
+	/* The properties are set. Errors do not name the option. On failure it undoes what it did. */
+	int (*open)(struct netdev *netdev, const struct opts *opts, struct error **errp);
+	/* Descriptors in struct netdev are closed by the core. NULL allowed. */
+	void (*close)(struct netdev *netdev);
+};
+
+extern const struct netdev_kind netdev_kind_tap;
+extern const struct netdev_kind netdev_kind_vhost_user;
+
 struct netdev_tap {
 	struct netdev netdev;
 	char *ifname, *path, *fd, *fds, *vhostfd, *vhostfds, *script, *downscript;

@@ -1,205 +1,50 @@
 // SPDX-License-Identifier: Apache-2.0
-/* -netdev: options, descriptors that come from outside, and who uses the back end. */
+/* Network back ends: the table of kinds, their names, and who uses them. */
 #include "net/netdev.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "internal.h"
 #include "util/alloc.h"
 #include "util/fd.h"
-#include "util/fd_store.h"
 #include "util/parse.h"
 
-#define VHOST_DEVICE "/dev/vhost-net"
+static const struct netdev_kind *const kinds[] = { &netdev_kind_tap, &netdev_kind_vhost_user };
 
-/* "fd" and "fds", "vhostfd" and "vhostfds" are names for the same. */
-const struct property netdev_tap_props[] = {
-	PROP_STRING("ifname", struct netdev_tap, ifname, 1, 15, NULL,
-		    "interface; created if it does not exist"),
-	PROP_STRING("path", struct netdev_tap, path, 1, 4095, NULL,
-		    "character device of a macvtap (/dev/tapN)"),
-	PROP_STRING("fd", struct netdev_tap, fd, 1, 1024, NULL,
-		    "open tap: a descriptor's number, or its name given by getfd"),
-	PROP_STRING("fds", struct netdev_tap, fds, 1, 1024, NULL, "one descriptor a queue: A:B:C"),
-	PROP_UINT(16, "queues", struct netdev_tap, queues, 1, NETDEV_QUEUES_MAX, 1,
-		  "pairs of queues"),
-	PROP_BOOL("vhost", struct netdev_tap, netdev.vhost, false,
-		  "the kernel moves the frames (vhost-net)"),
-	PROP_STRING("vhostfd", struct netdev_tap, vhostfd, 1, 1024, NULL, "open " VHOST_DEVICE),
-	PROP_STRING("vhostfds", struct netdev_tap, vhostfds, 1, 1024, NULL, "one a queue: A:B:C"),
-	PROP_STRING("script", struct netdev_tap, script, 1, 4095, NULL, "no: scripts are not run"),
-	PROP_STRING("downscript", struct netdev_tap, downscript, 1, 4095, NULL,
-		    "no: scripts are not run"),
-	PROP_END,
-};
-
-/* One descriptor by number or name; -errno. *@named: it came out of the store. */
-static int find_fd(const char *key, const char *word, bool *named, struct error **errp)
+static const struct netdev_kind *find_kind(const char *name, struct error **errp)
 {
-	uint64_t number;
-	int fd;
+	const char *names[ARRAY_SIZE(kinds) + 1] = { NULL };
+	const char *near;
 
-	*named = false;
-	if (!parse_u64(word, &number)) {
-		if (number > INT32_MAX || fcntl((int)number, F_GETFD) < 0)
-			return error_set(errp, -EBADF, "%s: descriptor %s is not open", key, word);
-		return (int)number;
+	for (unsigned int i = 0; i < ARRAY_SIZE(kinds); i++) {
+		if (name && !strcmp(name, kinds[i]->name))
+			return kinds[i];
+		names[i] = kinds[i]->name;
 	}
-	fd = fd_store_take(word);
-	if (fd < 0)
-		return error_set(errp, fd, "%s: no descriptor was given the name '%s'", key, word);
-	*named = true;
-	return fd;
+	near = name ? nearest_name(name, names) : NULL;
+	error_set(errp, -ENOTSUP,
+		  "-netdev %s: unknown type%s%s%s; there are 'tap' and 'vhost-user'",
+		  name ? name : "", near ? "; did you mean '" : "", near ? near : "",
+		  near ? "'" : "");
+	return NULL;
 }
 
-struct fd_list {
-	int fds[NETDEV_QUEUES_MAX];
-	bool named[NETDEV_QUEUES_MAX];
-	unsigned int count;
-};
-
-static int add_fd(struct fd_list *list, const char *key, const char *word, struct error **errp)
-{
-	int fd;
-
-	if (list->count == NETDEV_QUEUES_MAX)
-		return error_set(errp, -ERANGE, "%s: more than %d descriptors", key,
-				 NETDEV_QUEUES_MAX);
-	fd = find_fd(key, word, &list->named[list->count], errp);
-	if (fd < 0)
-		return fd;
-	for (unsigned int i = 0; i < list->count; i++)
-		if (list->fds[i] == fd)
-			return error_set(errp, -EINVAL, "%s: descriptor %d is given twice", key,
-					 fd);
-	list->fds[list->count++] = fd;
-	return 0;
-}
-
-static int parse_fds(struct fd_list *list, const char *key, const char *value, struct error **errp)
-{
-	char *copy = xstrdup(value), *rest = copy, *word;
-	int ret = 0;
-
-	while (!ret && (word = strsep(&rest, ":")))
-		ret = add_fd(list, key, word, errp);
-	free(copy);
-	return ret;
-}
-
-/* On failure those named are closed: nobody else knows them any more. */
-static void drop_fds(struct fd_list *list)
-{
-	for (unsigned int i = 0; i < list->count; i++)
-		if (list->named[i])
-			close(list->fds[i]);
-	list->count = 0;
-}
-
-static int either(const char *one, const char *many, const char *key, const char **value,
-		  struct error **errp)
-{
-	if (one && many)
-		return error_set(errp, -EINVAL, "%s and %ss exclude each other", key, key);
-	*value = one ? one : many;
-	return 0;
-}
-
-static void own_fds(int *to, const struct fd_list *list)
-{
-	for (unsigned int i = 0; i < list->count; i++) {
-		to[i] = list->fds[i];
-		(void)fcntl(to[i], F_SETFD, FD_CLOEXEC);
-	}
-}
-
-static int open_vhost(struct netdev *netdev, struct error **errp)
-{
-	for (unsigned int i = 0; i < netdev->queue_count; i++) {
-		netdev->vhost_fds[i] = open(VHOST_DEVICE, O_RDWR | O_CLOEXEC);
-		if (netdev->vhost_fds[i] < 0)
-			return error_set_errno(errp, -errno, "vhost=on: %s", VHOST_DEVICE);
-	}
-	return 0;
-}
-
-static int check_scripts(const struct netdev_tap *tap, struct error **errp)
-{
-	const struct {
-		const char *key, *value;
-	} given[] = { { "script", tap->script }, { "downscript", tap->downscript } };
-
-	for (unsigned int i = 0; i < ARRAY_SIZE(given); i++)
-		if (given[i].value && strcmp(given[i].value, "no"))
-			return error_set(errp, -ENOTSUP,
-					 "%s=%s: scripts are not run; only 'no' is accepted",
-					 given[i].key, given[i].value);
-	return 0;
-}
-
-/* @fds and @vhost are empty, and stay with the caller until all is well. */
-static int open_tap(struct netdev_tap *tap, const struct opts *opts, struct fd_list *fds,
-		    struct fd_list *vhost, struct error **errp)
-{
-	struct netdev *netdev = &tap->netdev;
-	const char *fd_value = NULL, *vhost_value = NULL;
-	int ret;
-
-	ret = either(tap->fd, tap->fds, "fd", &fd_value, errp);
-	if (!ret)
-		ret = either(tap->vhostfd, tap->vhostfds, "vhostfd", &vhost_value, errp);
-	if (!ret)
-		ret = check_scripts(tap, errp);
-	if (ret)
-		return ret;
-	if (vhost_value && !netdev->vhost)
-		return error_set(errp, -EINVAL, "vhostfd needs vhost=on");
-	if (!fd_value && !tap->ifname && !tap->path)
-		return error_set(errp, -EINVAL, "one of ifname, path and fd is required");
-	if (fd_value) {
-		/* Whoever passes descriptors may name the interface as well; they decide. */
-		ret = parse_fds(fds, tap->fd ? "fd" : "fds", fd_value, errp);
-		if (ret)
-			return ret;
-		if (opts_get(opts, "queues") && tap->queues != fds->count)
-			return error_set(errp, -EINVAL, "queues=%u: %u descriptors are given",
-					 tap->queues, fds->count);
-		memcpy(netdev->fds, fds->fds, sizeof(netdev->fds));
-		netdev->queue_count = fds->count;
-		ret = tap_take(tap, errp);
-	} else {
-		ret = tap_open(tap, errp);
-	}
-	if (!ret && vhost_value) {
-		ret = parse_fds(vhost, tap->vhostfd ? "vhostfd" : "vhostfds", vhost_value, errp);
-		if (!ret && vhost->count != netdev->queue_count)
-			ret = error_set(errp, -EINVAL, "%u vhost descriptors for %u queues",
-					vhost->count, netdev->queue_count);
-	} else if (!ret && netdev->vhost) {
-		ret = open_vhost(netdev, errp);
-	}
-	return ret;
-}
-
-static void release(struct netdev_tap *tap)
+static void release(struct netdev *netdev)
 {
 	for (unsigned int i = 0; i < NETDEV_QUEUES_MAX; i++) {
-		fd_close(&tap->netdev.fds[i]);
-		fd_close(&tap->netdev.vhost_fds[i]);
+		fd_close(&netdev->fds[i]);
+		fd_close(&netdev->vhost_fds[i]);
 	}
-	property_release(netdev_tap_props, tap);
-	free(tap->netdev.id);
-	free(tap);
+	property_release(netdev->kind->props, netdev);
+	free(netdev->id);
+	free(netdev);
 }
 
-static int make(struct netdev_tap *tap, const struct opts *opts, struct link_scope *scope,
+static int make(struct netdev *netdev, const struct opts *opts, struct link_scope *scope,
 		struct error **errp)
 {
-	struct fd_list fds = { .count = 0 }, vhost = { .count = 0 };
 	const char *id = opts_get(opts, "id");
 	int ret;
 
@@ -207,57 +52,48 @@ static int make(struct netdev_tap *tap, const struct opts *opts, struct link_sco
 		return error_set(errp, -EINVAL, "an id of 1 to 255 characters is required");
 	if (link_scope_find(scope, LINK_NETDEV, id))
 		return error_set(errp, -EEXIST, "netdev id '%s' is already used", id);
-	tap->netdev.id = xstrdup(id);
-	ret = open_tap(tap, opts, &fds, &vhost, errp);
-	if (!ret)
-		ret = link_scope_add(scope, LINK_NETDEV, id, &tap->netdev, errp);
-	if (ret) {
-		/* What came from outside is not this netdev's to close. */
-		if (fds.count)
-			for (unsigned int i = 0; i < NETDEV_QUEUES_MAX; i++)
-				tap->netdev.fds[i] = -1;
-		drop_fds(&fds);
-		drop_fds(&vhost);
+	netdev->id = xstrdup(id);
+	ret = netdev->kind->open(netdev, opts, errp);
+	if (ret)
 		return ret;
-	}
-	if (fds.count)
-		own_fds(tap->netdev.fds, &fds);
-	own_fds(tap->netdev.vhost_fds, &vhost);
-	return 0;
+	ret = link_scope_add(scope, LINK_NETDEV, id, netdev, errp);
+	if (ret && netdev->kind->close)
+		netdev->kind->close(netdev);
+	return ret;
 }
 
 int netdev_new(const struct opts *opts, struct link_scope *scope, struct netdev **ret,
 	       struct error **errp)
 {
 	static const char *const skip[] = { "type", "id", NULL };
-	const char *type = opts_get(opts, "type");
-	struct netdev_tap *tap;
+	const struct netdev_kind *kind = find_kind(opts_get(opts, "type"), errp);
+	struct netdev *netdev;
 	char *what;
 	int err;
 
-	if (!type || strcmp(type, "tap"))
-		return error_set(errp, -ENOTSUP, "-netdev %s: unknown type; there is 'tap'",
-				 type ? type : "");
-	tap = xcalloc(1, sizeof(*tap));
-	tap->netdev.ops = &tap_ops;
-	tap->netdev.scope = scope;
-	tap->netdev.link_up = true;
+	if (!kind)
+		return -ENOTSUP;
+	netdev = xcalloc(1, kind->instance_size);
+	netdev->kind = kind;
+	netdev->ops = kind->ops;
+	netdev->scope = scope;
+	netdev->link_up = true;
 	for (unsigned int i = 0; i < NETDEV_QUEUES_MAX; i++)
-		tap->netdev.fds[i] = tap->netdev.vhost_fds[i] = -1;
-	err = property_apply(netdev_tap_props, tap, opts, skip, NULL, errp);
+		netdev->fds[i] = netdev->vhost_fds[i] = -1;
+	err = property_apply(kind->props, netdev, opts, skip, scope, errp);
 	if (err) {
-		free(tap);
+		free(netdev);
 		return err;
 	}
-	err = make(tap, opts, scope, errp);
+	err = make(netdev, opts, scope, errp);
 	if (err) {
 		what = opts_describe(opts);
 		error_prefix(errp, "%s: ", what);
 		free(what);
-		release(tap);
+		release(netdev);
 		return err;
 	}
-	*ret = &tap->netdev;
+	*ret = netdev;
 	return 0;
 }
 
@@ -266,7 +102,9 @@ void netdev_free(struct netdev *netdev)
 	if (!netdev)
 		return;
 	link_scope_del(netdev->scope, LINK_NETDEV, netdev->id);
-	release(container_of(netdev, struct netdev_tap, netdev));
+	if (netdev->kind->close)
+		netdev->kind->close(netdev);
+	release(netdev);
 }
 
 bool netdev_in_use(const struct netdev *netdev)

@@ -6,6 +6,7 @@
 #include "virtio/virtio.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -117,9 +118,18 @@ void virtio_queue_flush(struct virtio_queue *queue)
 	vdev->transport_ops->notify_queue(vdev, queue);
 }
 
+/* Another process may have filled the counter and made the descriptor blocking: then the signal is its to miss. */
+static bool takes_signal(int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLOUT };
+
+	return !fd_set_nonblock(fd, true) && poll(&pfd, 1, 0) == 1;
+}
+
 void virtio_queue_kick(struct virtio_queue *queue)
 {
-	eventfd_signal(queue->kick.fd);
+	if (!queue->kick_shared || takes_signal(queue->kick.fd))
+		eventfd_signal(queue->kick.fd);
 }
 
 int virtio_queue_call_begin(struct virtio_queue *queue, struct loop_fd *call)
@@ -426,13 +436,13 @@ int virtio_device_realize(struct virtio_device *vdev, const struct virtio_transp
 		return ret;
 	}
 	virtio_device_offer(vdev, vdev->features_offered);
-	vdev->features_offered |= COMMON_FEATURES;
+	vdev->features_offered = atomic_load(&vdev->features_next);
 	return 0;
 }
 
 void virtio_device_offer(struct virtio_device *vdev, uint64_t features)
 {
-	atomic_store(&vdev->features_next, features | COMMON_FEATURES);
+	atomic_store(&vdev->features_next, features | (COMMON_FEATURES & ~vdev->features_lacking));
 }
 
 void virtio_device_unrealize(struct virtio_device *vdev)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * virtio-net (virtio 1.2 §5.1). All queues of a device live on one home loop, or, with vhost=on, in
- * the kernel: then only the control queue and the interrupts are handled here.
+ * the kernel, or in another process: then only the control queue and the interrupts are handled here.
  */
 #include "net.h"
 
@@ -142,6 +142,8 @@ int net_set_pairs(struct virtio_net *net, unsigned int pairs)
 		}
 	}
 	net->pairs_used = pairs;
+	if (net->path && net->path->pairs_changed)
+		net->path->pairs_changed(net);
 	for (unsigned int i = 0; i < pairs; i++)
 		if (net->pairs[i].rx->running)
 			virtio_queue_kick(net->pairs[i].rx);
@@ -171,8 +173,8 @@ static void net_handle_queue(struct virtio_queue *queue)
 	if (queue->index / 2 >= net->pair_count)
 		return;
 	pair = &net->pairs[queue->index / 2];
-	if (net->vhost) {
-		ret = net_link_up(net) ? vhost_net_queue_start(net, queue) : 0;
+	if (net->path) {
+		ret = net_link_up(net) ? net->path->queue_start(net, queue) : 0;
 		if (ret) {
 			log_warn_limited(&net->host_limit, "%s: vhost-net: queue %u: %s",
 					 net->vdev.dev.id, queue->index, strerror(-ret));
@@ -227,8 +229,8 @@ int net_start_netdev(struct virtio_net *net)
 	ret = net_set_offloads(net, net->vdev.features & net->guest_offloads);
 	if (!ret)
 		ret = net_set_pairs(net, net->pairs_used);
-	if (!ret && net->vhost)
-		ret = vhost_net_start(net);
+	if (!ret && net->path)
+		ret = net->path->start(net);
 	if (ret)
 		log_warn_limited(&net->host_limit, "%s: netdev '%s' does not start: %s",
 				 net->vdev.dev.id, netdev->id, strerror(-ret));
@@ -239,6 +241,7 @@ static void net_start(struct virtio_device *vdev)
 {
 	struct virtio_net *net = to_net(vdev);
 
+	net->started = true;
 	net->filter.vlan_off = !virtio_has_feature(vdev, NET_F_CTRL_VLAN);
 	if (net->netdev)
 		(void)net_start_netdev(net); /* said so already */
@@ -248,16 +251,18 @@ static void net_stop(struct virtio_device *vdev, struct virtio_queue *queue)
 {
 	struct virtio_net *net = to_net(vdev);
 
-	if (!queue)
+	if (!queue) {
 		loop_timer_cancel(&net->retry);
+		net->started = false;
+	}
 	for (unsigned int i = 0; i < net->pair_count; i++) {
 		struct net_pair *pair = &net->pairs[i];
 		bool rx = !queue || queue == pair->rx, tx = !queue || queue == pair->tx;
 
-		if (rx && net->vhost)
-			vhost_net_queue_stop(net, pair->rx);
-		if (tx && net->vhost)
-			vhost_net_queue_stop(net, pair->tx);
+		if (rx && net->path)
+			net->path->queue_stop(net, pair->rx);
+		if (tx && net->path)
+			net->path->queue_stop(net, pair->tx);
 		net_watch(pair, pair->want_in && !rx, pair->want_out && !tx);
 		if (rx)
 			net_rx_stop(pair);
@@ -266,10 +271,19 @@ static void net_stop(struct virtio_device *vdev, struct virtio_queue *queue)
 	}
 }
 
+static uint16_t link_status(struct virtio_net *net)
+{
+	bool up = net->netdev && net->netdev->link_up;
+
+	if (up && net->path && net->path->connected)
+		up = net->path->connected(net);
+	return up ? NET_S_LINK_UP : 0;
+}
+
 void net_set_power_on(struct virtio_net *net)
 {
 	memcpy(net->mac, net->mac_default, sizeof(net->mac));
-	net->status = net->netdev && net->netdev->link_up ? NET_S_LINK_UP : 0;
+	net->status = link_status(net);
 	net->pairs_used = 1;
 	net->guest_offloads = NET_GUEST_OFFLOADS;
 	net_filter_reset(&net->filter);
@@ -287,13 +301,11 @@ static void net_reset(struct virtio_device *vdev)
 
 /* --- The operator --- */
 
-static void home_link_changed(void *opaque)
+void net_link_changed(struct virtio_net *net)
 {
-	struct virtio_net *net = opaque;
-
-	net->status = net->netdev->link_up ? NET_S_LINK_UP : 0;
+	net->status = link_status(net);
 	net_update_config(net);
-	for (unsigned int i = 0; net->vhost && i < net->pair_count; i++) {
+	for (unsigned int i = 0; net->path && i < net->pair_count; i++) {
 		struct net_pair *pair = &net->pairs[i];
 
 		if (net_link_up(net)) { /* net_handle_queue() starts them */
@@ -302,10 +314,15 @@ static void home_link_changed(void *opaque)
 			if (pair->tx->running)
 				net_handle_queue(pair->tx);
 		} else {
-			vhost_net_queue_stop(net, pair->rx);
-			vhost_net_queue_stop(net, pair->tx);
+			net->path->queue_stop(net, pair->rx);
+			net->path->queue_stop(net, pair->tx);
 		}
 	}
+}
+
+static void home_link_changed(void *opaque)
+{
+	net_link_changed(opaque);
 }
 
 static void user_set_link(struct netdev_user *user, bool up)
@@ -377,7 +394,8 @@ static int choose_mac(struct virtio_net *net, struct error **errp)
 	return 0;
 }
 
-uint64_t net_offer(const struct virtio_net *net)
+/* What the netdev's descriptors can do with frames. */
+static uint64_t offer_frames(const struct virtio_net *net)
 {
 	static const struct {
 		unsigned int offload;
@@ -390,10 +408,7 @@ uint64_t net_offer(const struct virtio_net *net)
 		{ NETDEV_UFO, NET_F_HOST_UFO | NET_F_GUEST_UFO },
 		{ NETDEV_USO, NET_F_HOST_USO | NET_F_GUEST_USO4 | NET_F_GUEST_USO6 },
 	};
-	uint64_t features = NET_F_MAC | NET_F_STATUS | NET_F_MRG_RXBUF | NET_F_CTRL_VQ |
-			    NET_F_CTRL_RX | NET_F_CTRL_RX_EXTRA | NET_F_CTRL_VLAN |
-			    NET_F_CTRL_MAC_ADDR | NET_F_GUEST_ANNOUNCE;
-
+	uint64_t features = NET_F_MRG_RXBUF;
 	/* An empty slot: what every tap can. */
 	unsigned int offloads = net->netdev ? net->netdev->offloads :
 					      NETDEV_CSUM | NETDEV_TSO4 | NETDEV_TSO6 | NETDEV_ECN;
@@ -403,6 +418,16 @@ uint64_t net_offer(const struct virtio_net *net)
 			features |= list[i].features;
 	if (features & NET_F_GUEST_CSUM)
 		features |= NET_F_CTRL_GUEST_OFFLOADS;
+	return features;
+}
+
+uint64_t net_offer(struct virtio_net *net)
+{
+	uint64_t features = NET_F_MAC | NET_F_STATUS | NET_F_CTRL_VQ | NET_F_CTRL_RX |
+			    NET_F_CTRL_RX_EXTRA | NET_F_CTRL_VLAN | NET_F_CTRL_MAC_ADDR |
+			    NET_F_GUEST_ANNOUNCE;
+
+	features |= net->path && net->path->offer ? net->path->offer(net) : offer_frames(net);
 	if (net->pair_count > 1)
 		features |= NET_F_MQ;
 	if (net->mtu)
@@ -459,7 +484,7 @@ static int net_realize(struct virtio_device *vdev, struct error **errp)
 	ret = choose_mac(net, errp);
 	if (ret)
 		return ret;
-	net->user = (struct netdev_user){ user_set_link, user_announce };
+	net->user = (struct netdev_user){ .set_link = user_set_link, .announce = user_announce };
 	ret = empty ? 0 : netdev_attach(net->netdev, &net->user, errp);
 	if (ret)
 		return ret;
@@ -473,19 +498,23 @@ static int net_realize(struct virtio_device *vdev, struct error **errp)
 	ret = create_pairs(net, errp);
 	if (ret)
 		goto fail;
+	if (net->netdev && net->netdev->ops->connection)
+		ret = vhost_user_net_new(net, errp);
+	if (ret)
+		goto fail;
 	features = net_offer(net);
-	if (net->netdev && net->netdev->vhost) {
+	if (net->netdev && net->netdev->vhost)
 		ret = vhost_net_new(net, &features, errp);
-		if (ret)
-			goto fail;
-	}
+	if (ret)
+		goto fail;
 	vdev->features_offered = features;
 	net_set_power_on(net);
 	ret = net_set_pairs(net, 1);
 	if (!ret)
 		return 0;
 	error_set_errno(errp, ret, "netdev '%s': its queues cannot be switched", net->netdev->id);
-	vhost_net_free(net);
+	if (net->path)
+		net->path->free(net);
 fail:
 	free_pairs(net);
 	if (net->netdev)
@@ -497,7 +526,8 @@ static void net_unrealize(struct virtio_device *vdev)
 {
 	struct virtio_net *net = to_net(vdev);
 
-	vhost_net_free(net);
+	if (net->path)
+		net->path->free(net);
 	free_pairs(net);
 	if (net->netdev)
 		netdev_detach(net->netdev);

@@ -2,7 +2,8 @@
 /*
  * virtio-net (virtio 1.2 §5.1), cut into: the device (net.c), receiving (net_rx.c), sending
  * (net_tx.c), the control queue and the receive filter (net_ctrl.c), headers and scattered bytes
- * (net_packet.c), the kernel's data path (vhost_net.c), back ends that come and go (net_slot.c).
+ * (net_packet.c), the kernel's data path (vhost_net.c) and another process's (vhost_user_net.c), back ends
+ * that come and go (net_slot.c).
  */
 #ifndef VIRTIO_NET_H
 #define VIRTIO_NET_H
@@ -157,7 +158,11 @@ struct virtio_net {
 	struct net_filter filter;
 	struct loop_timer retry; /* after an error of the back end */
 	struct log_limit host_limit;
-	struct vhost_net *vhost; /* NULL: frames go through this process */
+	bool started; /* between start and stop */
+	/* Who moves the frames. NULL: this process. */
+	const struct net_path *path;
+	struct vhost_net *vhost;
+	struct vhost_user_net *vhost_user;
 };
 
 static inline struct virtio_net *to_net(struct virtio_device *vdev)
@@ -167,6 +172,7 @@ static inline struct virtio_net *to_net(struct virtio_device *vdev)
 
 /* All on the home loop. */
 void net_update_config(struct virtio_net *net); /* from mac and status */
+void net_link_changed(struct virtio_net *net);	/* or may have: of the netdev, or of the path */
 void net_watch(struct net_pair *pair, bool in, bool out);
 void net_host_error(struct net_pair *pair, const char *what,
 		    int error); /* the netdev fails; looked at again in a second */
@@ -185,21 +191,33 @@ void net_ctrl_handle(struct virtio_queue *queue);
 
 /* --- A slot's back ends, net_slot.c. Main thread. --- */
 
-uint64_t net_offer(const struct virtio_net *net); /* the features for its back end, or for none */
+uint64_t net_offer(struct virtio_net *net); /* the features for its back end, or for none */
 int __must_check net_parse_mac(const char *text, uint8_t mac[ETHER_ADDR], struct error **errp);
 int __must_check net_plug(struct device *dev, const struct opts *opts, struct error **errp);
 void net_unplug(struct device *dev);
 
-/* --- vhost_net.c: one kernel device a pair, with vring 0 to receive and 1 to send --- */
+/* --- Somebody else moves the frames: the host's kernel, or another process. Home loop but for free() --- */
+
+struct net_path {
+	uint64_t (*offer)(struct virtio_net *net); /* features of frames. NULL: the netdev's */
+	/* The driver has negotiated; no queue runs yet. */
+	int (*start)(struct virtio_net *net);
+	/* Hands the queue over, if it is not there already; -errno: the device is of no use. */
+	int (*queue_start)(struct virtio_net *net, struct virtio_queue *queue);
+	void (*queue_stop)(struct virtio_net *net, struct virtio_queue *queue); /* harmless when not there */
+	void (*pairs_changed)(struct virtio_net *net); /* to net->pairs_used. NULL allowed */
+	bool (*connected)(struct virtio_net *net);     /* NULL: always */
+	void (*free)(struct virtio_net *net);	       /* main thread */
+};
+
+/* --- vhost_net.c: one kernel device a pair, with vring 0 to receive and 1 to send. Sets net->path --- */
 
 /* Main thread. Takes what the kernel cannot do out of *features. */
 int __must_check vhost_net_new(struct virtio_net *net, uint64_t *features, struct error **errp);
-void vhost_net_free(struct virtio_net *net);
-/* Home loop. */
-int __must_check vhost_net_start(struct virtio_net *net);
-/* Hands the queue over to the kernel, if it is not there already; -errno. */
-int __must_check vhost_net_queue_start(struct virtio_net *net, struct virtio_queue *queue);
-void vhost_net_queue_stop(struct virtio_net *net,
-			  struct virtio_queue *queue); /* harmless when the kernel has it not */
+
+/* --- vhost_user_net.c: all queues but the control queue are another process's. Sets net->path --- */
+
+/* Main thread. Waits for that process's answers if it is there already. */
+int __must_check vhost_user_net_new(struct virtio_net *net, struct error **errp);
 
 #endif

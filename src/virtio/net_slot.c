@@ -81,8 +81,9 @@ static int plug(struct virtio_net *net, const struct plug_config *config, struct
 	const char *id = config->netdev->id;
 	int ret;
 
-	if (config->netdev->vhost)
-		return error_set(errp, -ENOTSUP, "netdev '%s': vhost=on is not for replaceable slots", id);
+	if (config->netdev->vhost || config->netdev->ops->connection)
+		return error_set(errp, -ENOTSUP, "netdev '%s': %s is not for replaceable slots", id,
+				 config->netdev->vhost ? "vhost=on" : "vhost-user");
 	if (config->mq && config->netdev->queue_count > 1)
 		return error_set(errp, -ENOTSUP,
 				 "mq=on: a replaceable slot has one pair of queues, netdev '%s' has %u", id,

@@ -88,6 +88,30 @@ int vhost_start(int fd, uint64_t features, const struct mem_space *space)
 	return set_memory(fd, space);
 }
 
+int vhost_vring_listen(struct vhost_vring *vring)
+{
+	struct virtio_queue *queue = vring->queue;
+	int ret = virtio_queue_call_begin(queue, &vring->call);
+
+	if (ret)
+		return ret;
+	/* From now on somebody else listens to the kicks, and this process need not wake up for them. */
+	loop_fd_del(&queue->kick);
+	vring->running = true;
+	return 0;
+}
+
+void vhost_vring_unlisten(struct vhost_vring *vring, uint16_t index)
+{
+	struct virtqueue *vq = &vring->queue->vq;
+
+	vq->last_avail = vq->used_idx = index; /* he finishes what he takes */
+	vring->running = false;
+	virtio_queue_call_end(vring->queue, &vring->call);
+	/* There may have been a call since the last look, so there may be one interrupt too many. */
+	called(&vring->call, EPOLLIN);
+}
+
 int vhost_vring_set_up(struct vhost_vring *vring)
 {
 	struct virtio_queue *queue = vring->queue;
@@ -102,20 +126,16 @@ int vhost_vring_set_up(struct vhost_vring *vring)
 	struct vhost_vring_file kick = { vring->index, queue->kick.fd }, call = { vring->index, vring->call.fd };
 	int ret;
 
-	ret = virtio_queue_call_begin(queue, &vring->call);
+	ret = vhost_vring_listen(vring);
 	if (ret)
 		return ret;
 	if (ioctl(vring->fd, VHOST_SET_VRING_NUM, &num) < 0 || ioctl(vring->fd, VHOST_SET_VRING_BASE, &base) < 0 ||
 	    ioctl(vring->fd, VHOST_SET_VRING_ADDR, &addr) < 0 || ioctl(vring->fd, VHOST_SET_VRING_CALL, &call) < 0 ||
 	    ioctl(vring->fd, VHOST_SET_VRING_KICK, &kick) < 0) {
 		ret = -errno;
-		virtio_queue_call_end(queue, &vring->call);
-		return ret;
+		vhost_vring_unlisten(vring, vq->last_avail);
 	}
-	/* From now on the kernel listens to the kicks, and this process need not wake up for them. */
-	loop_fd_del(&queue->kick);
-	vring->running = true;
-	return 0;
+	return ret;
 }
 
 int vhost_vring_set_tap(const struct vhost_vring *vring, int fd)
@@ -141,18 +161,14 @@ void vhost_vring_take_back(struct vhost_vring *vring)
 {
 	struct vhost_vring_file none = { vring->index, -1 };
 	struct vhost_vring_state base = { vring->index, 0 };
-	struct virtqueue *vq = &vring->queue->vq;
+	uint16_t index = vring->queue->vq.last_avail;
 
 	if (!vring->running)
 		return;
-	vring->running = false;
 	if (ioctl(vring->fd, VHOST_SET_VRING_KICK, &none) < 0 || ioctl(vring->fd, VHOST_GET_VRING_BASE, &base) < 0)
 		log_warn("%s: queue %u: the kernel does not say where it was: %s", vring->queue->vdev->dev.id,
 			 vring->queue->index, strerror(errno));
 	else
-		vq->last_avail = vq->used_idx = (uint16_t)base.num; /* it finishes what it takes */
-	virtio_queue_call_end(vring->queue, &vring->call);
-	/* A call that came since the last look at it; the counter is never read, so there may be one interrupt too many. */
-	if (eventfd_consume(vring->call.fd))
-		called(&vring->call, EPOLLIN);
+		index = (uint16_t)base.num;
+	vhost_vring_unlisten(vring, index);
 }

@@ -38,4 +38,11 @@ int __must_check vhost_vsock_set_running(int fd, bool on);
 /* Home loop, after the kernel was told to end: the queue is ours again, as the kernel left it. */
 void vhost_vring_take_back(struct vhost_vring *vring);
 
+/* --- For rings that another process handles (vhost_user.h) as well. Home loop. --- */
+
+/* The calls of whoever has the ring are heard, and kicks are for him. */
+int __must_check vhost_vring_listen(struct vhost_vring *vring);
+/* Not any more. @index: the next entry of the available ring that he would have taken. */
+void vhost_vring_unlisten(struct vhost_vring *vring, uint16_t index);
+
 #endif

@@ -37,6 +37,71 @@ static int init_pair(struct virtio_net *net, unsigned int i)
 	return ret;
 }
 
+static void vhost_net_free(struct virtio_net *net)
+{
+	if (!net->vhost)
+		return;
+	for (unsigned int i = 0; i < net->vhost->count; i++) {
+		vhost_vring_release(&net->vhost->vrings[i][0]);
+		vhost_vring_release(&net->vhost->vrings[i][1]);
+		/* A netdev may outlive its device, and find another. */
+		vhost_close(net->netdev->vhost_fds[i]);
+	}
+	free(net->vhost);
+	net->vhost = NULL;
+	net->path = NULL;
+}
+
+static int vhost_net_start(struct virtio_net *net)
+{
+	for (unsigned int i = 0; i < net->pair_count; i++) {
+		int ret =
+			vhost_start(net->netdev->vhost_fds[i], net->vdev.features & KERNEL_FEATURES,
+				    net->vdev.dev.platform->space);
+
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static int vhost_net_queue_start(struct virtio_net *net, struct virtio_queue *queue)
+{
+	struct vhost_vring *vring = vring_of(net, queue);
+	int ret;
+
+	if (vring->running)
+		return 0;
+	ret = vhost_vring_set_up(vring);
+	if (ret)
+		return ret;
+	ret = vhost_vring_set_tap(vring, net->netdev->fds[queue->index / 2]);
+	if (ret)
+		vhost_vring_take_back(vring);
+	return ret;
+}
+
+static void vhost_net_queue_stop(struct virtio_net *net, struct virtio_queue *queue)
+{
+	struct vhost_vring *vring = vring_of(net, queue);
+	int ret;
+
+	if (!vring->running)
+		return;
+	ret = vhost_vring_set_tap(vring, -1);
+	if (ret)
+		log_warn("%s: vhost-net keeps queue %u: %s", net->vdev.dev.id, queue->index,
+			 strerror(-ret));
+	vhost_vring_take_back(vring);
+}
+
+static const struct net_path vhost_net_path = {
+	.start = vhost_net_start,
+	.queue_start = vhost_net_queue_start,
+	.queue_stop = vhost_net_queue_stop,
+	.free = vhost_net_free,
+};
+
 int vhost_net_new(struct virtio_net *net, uint64_t *features, struct error **errp)
 {
 	uint64_t kernel = 0;
@@ -60,63 +125,8 @@ int vhost_net_new(struct virtio_net *net, uint64_t *features, struct error **err
 	if (ret) {
 		error_set_errno(errp, ret, "netdev '%s': vhost-net", net->netdev->id);
 		vhost_net_free(net);
-	}
-	return ret;
-}
-
-void vhost_net_free(struct virtio_net *net)
-{
-	if (!net->vhost)
-		return;
-	for (unsigned int i = 0; i < net->vhost->count; i++) {
-		vhost_vring_release(&net->vhost->vrings[i][0]);
-		vhost_vring_release(&net->vhost->vrings[i][1]);
-		/* A netdev may outlive its device, and find another. */
-		vhost_close(net->netdev->vhost_fds[i]);
-	}
-	free(net->vhost);
-	net->vhost = NULL;
-}
-
-int vhost_net_start(struct virtio_net *net)
-{
-	for (unsigned int i = 0; i < net->pair_count; i++) {
-		int ret =
-			vhost_start(net->netdev->vhost_fds[i], net->vdev.features & KERNEL_FEATURES,
-				    net->vdev.dev.platform->space);
-
-		if (ret)
-			return ret;
-	}
-	return 0;
-}
-
-int vhost_net_queue_start(struct virtio_net *net, struct virtio_queue *queue)
-{
-	struct vhost_vring *vring = vring_of(net, queue);
-	int ret;
-
-	if (vring->running)
-		return 0;
-	ret = vhost_vring_set_up(vring);
-	if (ret)
 		return ret;
-	ret = vhost_vring_set_tap(vring, net->netdev->fds[queue->index / 2]);
-	if (ret)
-		vhost_vring_take_back(vring);
-	return ret;
-}
-
-void vhost_net_queue_stop(struct virtio_net *net, struct virtio_queue *queue)
-{
-	struct vhost_vring *vring = vring_of(net, queue);
-	int ret;
-
-	if (!vring->running)
-		return;
-	ret = vhost_vring_set_tap(vring, -1);
-	if (ret)
-		log_warn("%s: vhost-net keeps queue %u: %s", net->vdev.dev.id, queue->index,
-			 strerror(-ret));
-	vhost_vring_take_back(vring);
+	}
+	net->path = &vhost_net_path;
+	return 0;
 }
