@@ -67,6 +67,12 @@ struct netdev {
 	struct link_scope *scope;
 };
 
+/* The frames do not pass through this process. */
+static inline bool netdev_moved_by_others(const struct netdev *netdev)
+{
+	return netdev->vhost || netdev->ops->connection;
+}
+
 /*
  * Opens what @opts ("type" is the kind) describe and adds it to @scope under LINK_NETDEV. Errors
  * name the option and the reason. Descriptors given by number or by name (QMP getfd) are the

@@ -30,7 +30,7 @@ static const struct slot_kind {
 	[MACHINE_SLOT_NET] = { "virtio-net-device", "virtio-net-mmio", "net-slot", "netdev", LINK_NETDEV },
 };
 
-/* A card with several pairs of queues, or one whose frames the kernel moves, is what it is for life. */
+/* A card with several pairs of queues, or one whose frames somebody else moves, is what it is for life. */
 static bool fits_slot(const struct machine *machine, const struct opts *opts)
 {
 	const char *id = opts_get(opts, "netdev"), *mq = opts_get(opts, "mq");
@@ -40,7 +40,7 @@ static bool fits_slot(const struct machine *machine, const struct opts *opts)
 	if (!id)
 		return true;
 	netdev = link_scope_find(machine->platform.links, LINK_NETDEV, id);
-	return !(netdev && netdev->vhost) && !(mq && !parse_bool(mq, &on) && on);
+	return !(netdev && netdev_moved_by_others(netdev)) && !(mq && !parse_bool(mq, &on) && on);
 }
 
 bool hotplug_in_slot(const struct machine *machine, const struct opts *opts)

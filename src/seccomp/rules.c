@@ -111,6 +111,12 @@ static const struct rule device_changes[] = {
 	IOCTL(VHOST_SET_VRING_CALL),
 	IOCTL(VHOST_NET_SET_BACKEND),
 	IOCTL(VHOST_VSOCK_SET_RUNNING),
+	/* Would a kick block that another process has, too; and that process's answers. */
+#ifdef RULES_aarch64
+	CALL(ppoll),
+#else
+	CALL(poll),
+#endif
 	END,
 };
 
@@ -185,11 +191,9 @@ static const struct rule main_only[] = {
 	CALL(sysinfo), /* how much the balloon may take */
 #ifdef RULES_aarch64
 	CALL(unlinkat),
-	CALL(ppoll),
 	CALL(faccessat),
 #else
 	CALL(unlink),
-	CALL(poll),
 	CALL(access),
 #endif
 	IOCTL(TIOCGWINSZ),

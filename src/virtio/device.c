@@ -6,6 +6,7 @@
 #include "virtio/virtio.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,7 +124,7 @@ static bool takes_signal(int fd)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLOUT };
 
-	return !fd_set_nonblock(fd, true) && poll(&pfd, 1, 0) == 1;
+	return !fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK) && poll(&pfd, 1, 0) == 1;
 }
 
 void virtio_queue_kick(struct virtio_queue *queue)

@@ -81,7 +81,7 @@ static int plug(struct virtio_net *net, const struct plug_config *config, struct
 	const char *id = config->netdev->id;
 	int ret;
 
-	if (config->netdev->vhost || config->netdev->ops->connection)
+	if (netdev_moved_by_others(config->netdev))
 		return error_set(errp, -ENOTSUP, "netdev '%s': %s is not for replaceable slots", id,
 				 config->netdev->vhost ? "vhost=on" : "vhost-user");
 	if (config->mq && config->netdev->queue_count > 1)

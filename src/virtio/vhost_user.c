@@ -380,7 +380,7 @@ void vhost_user_connect(struct vhost_user *vu, int fd)
 	vu->protocol_features = 0;
 	vu->wait_left_ns = VHOST_USER_PATIENCE_NS;
 	vu->state = VHOST_USER_GREETING;
-	if (fd_set_nonblock(fd, true) || loop_fd_add(vu->vdev->home, &vu->socket)) {
+	if (loop_fd_add(vu->vdev->home, &vu->socket)) {
 		vhost_user_drop(vu, "its connection cannot be watched");
 		return;
 	}

@@ -1,10 +1,12 @@
 """virtio-net with a stock kernel: frames both ways through a tap, large transfers hashed at both ends."""
 
+import contextlib
 import hashlib
 import json
 import os
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -59,14 +61,15 @@ def new_tap():
 class Servers:
     """On the host's side, while the context lasts: busybox's httpd, and somebody who takes one upload."""
 
-    def __init__(self, folder, address):
+    def __init__(self, folder, address, size=SIZE):
+        self.size = size
         self.www = os.path.join(folder, "www")
         self.address = address
         self.uploaded = None
 
     def __enter__(self):
         os.mkdir(self.www)
-        self.content = os.urandom(SIZE)
+        self.content = os.urandom(self.size)
         with open(os.path.join(self.www, "file"), "wb") as f:
             f.write(self.content)
         self.httpd = subprocess.Popen(["busybox", "httpd", "-f", "-p", f"{self.address}:8080", "-h", self.www])
@@ -273,3 +276,82 @@ def test_macvtap_by_its_device(new_guest):
             assert int(f.read()) > 0
     finally:
         ip("link", "del", "svd0")
+
+
+# --- vhost-user: frames that another process moves ---
+
+VHOST_USER_SCRIPT = """
+ip link set eth0 up
+ip addr add {guest}/24 dev eth0
+wait_for() {{
+	n=0
+	while [ "$(cat /sys/class/net/eth0/carrier)" != $1 ]; do
+		n=$((n + 1)); [ $n -gt 300 ] && return 1
+		usleep 100000
+	done
+}}
+echo "== ping"; ping -c 3 -W 5 {host}
+echo "== download"; wget -q -O - http://{host}:8080/file | md5sum
+echo "== upload"; dd if=/dev/urandom of=up bs=100k count=4 2>/dev/null; md5sum up; nc {host} 8081 <up && echo SENT
+echo "#first-is-done"
+wait_for 0 && echo "#link-is-down"
+wait_for 1
+echo "== again"; ping -c 3 -W 5 {host}
+"""
+
+
+class BackEndProcess:
+    """tests/tools/vhost_user.py, which is killed and started again as the guest's console says."""
+
+    def __init__(self, guest, tap):
+        self.command = [sys.executable, os.path.join(vm.TOP, "tests", "tools", "vhost_user.py"),
+                        guest.path("vhost.sock"), tap]
+        self.guest, self.process = guest, None
+        self.start()
+        self.thread = threading.Thread(target=self._replace, daemon=True)
+        self.thread.start()
+
+    def start(self):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.command[2])
+        self.process = subprocess.Popen(self.command)
+        end = time.monotonic() + 30
+        while not os.path.exists(self.command[2]):
+            assert time.monotonic() < end and self.process.poll() is None
+            time.sleep(0.05)
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+
+    def _wait(self, text):
+        end = time.monotonic() + 2 * vm.BOOT_TIMEOUT
+        while text not in self.guest.console and time.monotonic() < end:
+            time.sleep(0.05)
+
+    def _replace(self):
+        self._wait("#first-is-done")
+        self.end()
+        self._wait("#link-is-down")
+        self.start()
+
+
+def test_vhost_user_and_its_death(new_guest, new_tap):
+    """A stock driver, a back end that is killed, and the next one."""
+    guest = new_guest()
+    tap = new_tap(7)
+    back_end = BackEndProcess(guest, tap)
+    try:
+        with Servers(guest.folder, HOST.format(7), MIB) as servers:
+            guest.run("-chardev", f"socket,id=c0,path={guest.path('vhost.sock')},reconnect=1",
+                      "-netdev", "vhost-user,id=n0,chardev=c0", "-device", "virtio-net-device,netdev=n0,id=net0",
+                      machine="microvm,mem-share=on", append="sv.modules=virtio_net",
+                      script=VHOST_USER_SCRIPT.format(host=HOST.format(7), guest=GUEST.format(7)),
+                      timeout=2 * vm.BOOT_TIMEOUT)
+    finally:
+        back_end.end()
+    guest.check_finished()
+    assert "3 packets received" in guest.section("ping") and "3 packets received" in guest.section("again")
+    assert guest.section("download").split()[0] == hashlib.md5(servers.content).hexdigest()
+    assert guest.section("upload").split()[0] == servers.uploaded
+    assert "the vhost-user back end is dropped" in guest.errors

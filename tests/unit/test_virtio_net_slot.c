@@ -40,7 +40,7 @@ static int fake_queue(struct netdev *netdev, unsigned int queue, bool on)
 	return 0;
 }
 
-static const struct netdev_ops fake_ops = { fake_offloads, fake_queue };
+static const struct netdev_ops fake_ops = { .set_offloads = fake_offloads, .set_queue = fake_queue };
 
 static void setup(void)
 {
