@@ -46,6 +46,7 @@ echo "== vectors"; ls -d /sys/bus/pci/devices/*/msi_irqs | wc -l
 echo "== mcfg"; dmesg | grep -c 'PCI: MMCONFIG at .* reserved in'
 echo "== complaints"; dmesg | grep -iE 'ACPI (BIOS )?(error|warning)|AE_|can.t (assign|claim)|no compatible bridge window|not claimed'
 echo "== interrupts"; cat /proc/interrupts
+echo "== dmi"; cat /sys/class/dmi/id/sys_vendor /sys/class/dmi/id/product_name
 echo "== random"; cat /sys/class/misc/hw_random/rng_current
 tar -cf - -C /sys/firmware/acpi tables | dd of=/dev/vda bs=1M seek={TABLES_AT} conv=notrunc,fsync 2>/dev/null
 for round in $(seq {ROUNDS}); do
@@ -72,7 +73,7 @@ OPTIONS = ("-drive", "id=d0,file=state.img",
            "-device", "virtio-serial-pci,id=vs0", "-chardev", "null,id=c0", "-device", "virtconsole,chardev=c0,id=con0",
            "-device", "vhost-vsock-pci,guest-cid=78,id=vsock0",
            "-device", "pcie-root-port,id=rp0,chassis=1,slot=1", "-device", "pcie-root-port,id=rp1,chassis=2,slot=2",
-           "-device", "pvpanic")
+           "-device", "pvpanic", "-smbios", "type=1,manufacturer=Example,product=Q35 test")
 
 
 class Operator(test_qmp.Operator):
@@ -149,6 +150,10 @@ def test_interrupts_are_messages(run):
 def test_the_kernel_complains_of_nothing(run):
     assert run[0].section("mcfg") == "1"
     assert run[0].section("complaints") == ""
+
+
+def test_smbios_is_placed_beside_acpi(run):
+    assert run[0].section("dmi").splitlines() == ["Example", "Q35 test"]
 
 
 def test_acpi_tables_please_iasl(run, tmp_path):

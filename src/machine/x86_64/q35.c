@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "boot/acpi.h"
+#include "boot/smbios.h"
 #include "devices/cpu_hotplug.h"
 #include "devices/fw_cfg.h"
 #include "firmware.h"
@@ -38,9 +39,9 @@
 #define PCI_HIGH_ALIGN (32 * GIB)
 #define PHYS_BITS_DEFAULT 36
 
-/* Of the megabyte's end: RSDP and tables first, then room for SMBIOS, then the reset vector. */
+/* Of the megabyte's end: RSDP and tables first, then SMBIOS, then the reset vector. */
 #define TABLES_BASE BOOT_X86_ACPI
-#define TABLES_SIZE 0x10000
+#define TABLES_SIZE (SMBIOS_AREA - TABLES_BASE)
 
 #define SERIAL_PORTS 4
 #define RTC_IRQ 8
