@@ -26,6 +26,7 @@ struct vm_config {
 
 	char *kernel, *initrd, *append; /* NULL when not given */
 	char *bios; /* -bios FILE, or NULL */
+	char *dtb;  /* -dtb FILE, or NULL */
 
 	char *name; /* 1–255 bytes or NULL */
 	bool has_uuid;

@@ -54,6 +54,7 @@ struct accel {
 	struct mem_space *space; /* not owned */
 	int vm_fd;               /* KVM; -1 for others */
 	unsigned int max_vcpus;
+	bool pmu;		/* aarch64: vCPUs have a PMU; known when they exist */
 	unsigned int phys_bits; /* aarch64: of the guest's physical addresses; 0: not known, enough */
 	bool no_guest_code; /* the test accelerator: vCPUs exist and do nothing, so nothing need boot */
 };

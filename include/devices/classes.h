@@ -14,6 +14,10 @@ extern const struct device_class i8042_class;	   /* "i8042" */
 extern const struct device_class boot_timer_class; /* "boot-timer"; to be made before COM1 */
 extern const struct device_class cpu_hotplug_class; /* "acpi-cpu-hotplug" */
 
+/* aarch64 */
+extern const struct device_class pl011_class; /* "pl011": serial port */
+extern const struct device_class pl031_class; /* "pl031": real-time clock */
+
 /* any architecture */
 extern const struct device_class fw_cfg_io_class;  /* "fw_cfg_io"; devices/fw_cfg.h */
 extern const struct device_class fw_cfg_mem_class; /* "fw_cfg_mem" */

@@ -657,11 +657,13 @@ const struct cmdline_option cmdline_options[] = {
 
 	HEADING("Boot"),
 	{ "kernel", NULL, VALUE_REQUIRED, 0, set_text, AT(kernel), .usage = "FILE",
-	  .help = "kernel to boot: bzImage, ELF vmlinux or raw vmlinux.bin" },
+	  .help = "kernel to boot: bzImage, ELF vmlinux or raw vmlinux.bin; aarch64: Image, as it is or packed" },
 	{ "initrd", NULL, VALUE_REQUIRED, 0, set_text, AT(initrd), .usage = "FILE",
 	  .help = "initial RAM disk" },
 	{ "append", NULL, VALUE_WORDS, CMDLINE_REPEAT, add_append, AT(append), .usage = "WORD...",
 	  .help = "kernel command line: the words up to the next option, joined by blanks" },
+	{ "dtb", NULL, VALUE_REQUIRED, 0, set_text, AT(dtb), .usage = "FILE",
+	  .help = "aarch64: device tree for the guest, instead of the machine's own" },
 	{ "bios", NULL, VALUE_REQUIRED, 0, set_text, AT(bios), .usage = "FILE",
 	  .help = "firmware in read-only memory that ends at 4 GiB, instead of a kernel; firmware "
 		  "with variables is two -drive if=pflash" },

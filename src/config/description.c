@@ -25,6 +25,7 @@ const struct description_field description_fields[] = {
 	{ "initrd", DESCRIPTION_TEXT, AT(initrd), .min = 1 },
 	{ "append", DESCRIPTION_TEXT, AT(append) },
 	{ "bios", DESCRIPTION_TEXT, AT(bios), .min = 1 },
+	{ "dtb", DESCRIPTION_TEXT, AT(dtb), .min = 1 },
 	{ "fw_cfg", DESCRIPTION_WHOLE_LIST, AT(fw_cfgs) },
 	{ "smbios", DESCRIPTION_WHOLE_LIST, AT(smbios) },
 	{ "name", DESCRIPTION_TEXT, AT(name), .min = 1 },

@@ -65,6 +65,7 @@ void vm_config_release(struct vm_config *config)
 	free(config->initrd);
 	free(config->append);
 	free(config->bios);
+	free(config->dtb);
 	free(config->name);
 	free(config->log_path);
 	free(config->panic_action);

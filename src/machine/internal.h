@@ -167,5 +167,8 @@ void cpu_ids_free(struct machine *machine);
 extern const struct machine_class microvm_x86_class;
 extern const struct machine_class q35_class;
 #endif
+#ifdef __aarch64__
+extern const struct machine_class microvm_arm_class;
+#endif
 
 #endif

@@ -10,6 +10,9 @@ const struct machine_class *const machine_classes[] = {
 	&microvm_x86_class,
 	&q35_class,
 #endif
+#ifdef __aarch64__
+	&microvm_arm_class,
+#endif
 	&none_class,
 	NULL,
 };
@@ -25,6 +28,10 @@ const struct device_class *const machine_device_classes[] = {
 	&q35_mch_class,
 	&ich9_lpc_class,
 	&cpu_hotplug_class,
+#endif
+#ifdef __aarch64__
+	&pl011_class,
+	&pl031_class,
 #endif
 	&fw_cfg_io_class,
 	&fw_cfg_mem_class,

@@ -78,7 +78,7 @@ int vcpus_arch_init(struct vcpus *vcpus, struct error **errp)
 	memset(arch->init.features, 0, sizeof(arch->init.features));
 	want_feature(arch, KVM_ARM_VCPU_PSCI_0_2);
 	if (kvm_cap(vm, KVM_CAP_ARM_PMU_V3)) {
-		arch->pmu = true;
+		arch->pmu = vcpus->vm->accel.pmu = true;
 		want_feature(arch, KVM_ARM_VCPU_PMU_V3);
 	}
 	if (kvm_cap(vm, KVM_CAP_ARM_SVE))
