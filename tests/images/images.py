@@ -16,6 +16,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import platform
 import shutil
 import stat
 import struct
@@ -28,6 +29,8 @@ import lzma
 HERE = os.path.dirname(os.path.realpath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 OUT = os.environ.get("IMAGES") or os.path.join(TOP, "build", "images")
+# Whose images: of this machine, or of the one that tests/rig/run --arch names.
+ARCH = os.environ.get("SV_ARCH") or platform.machine()
 BUSYBOX = "/bin/busybox"
 # util-linux and kmod live in sbin, which is not in every user's PATH.
 os.environ["PATH"] = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
@@ -140,12 +143,55 @@ def _kernel(name, package):
     return cached(name, package, make)
 
 
+def _arch_name(name):
+    return name if ARCH == "x86_64" else f"{name}-{ARCH}"
+
+
 def cloud():
+    if ARCH == "aarch64":
+        return _kernel("cloud-aarch64", "linux-image-cloud-arm64:arm64")
     return _kernel("cloud", "linux-image-cloud-amd64")
 
 
 def generic():
+    if ARCH == "aarch64":
+        return _kernel("generic-aarch64", "linux-image-arm64:arm64")
     return _kernel("generic", "linux-image-amd64")
+
+
+# What tests/linux, the VMM and the rig's own scripts need of user space.
+FOREIGN_PACKAGES = """busybox-static python3 python3-pytest libjson-c5 liburing2 zlib1g libseccomp2
+    libcap-ng0 coreutils bash dash util-linux mount kmod procps iproute2 socat e2fsprogs grep sed
+    libc-bin base-files qemu-efi-aarch64""".split()
+
+
+def foreign_root():
+    """A folder with Debian for aarch64, for a machine of another kind: packages as they are, nothing configured."""
+    def make(folder):
+        work = os.path.dirname(folder)
+        archives = os.path.join(work, "archives")
+        os.makedirs(os.path.join(archives, "partial"))
+        empty = os.path.join(work, "status")
+        open(empty, "w").close()
+        run("apt-get", "-q", "-y", "-d", "--no-install-recommends", "-o", "APT::Sandbox::User=root",
+            "-o", f"Dir::Cache::archives={archives}", "-o", f"Dir::State::status={empty}",
+            "-o", "Debug::NoLocking=1", "-o", "APT::Architecture=arm64", "-o", "APT::Architectures=arm64",
+            "install", *FOREIGN_PACKAGES)
+        for name in ("bin", "lib", "sbin"):
+            os.makedirs(os.path.join(folder, "usr", name))
+            os.symlink(f"usr/{name}", os.path.join(folder, name))
+        for deb in sorted(os.listdir(archives)):
+            if deb.endswith(".deb"):
+                run("sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -x --keep-directory-symlink -C "$2"', "-",
+                    os.path.join(archives, deb), folder)
+        for name in ("dev", "proc", "sys", "run", "tmp", "root", "etc"):
+            os.makedirs(os.path.join(folder, name), exist_ok=True)
+        with open(os.path.join(folder, "etc/passwd"), "w") as f:
+            f.write("root:x:0:0:root:/root:/bin/sh\n")
+        with open(os.path.join(folder, "etc/group"), "w") as f:
+            f.write("root:x:0:\n")
+
+    return cached("root-aarch64", " ".join(FOREIGN_PACKAGES), make)
 
 
 def vmlinuz():
@@ -274,7 +320,10 @@ def module_files(kernel, names):
     return base, ordered
 
 
-def _busybox():
+def busybox():
+    """A static busybox of the images' architecture."""
+    if ARCH != platform.machine():
+        return os.path.join(foreign_root(), "usr/bin/busybox")
     if not os.path.exists(BUSYBOX):
         raise ImageError(f"no {BUSYBOX}; run tests/tools/install-deps demo")
     # A dynamic busybox would find no C library in an initramfs.
@@ -285,7 +334,8 @@ def _busybox():
 
 
 def applets():
-    return [os.path.basename(a) for a in run(_busybox(), "--list").split()
+    # The list of this machine's busybox, which can run here.
+    return [os.path.basename(a) for a in run(BUSYBOX, "--list").split()
             if os.path.basename(a) != "busybox"]
 
 
@@ -309,14 +359,14 @@ def initramfs():
             for name in ("dev", "proc", "sys", "run", "tmp", "newroot"):
                 cpio.folder(name)
             cpio.copy("init", init, 0o755)
-            cpio.copy("bin/busybox", _busybox(), 0o755)
+            cpio.copy("bin/busybox", busybox(), 0o755)
             for name in applets():
                 cpio.link(f"bin/{name}", "busybox")
             prefix = f"lib/modules/{version}"
             for name in [*files, "modules.dep", "modules.alias"]:
                 cpio.copy(f"{prefix}/{name}", os.path.join(target, name))
 
-    return cached("initramfs", source_key(init, _busybox()) + kernel_version(cloud()), make)
+    return cached(_arch_name("initramfs"), source_key(init, busybox()) + kernel_version(cloud()), make)
 
 
 def with_scripts(base, path, scripts):
@@ -354,7 +404,7 @@ def rootfs():
         tree = os.path.join(os.path.dirname(path), "tree")
         for name in ("bin", "sbin", "dev", "proc", "sys", "run", "tmp", "root", "etc", "mnt"):
             os.makedirs(os.path.join(tree, name))
-        shutil.copy(_busybox(), os.path.join(tree, "bin/busybox"))
+        shutil.copy(busybox(), os.path.join(tree, "bin/busybox"))
         for name in applets():
             os.symlink("busybox", os.path.join(tree, "bin", name))
         shutil.copy(init, os.path.join(tree, "sbin/init"))
@@ -362,11 +412,13 @@ def rootfs():
         os.chmod(os.path.join(tree, "bin/busybox"), 0o755)
         make_ext4(path, tree, 64 << 20)
 
-    return cached("rootfs", source_key(init, _busybox()), make)
+    return cached(_arch_name("rootfs"), source_key(init, busybox()), make)
 
 
 def every_guest_image():
     """What guests boot, in one go; not the rig's own kernel, which not every host needs."""
+    if ARCH == "aarch64":
+        return "\n".join((vmlinuz(), initramfs(), rootfs()))
     return "\n".join((vmlinuz(), vmlinux(), vmlinux_bin(), initramfs(), rootfs()))
 
 
