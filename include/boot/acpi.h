@@ -75,6 +75,23 @@ struct acpi_q35 {
  */
 int __must_check acpi_q35_build(const struct acpi_q35 *info, struct acpi_tables **ret, struct error **errp);
 
+struct acpi_tables;
+
+/* virt on aarch64. Addresses of 0: the device is not there. GSIs are INTIDs. */
+struct acpi_virt {
+	const struct vcpu_topology *topology;
+	bool pmu;
+	gpa_t serial; /* PL011 */
+	uint32_t serial_gsi;
+	gpa_t fw_cfg;
+	gpa_t ged;
+	uint32_t ged_gsi;
+	const struct acpi_virtio_mmio *virtio;
+	unsigned int virtio_count;
+	const struct acpi_pci_host *pci;
+};
+int __must_check acpi_virt_build(const struct acpi_virt *info, struct acpi_tables **ret, struct error **errp);
+
 /*
  * MP floating pointer at BOOT_X86_EBDA; the configuration table behind it, or, when that KiB is too small, in the last
  * 8 KiB below BOOT_X86_ACPI_END. ISA interrupts go to the IOAPIC pins of their number. CPUs whose APIC id does not fit eight

@@ -17,7 +17,9 @@ enum boot_format {
 	BOOT_ELF_PVH,  /* ELF with a XEN_ELFNOTE_PHYS32_ENTRY note */
 	BOOT_ELF64,    /* ELF vmlinux entered in 64-bit mode with a zero page */
 	BOOT_RAW,      /* flat image, loaded and entered at 16 MiB: StratoVirt's objcopy'd vmlinux.bin */
+#ifdef __aarch64__
 	BOOT_ARM64_IMAGE, /* Image, as it is, gzipped, or inside an EFI zboot program */
+#endif
 };
 
 /* Does this kernel use ACPI, as far as the image tells? */

@@ -96,8 +96,9 @@ void aml_resources(struct aml *aml);
 void aml_io(struct aml *aml, uint16_t base, uint8_t size);
 /* Read-write registers at any address: Memory32Fixed where that reaches, else QWordMemory. */
 void aml_memory(struct aml *aml, uint64_t base, uint64_t size);
-/* Interrupt(ResourceConsumer, Edge, ActiveHigh, Exclusive). */
+/* Interrupt(ResourceConsumer, Edge or Level, ActiveHigh, Exclusive). */
 void aml_interrupt_edge(struct aml *aml, uint32_t gsi);
+void aml_interrupt_level(struct aml *aml, uint32_t gsi);
 /* What a bridge passes on: bus numbers, and address windows of @size > 0 with addresses behind it + @translation. */
 void aml_bus_range(struct aml *aml, uint16_t first, uint16_t last);
 void aml_io_window(struct aml *aml, uint64_t base, uint64_t size, uint64_t translation);

@@ -97,12 +97,22 @@ void aml_bus_range(struct aml *aml, uint16_t first, uint16_t last)
 	address_space(aml, SPACE_BUS, WINDOW, 0, first, (uint64_t)last - first + 1, 0, 2);
 }
 
-/* Extended interrupt descriptor, §6.4.3.6. */
-void aml_interrupt_edge(struct aml *aml, uint32_t gsi)
+/* Extended interrupt descriptor, §6.4.3.6: consumer, active high, exclusive. */
+static void interrupt(struct aml *aml, bool edge, uint32_t gsi)
 {
 	blob_u8(&aml->code, 0x89);
 	blob_u16(&aml->code, 6);
-	blob_u8(&aml->code, 0x03); /* consumer, edge, active high, exclusive */
+	blob_u8(&aml->code, edge ? 0x03 : 0x01);
 	blob_u8(&aml->code, 1);
 	blob_u32(&aml->code, gsi);
+}
+
+void aml_interrupt_edge(struct aml *aml, uint32_t gsi)
+{
+	interrupt(aml, true, gsi);
+}
+
+void aml_interrupt_level(struct aml *aml, uint32_t gsi)
+{
+	interrupt(aml, false, gsi);
 }

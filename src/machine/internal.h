@@ -169,6 +169,7 @@ extern const struct machine_class q35_class;
 #endif
 #ifdef __aarch64__
 extern const struct machine_class microvm_arm_class;
+extern const struct machine_class virt_class;
 #endif
 
 #endif

@@ -12,6 +12,7 @@ const struct machine_class *const machine_classes[] = {
 #endif
 #ifdef __aarch64__
 	&microvm_arm_class,
+	&virt_class,
 #endif
 	&none_class,
 	NULL,

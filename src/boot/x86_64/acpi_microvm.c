@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../acpi_devices.h"
 #include "../acpi_pci.h"
 #include "../acpi_table.h"
 #include "../aml.h"
@@ -13,8 +14,6 @@
 #include "boot/boot.h"
 #include "boot/smbios.h"
 #include "devices/ged.h"
-
-#define DEVICES_MAX 256 /* two hexadecimal digits in the name */
 
 /*
  * Fixed ACPI Description Table, §5.2.9. With HW_REDUCED_ACPI set the fields for fixed hardware are
@@ -53,74 +52,6 @@ static void add_fadt(struct acpi_tables *tables, const struct acpi_microvm *info
 	acpi_table_end(tables, start);
 }
 
-/*
- * virtio-mmio: id, registers and interrupt are all the Linux driver asks for (virtio 1.2 §4.2.1).
- */
-static void add_virtio(struct aml *aml, const struct acpi_microvm *info)
-{
-	for (unsigned int i = 0; i < info->virtio_count; i++) {
-		char name[8];
-
-		snprintf(name, sizeof(name), "VR%02X", i % DEVICES_MAX);
-		aml_device(aml, name);
-		aml_name(aml, "_HID");
-		aml_string(aml, "LNRO0005");
-		aml_name(aml, "_UID");
-		aml_integer(aml, i);
-		aml_name(aml, "_CRS");
-		aml_resources(aml);
-		aml_memory(aml, info->virtio[i].base, info->virtio[i].size);
-		aml_interrupt_edge(aml, info->virtio[i].gsi);
-		aml_end(aml);
-		aml_end(aml);
-	}
-}
-
-/*
- * Generic event device, §5.6.9: reading its register tells which events are pending and clears
- * them. One event is defined, the control method power button (§4.8.3.2.2.1).
- */
-static void add_events(struct aml *aml, const struct acpi_microvm *info)
-{
-	aml_device(aml, "PWRB");
-	aml_name(aml, "_HID");
-	aml_eisaid(aml, "PNP0C0C");
-	aml_name(aml, "_UID");
-	aml_integer(aml, 0);
-	aml_end(aml);
-
-	aml_device(aml, "GED");
-	aml_name(aml, "_HID");
-	aml_string(aml, "ACPI0013");
-	aml_name(aml, "_UID");
-	aml_integer(aml, 0);
-	aml_name(aml, "_CRS");
-	aml_resources(aml);
-	aml_interrupt_edge(aml, info->ged_gsi);
-	aml_end(aml);
-
-	aml_memory_region(aml, "EREG", info->ged_base + GED_REG_EVENTS, 4);
-	aml_field(aml, "EREG", 32);
-	aml_field_unit(aml, "ESEL", 32);
-	aml_end(aml);
-
-	aml_method(aml, "_EVT", 1, true);
-	aml_store(aml);
-	aml_path(aml, "ESEL");
-	aml_local(aml, 0);
-	aml_if(aml);
-	aml_and(aml);
-	aml_local(aml, 0);
-	aml_integer(aml, GED_EVENT_POWER_BUTTON);
-	aml_no_target(aml);
-	aml_notify(aml);
-	aml_path(aml, "PWRB");
-	aml_integer(aml, 0x80);
-	aml_end(aml);
-	aml_end(aml);
-	aml_end(aml);
-}
-
 /* §7.4.2: the value goes to SLP_TYP of the sleep control register. */
 static void add_sleep(struct aml *aml)
 {
@@ -146,8 +77,8 @@ static int add_dsdt(struct acpi_tables *tables, const struct acpi_microvm *info,
 		acpi_x86_add_rtc(&aml, 0);
 	if (info->has_fw_cfg)
 		acpi_x86_add_fw_cfg(&aml);
-	add_virtio(&aml, info);
-	add_events(&aml, info);
+	acpi_add_virtio(&aml, info->virtio, info->virtio_count, false);
+	acpi_add_ged(&aml, info->ged_base, info->ged_gsi);
 	if (info->pci)
 		acpi_pci_add_host(&aml, info->pci);
 	aml_end(&aml);
@@ -183,7 +114,7 @@ int acpi_microvm_build(const struct acpi_microvm *info, struct acpi_tables **ret
 	struct acpi_tables *tables;
 	int err;
 
-	if (info->virtio_count > DEVICES_MAX || info->topology->cpus > ACPI_X86_CPUS_MAX)
+	if (info->virtio_count > ACPI_VIRTIO_MAX || info->topology->cpus > ACPI_X86_CPUS_MAX)
 		return error_set(errp, -E2BIG, "too many CPUs or devices for the ACPI tables");
 	tables = acpi_tables_new("MICROVM");
 	err = build_tables(tables, info, errp);

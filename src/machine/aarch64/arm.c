@@ -68,17 +68,10 @@ static void slot_release(struct platform *platform, const struct mmio_slot *slot
 	vm->slot_used[(slot->base - ARM_VIRTIO_BASE) / ARM_VIRTIO_SIZE] = false;
 }
 
-int arm_create_slots(struct arm_vm *vm, struct error **errp)
+void arm_create_slots(struct arm_vm *vm)
 {
-	struct machine *machine = &vm->machine;
-
-	(void)errp;
-	machine->platform.mmio_slot_take = slot_take;
-	machine->platform.mmio_slot_release = slot_release;
-	if (vm->replaceable_slots == ARM_SLOTS_ON ||
-	    (vm->replaceable_slots == ARM_SLOTS_AUTO && !list_empty(&machine->config->monitors)))
-		machine->slot_count = MACHINE_SLOTS_MAX;
-	return 0;
+	vm->machine.platform.mmio_slot_take = slot_take;
+	vm->machine.platform.mmio_slot_release = slot_release;
 }
 
 /* --- devices ------------------------------------------------------------------------------- */

@@ -43,7 +43,7 @@ struct arm_vm {
 	/* properties */
 	char *gic_version;
 	char *dumpdtb;
-	int replaceable_slots;
+	int replaceable_slots; /* microvm's */
 
 	bool slot_used[ARM_VIRTIO_SLOTS];
 	bool has_serial;
@@ -56,6 +56,8 @@ struct arm_vm {
 /* For a class's property table, behind those of every machine. */
 extern const char *const arm_slots_words[];
 enum { ARM_SLOTS_AUTO, ARM_SLOTS_ON, ARM_SLOTS_OFF };
+#define ARM_DISK_SLOTS 4
+#define ARM_NET_SLOTS 2
 #define ARM_PROPS                                                                                        \
 	MACHINE_COMMON_PROPS(struct arm_vm),                                                             \
 	PROP_STRING("gic-version", struct arm_vm, gic_version, 1, 8, NULL,                               \
@@ -70,7 +72,7 @@ static inline struct arm_vm *to_arm_vm(struct machine *machine)
 
 /* struct machine_class's operations, and parts of them. */
 int __must_check arm_init_memory(struct machine *machine, struct error **errp);
-int __must_check arm_create_slots(struct arm_vm *vm, struct error **errp); /* of virtio-mmio */
+void arm_create_slots(struct arm_vm *vm); /* of virtio-mmio */
 int __must_check arm_create_rtc(struct arm_vm *vm, struct error **errp);
 int __must_check arm_create_serial(struct arm_vm *vm, struct error **errp);
 /* Opens the kernel, if there is one, and makes its command line. */

@@ -18,10 +18,15 @@ static const struct property microvm_props[] = {
 static int microvm_init_devices(struct machine *machine, struct error **errp)
 {
 	struct arm_vm *vm = to_arm_vm(machine);
-	int ret = arm_create_slots(vm, errp);
+	int ret;
 
-	if (!ret)
-		ret = arm_create_rtc(vm, errp);
+	arm_create_slots(vm);
+	if (vm->replaceable_slots == ARM_SLOTS_ON ||
+	    (vm->replaceable_slots == ARM_SLOTS_AUTO && !list_empty(&machine->config->monitors))) {
+		machine->slot_counts[MACHINE_SLOT_DISK] = ARM_DISK_SLOTS;
+		machine->slot_counts[MACHINE_SLOT_NET] = ARM_NET_SLOTS;
+	}
+	ret = arm_create_rtc(vm, errp);
 	return ret ? ret : arm_create_serial(vm, errp);
 }
 
