@@ -22,6 +22,12 @@
 _Static_assert(RULE_KVM_ARM_VCPU_INIT == KVM_ARM_VCPU_INIT, "struct kvm_vcpu_init");
 #endif
 
+/* As above; its struct has another size here. */
+#define RULE_KVM_SET_VCPU_EVENTS _IOC(_IOC_WRITE, KVMIO, 0xa0, 64)
+#ifdef __aarch64__
+_Static_assert(RULE_KVM_SET_VCPU_EVENTS == KVM_SET_VCPU_EVENTS, "struct kvm_vcpu_events");
+#endif
+
 /* asm-generic/ioctls.h; the terminal's headers of libc and kernel exclude each other. */
 #ifndef FIONREAD
 #define FIONREAD 0x541B
@@ -157,6 +163,8 @@ static const struct rule vcpu_only[] = {
 	IOCTL(KVM_KVMCLOCK_CTRL), /* the guest's watchdogs learn of a pause */
 #else
 	IOCTL(KVM_GET_ONE_REG),
+	IOCTL(RULE_KVM_SET_VCPU_EVENTS), /* an access that cannot be decoded ends in an abort */
+	IOCTL(KVM_CHECK_EXTENSION),
 #endif
 	END,
 };

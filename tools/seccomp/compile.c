@@ -35,7 +35,8 @@ static void add_rule(scmp_filter_ctx ctx, uint32_t arch, const struct rule *rule
 
 	if (nr < 0) /* not there on this architecture */
 		die("no such system call:", rule->call, -ENOSYS);
-	ret = seccomp_rule_add_array(ctx, action, nr, rule->mask ? 1 : 0, &test);
+	/* The library takes numbers of the machine it runs on, and translates them. */
+	ret = seccomp_rule_add_array(ctx, action, seccomp_syscall_resolve_name(rule->call), rule->mask ? 1 : 0, &test);
 	if (ret && ret != -EEXIST)
 		die("rule", rule->call, ret);
 }
