@@ -261,6 +261,7 @@ int vm_config_finish(struct vm_config *config, struct error **errp)
 		const char *what, *path;
 	} paths[] = {
 		{ "-kernel", config->kernel },	   { "-initrd", config->initrd },
+		{ "-dtb", config->dtb },
 		{ "-mem-path", config->mem_path }, { "-pidfile", config->pidfile },
 		{ "-D", config->log_path },
 	};
@@ -297,6 +298,10 @@ int vm_config_finish(struct vm_config *config, struct error **errp)
 		if (ret)
 			return ret;
 	}
+#ifndef __aarch64__
+	if (config->dtb)
+		return error_set(errp, -ENOTSUP, "-dtb %s: machines of this architecture have no device tree", config->dtb);
+#endif
 	if (iothreads > VM_IOTHREADS_MAX)
 		return error_set(errp, -E2BIG,
 				 "%u -object iothread are given, at most %d are possible",

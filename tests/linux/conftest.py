@@ -8,20 +8,7 @@ import pytest
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 import vm  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def new_guest():
-    """A factory of guests that live until the module's tests are done."""
-    guests = []
-
-    def make():
-        guests.append(vm.Guest())
-        return guests[-1]
-
-    yield make
-    for guest in guests:
-        guest.__exit__()
+from guests import new_guest  # noqa: E402,F401
 
 
 @pytest.fixture(scope="session")

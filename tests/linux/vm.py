@@ -14,13 +14,15 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)
 sys.path.insert(0, os.path.join(TOP, "tests", "images"))
 import images  # noqa: E402
 
-STRATOVIRT = os.environ.get("STRATOVIRT") or os.path.join(TOP, "build", "stratovirt")
+AARCH64 = images.ARCH == "aarch64"
+STRATOVIRT = os.environ.get("STRATOVIRT") or os.path.join(
+    TOP, "build", "" if images.ARCH == "x86_64" else images.ARCH, "stratovirt")
 # Inside the machine that tests/rig/run makes where the host's KVM cannot boot Linux.
 NESTED = os.path.exists("/run/rig/job")
 # A boot takes some 6 s under TCG; the machine may be busy with other things.
 BOOT_TIMEOUT = float(os.environ.get("STRATOVIRT_BOOT_TIMEOUT", "90"))
 # mitigations=off: under TCG, nested guests hang at their RETBleed line without it.
-COMMAND_LINE = "console=ttyS0 quiet mitigations=off"
+COMMAND_LINE = f"console={'ttyAMA0' if AARCH64 else 'ttyS0'} quiet mitigations=off"
 
 Thread = collections.namedtuple("Thread", "name run_ns")
 
