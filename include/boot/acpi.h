@@ -30,6 +30,21 @@ struct acpi_pci_host {
 	bool native_hotplug;   /* the guest may drive the slots of root ports */
 };
 
+/* Which CPUs and memory are near each other (§5.2.16, §5.2.17). */
+struct acpi_numa {
+	unsigned int nodes; /* at most ACPI_NUMA_NODES_MAX */
+	const struct acpi_numa_memory {
+		gpa_t base;
+		uint64_t size;
+		unsigned int node;
+	} *memory;
+	unsigned int memory_count;
+	const unsigned int *cpu_node; /* [maxcpus] */
+	const uint8_t *distances;     /* [nodes * nodes], row by row: from, to; NULL: 10 within a node, 20 to others */
+};
+
+#define ACPI_NUMA_NODES_MAX 128
+
 struct acpi_virtio_mmio {
 	gpa_t base;
 	uint64_t size;
@@ -65,6 +80,7 @@ struct acpi_q35 {
 	uint16_t pvpanic_port; /* 0 without one */
 	bool has_fw_cfg;       /* devices/fw_cfg.h: ports 0x510-0x51b */
 	bool cpu_hotplug;      /* devices/cpu_hotplug.h; an event is GPE Q35_GPE_CPU. CPUs up to maxcpus may come */
+	const struct acpi_numa *numa; /* NULL: no SRAT and SLIT */
 	const struct acpi_pci_host *pci;
 };
 

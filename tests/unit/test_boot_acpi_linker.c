@@ -228,6 +228,44 @@ START_TEST(pointers_lead_to_tables)
 }
 END_TEST
 
+/* --- NUMA ------------------------------------------------------------------------- */
+
+static const struct acpi_numa_memory numa_memory[] = {
+	{ 0, 0xa0000, 0 }, { 0x100000, 0x7ff00000, 0 }, { 0x100000000, 0x80000000, 1 }, { 0, 0, 2 },
+};
+static const uint8_t numa_distances[] = { 10, 15, 20, 15, 10, 30, 20, 30, 10 };
+
+/* Every structure once, of the kind that its id needs, and iasl's opinion; from the table's own bytes. */
+static void check_numa(const struct acpi_header *srat, const struct acpi_header *slit,
+		       const struct vcpu_topology *topology, const unsigned int *cpu_node)
+{
+	unsigned int memory = 0, cpus = 0;
+
+	for (size_t at = 48; at < srat->length; at += load(srat, at + 1, 1)) {
+		uint64_t kind = load(srat, at, 1);
+
+		if (kind == 1) {
+			ck_assert_uint_eq(load(srat, at + 2, 4), numa_memory[memory].node);
+			ck_assert_uint_eq(load(srat, at + 8, 8), numa_memory[memory].base);
+			ck_assert_uint_eq(load(srat, at + 16, 8), numa_memory[memory].size);
+			ck_assert_uint_eq(load(srat, at + 28, 4), 1);
+			memory++;
+		} else {
+			ck_assert(kind == 0 || kind == 2);
+			ck_assert_uint_eq(load(srat, at + (kind ? 8 : 3), kind ? 4 : 1),
+					  vcpu_arch_id(topology, cpus));
+			ck_assert_uint_eq(load(srat, at + (kind ? 4 : 2), kind ? 4 : 1),
+					  cpu_node[cpus]);
+			cpus++;
+		}
+	}
+	ck_assert_uint_eq(memory, 3); /* a node without memory has no structure */
+	ck_assert_uint_eq(cpus, topology->maxcpus);
+	ck_assert_uint_eq(load(slit, 36, 8), 3);
+	ck_assert_uint_eq(slit->length, 44 + 9);
+	ck_assert_mem_eq((const uint8_t *)slit + 44, numa_distances, 9);
+}
+
 /* --- q35 ------------------------------------------------------------------------ */
 
 START_TEST(q35_tables)
@@ -236,11 +274,21 @@ START_TEST(q35_tables)
 		{ 1, 1, 1, 1, 1, 1, 1 }, { 4, 8, 2, 1, 1, 2, 2 }, { 255, 255, 17, 1, 1, 5, 3 },
 		{ 1, 254, 254, 1, 1, 1, 1 },
 	};
+	unsigned int cpu_node[255];
+	const struct acpi_numa numa = {
+		.nodes = 3,
+		.memory = numa_memory,
+		.memory_count = ARRAY_SIZE(numa_memory),
+		.cpu_node = cpu_node,
+		.distances = numa_distances,
+	};
 	char dir[] = "/tmp/test_acpi_linker.XXXXXX", output[4096], command[64];
 	bool judged;
 
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	judged = iasl(dir, "-v", output, sizeof(output)) == 0;
+	for (unsigned int i = 0; i < ARRAY_SIZE(cpu_node); i++)
+		cpu_node[i] = i % 3;
 	for (size_t i = 0; i < ARRAY_SIZE(topologies); i++) {
 		const struct acpi_q35 info = {
 			.topology = &topologies[i],
@@ -251,9 +299,10 @@ START_TEST(q35_tables)
 			.pvpanic_port = i ? 0x505 : 0,
 			.has_fw_cfg = i > 0,
 			.cpu_hotplug = topologies[i].cpus < topologies[i].maxcpus,
+			.numa = &numa,
 			.pci = &host,
 		};
-		const struct acpi_header *xsdt, *fadt, *dsdt;
+		const struct acpi_header *xsdt, *fadt, *dsdt, *srat, *slit;
 		struct acpi_tables *tables = NULL;
 		struct guest guest = guest_new(16);
 		struct error *err = NULL;
@@ -281,7 +330,14 @@ START_TEST(q35_tables)
 		ck_assert_uint_eq(load(fadt, 212, 8), 0x608); /* X_PM_TMR_BLK */
 		ck_assert_uint_eq(load(fadt, 224, 8), 0x620); /* X_GPE0_BLK */
 		dsdt = table_at(&guest, load(fadt, 140, 8));
+		srat = table_at(&guest, load(xsdt, 60, 8));
+		ck_assert_mem_eq(srat->signature, "SRAT", 4);
+		slit = table_at(&guest, load(xsdt, 68, 8));
+		ck_assert_mem_eq(slit->signature, "SLIT", 4);
+		check_numa(srat, slit, &topologies[i], cpu_node);
 		if (judged) {
+			check_with_iasl(dir, "srat", srat, "q35");
+			check_with_iasl(dir, "slit", slit, "q35");
 			check_with_iasl(dir, "dsdt", dsdt, "q35");
 			check_with_iasl(dir, "facp", fadt, "q35");
 			check_with_iasl(dir, "apic", table_at(&guest, load(xsdt, 44, 8)), "q35");

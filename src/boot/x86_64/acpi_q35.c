@@ -197,6 +197,8 @@ int acpi_q35_build(const struct acpi_q35 *info, struct acpi_tables **ret, struct
 	add_fadt(tables, info, facs, dsdt);
 	acpi_x86_add_madt(tables, &madt);
 	acpi_pci_add_mcfg(tables, info->pci);
+	if (info->numa)
+		acpi_x86_add_numa(tables, info->numa, info->topology);
 	acpi_tables_finish(tables);
 	*ret = tables;
 	return 0;

@@ -6,6 +6,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "../acpi_numa.h"
+
 #define MADT_PCAT_COMPAT 1
 #define LAPIC_ID_MAX 254 /* higher ids need x2APIC entries, §5.2.12.12 */
 
@@ -89,6 +91,38 @@ void acpi_x86_add_madt(struct acpi_tables *tables, const struct acpi_x86_madt *i
 		blob_zero(blob, 3);
 	}
 	acpi_table_end(tables, start);
+}
+
+/* §5.2.16.1, and §5.2.16.3 for ids beyond eight bits. */
+static void add_cpu_affinity(struct blob *blob, uint64_t id, unsigned int node)
+{
+	if (id <= LAPIC_ID_MAX) {
+		blob_u8(blob, 0);
+		blob_u8(blob, 16);
+		blob_u8(blob, (uint8_t)node);
+		blob_u8(blob, (uint8_t)id);
+		blob_u32(blob, 1); /* enabled */
+		blob_zero(blob, 8);
+		return;
+	}
+	blob_u8(blob, 2);
+	blob_u8(blob, 24);
+	blob_u16(blob, 0);
+	blob_u32(blob, node);
+	blob_u32(blob, (uint32_t)id);
+	blob_u32(blob, 1);
+	blob_zero(blob, 8);
+}
+
+void acpi_x86_add_numa(struct acpi_tables *tables, const struct acpi_numa *numa,
+		       const struct vcpu_topology *topology)
+{
+	size_t start = acpi_numa_begin_srat(tables, numa);
+
+	for (uint32_t i = 0; i < topology->maxcpus; i++)
+		add_cpu_affinity(&tables->data, vcpu_arch_id(topology, i), numa->cpu_node[i]);
+	acpi_table_end(tables, start);
+	acpi_numa_add_slit(tables, numa);
 }
 
 /* §8.4: the _UIDs tie the processor devices to the MADT's entries. */

@@ -5,6 +5,7 @@
 
 #include "../acpi_table.h"
 #include "../aml.h"
+#include "boot/acpi.h"
 #include "cpu/vcpu.h"
 
 /* IAPC_BOOT_ARCH, table 5.11 */
@@ -38,6 +39,10 @@ struct acpi_x86_madt {
 void acpi_x86_add_madt(struct acpi_tables *tables, const struct acpi_x86_madt *info);
 /* A MADT entry for a CPU; true when it is one for an x2APIC. */
 bool acpi_x86_add_lapic(struct blob *blob, uint32_t uid, uint64_t id, uint32_t flags);
+
+/* SRAT and SLIT. */
+void acpi_x86_add_numa(struct acpi_tables *tables, const struct acpi_numa *numa,
+		       const struct vcpu_topology *topology);
 
 void acpi_x86_cpu_name(char name[ACPI_X86_CPU_NAME], uint32_t index);
 void acpi_x86_add_cpus(struct aml *aml, const struct vcpu_topology *topology);
