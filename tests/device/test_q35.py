@@ -3,7 +3,11 @@
 
 import re
 
+import struct
+
 import pytest
+
+from test_firmware import FwCfg
 
 MCH, LPC = 0x00 << 11, 0x1f << 11
 PM, SCI = 0x600, 9
@@ -298,3 +302,84 @@ def test_microvm_has_no_cpu_hotplug(start):
     vm = start("-smp", "1,maxcpus=2")
     with pytest.raises(AssertionError, match="machine microvm has no CPU hot-plug"):
         vm.qmp("device_add", driver="host-x86_64-cpu")
+
+
+# --- ACPI tables for firmware ---
+
+
+@pytest.fixture
+def firmware(start, tmp_path):
+    (tmp_path / "rom").write_bytes(b"\xf4" * 65536)
+    pc = start("-bios", str(tmp_path / "rom"), "-smp", "2,maxcpus=3", machine="q35")
+    return pc, FwCfg(pc)
+
+
+def linked(fw, base=0x1000000):
+    """What a firmware makes of the files: {signature: [table]}, with checksums that are right."""
+    blobs = {name: bytearray(fw.file(name)) for name in ("etc/acpi/tables", "etc/acpi/rsdp")}
+    places = {"etc/acpi/tables": base, "etc/acpi/rsdp": 0xf0000}
+    script = fw.file("etc/table-loader")
+    starts = []
+    for at in range(0, len(script), 128):
+        command, = struct.unpack_from("<I", script, at)
+        names = [script[at + i:at + i + 56].split(b"\0")[0].decode(errors="replace") for i in (4, 60)]
+        blob = blobs[names[0]]
+        if command == 2:
+            offset, width = struct.unpack_from("<IB", script, at + 116)
+            value = int.from_bytes(blob[offset:offset + width], "little")
+            assert value < len(blobs[names[1]])
+            blob[offset:offset + width] = (value + places[names[1]]).to_bytes(width, "little")
+        elif command == 3:
+            offset, first, length = struct.unpack_from("<III", script, at + 60)
+            blob[offset] = -sum(blob[first:first + length]) & 0xff
+            if names[0] == "etc/acpi/tables":
+                starts.append((first, length))
+        else:
+            assert command == 1
+    assert sum(blobs["etc/acpi/rsdp"][:20]) & 0xff == sum(blobs["etc/acpi/rsdp"]) & 0xff == 0
+    tables = {}
+    for first, length in starts:
+        table = bytes(blobs["etc/acpi/tables"][first:first + length])
+        assert sum(table) & 0xff == 0 and struct.unpack_from("<I", table, 4)[0] == length
+        tables[table[:4].decode()] = table
+    return tables
+
+
+def test_tables_for_firmware(firmware):
+    tables = linked(firmware[1])
+    assert set(tables) == {"DSDT", "FACP", "APIC", "MCFG", "XSDT"}
+    assert struct.unpack_from("<Q", tables["MCFG"], 44)[0] == 0xb0000000
+    addresses = struct.unpack_from("<3Q", tables["XSDT"], 36)
+    assert all(0x1000000 <= address < 0x1010000 for address in addresses)
+
+
+def test_tables_follow_the_ecam(firmware):
+    pc, fw = firmware
+    sizes = {name: size for name, (_, size) in fw.files().items()}
+    for base in (0xe0000000, 0xb0000000, 0xc0000000, 0x80000000):
+        set_config(pc, MCH, 0x60, base | 1)
+        tables = linked(fw)
+        assert struct.unpack_from("<Q", tables["MCFG"], 44)[0] == base
+        assert struct.pack("<II", base, 256 << 20) in tables["DSDT"]
+    # Where no table can say it, and where it is nowhere, they stay as they were.
+    for low, high in ((1, 0xf), (0xe0000003, 0), (0, 0)):
+        set_config(pc, MCH, 0x60, 0)
+        set_config(pc, MCH, 0x64, high)
+        set_config(pc, MCH, 0x60, low)
+        assert struct.unpack_from("<Q", linked(fw)["MCFG"], 44)[0] == 0x80000000
+    assert {name: size for name, (_, size) in fw.files().items()} == sizes
+    pc.qmp("system_reset")
+    assert struct.unpack_from("<Q", linked(fw)["MCFG"], 44)[0] == 0xb0000000
+
+
+def test_a_cpu_that_came_is_in_the_tables_of_the_next_boot(firmware):
+    pc, fw = firmware
+
+    def enabled():
+        madt = linked(fw)["APIC"]
+        return [struct.unpack_from("<I", madt, at + 4)[0] for at in range(44, 44 + 3 * 8, 8)]
+
+    assert enabled() == [1, 1, 2] and fw.read(5, 2) == b"\2\0" and fw.read(0xf, 2) == b"\3\0"
+    pc.qmp("device_add", driver="host-x86_64-cpu")
+    pc.qmp("system_reset")
+    assert enabled() == [1, 1, 1] and fw.read(5, 2) == b"\3\0"

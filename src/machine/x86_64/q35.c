@@ -414,6 +414,7 @@ static int q35_load(struct machine *machine, struct vcpu_entry *entry, struct er
 
 	q35->reset.value = 0;
 	pci_host_reset(q35->pci);
+	fw_cfg_set_u16(machine->fw_cfg, FW_CFG_NB_CPUS, (uint16_t)machine->topology.cpus); /* some came */
 	if (!firmware && !q35->source)
 		return 0;
 	ret = build_tables(q35, Q35_ECAM_BASE, &tables, errp);
