@@ -25,6 +25,7 @@ struct sandbox {
 	bool dumpable;	   /* core dumps, and debuggers of the same user */
 	const char *runas, *chroot; /* of the description; NULL = stay */
 	bool hotplug; /* a monitor can ask for taps: the main thread keeps CAP_NET_ADMIN if it has it */
+	const struct vm_config *config; /* whose files are all that may be touched (Landlock); NULL = any */
 };
 
 /* The keys of -sandbox, on struct sandbox. */

@@ -8,6 +8,7 @@
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -15,9 +16,11 @@
 #include <unistd.h>
 
 #include "chardev/chardev.h"
+#include "paths.h"
 #include "privileges.h"
 #include "seccomp_filters.h" /* made by tools/seccomp/compile.c */
 #include "trap.h"
+#include "util/fd.h"
 #include "util/log.h"
 #include "util/macros.h"
 #include "util/thread.h"
@@ -32,6 +35,7 @@
 /* Set before any thread looks at them. */
 static unsigned int mode;
 static uint64_t main_capabilities;
+static int ruleset = -1; /* of Landlock, for the main thread: no other opens anything */
 
 static const struct {
 	const struct sock_filter *insns;
@@ -82,6 +86,7 @@ int sandbox_init(const struct vm_config *config, struct sandbox *ret, struct err
 	ret->runas = config->runas;
 	ret->chroot = config->chroot;
 	ret->hotplug = !list_empty(&config->monitors);
+	ret->config = ret->hotplug ? NULL : config;
 	return 0;
 }
 
@@ -116,6 +121,8 @@ static void confine(enum thread_kind kind)
 	if ((size_t)kind >= ARRAY_SIZE(filters))
 		return;
 	ret = privileges_drop_thread(kind == THREAD_MAIN ? main_capabilities : 0);
+	if (!ret && kind == THREAD_MAIN && ruleset >= 0)
+		ret = paths_restrict(ruleset);
 	if (!ret && mode == SANDBOX_LOG)
 		ret = install_logging(filters[kind].insns, filters[kind].count);
 	else if (!ret)
@@ -145,15 +152,26 @@ int sandbox_enter(const struct sandbox *sandbox, struct error **errp)
 
 	mode = sandbox->mode;
 	main_capabilities = sandbox->hotplug ? UINT64_C(1) << CAP_NET_ADMIN : 0;
+	if (sandbox->config && mode == SANDBOX_ON) {
+		ruleset = paths_ruleset(sandbox->config);
+		if (ruleset < 0 && ruleset != -EOPNOTSUPP)
+			return error_set_errno(errp, ruleset, "-sandbox: rules for files");
+	}
 	ret = privileges_drop(sandbox, errp);
 	if (ret || mode == SANDBOX_OFF)
 		return ret;
 	ret = probe(errp);
 	if (ret)
 		return ret;
-	tzset(); /* glibc reads the file of the zone once, for the RTCs: not on a vCPU thread */
+	/*
+	 * What glibc finds out when it is needed first, on whichever thread that is: the time zone (a file) for the RTCs, and how many processors
+	 * there are, for the number of malloc's arenas.
+	 */
+	tzset();
+	mallopt(M_ARENA_MAX, 8);
 	trap_install();
 	thread_confine_all(confine);
+	fd_close(&ruleset);
 	log_debug("confined%s", mode == SANDBOX_LOG ? ", forbidden calls are logged only" : "");
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -292,6 +293,55 @@ START_TEST(user_and_root_directory_change)
 }
 END_TEST
 
+static char own_dir[] = "/tmp/unit-paths-XXXXXX", own_file[64], own_log[64];
+
+static void touch_files(void)
+{
+	char text[64];
+	int secret = open("/etc/passwd", O_RDONLY), made = open("/tmp/unit-paths-new", O_CREAT | O_WRONLY, 0600);
+	int log = open(own_log, O_CREAT | O_WRONLY | O_APPEND, 0600), gone = unlink(own_file);
+
+	snprintf(text, sizeof(text), "%d %d %d %d\n", secret >= 0, made >= 0, log >= 0, gone);
+	if (write(STDERR_FILENO, text, strlen(text)) < 0)
+		_exit(1);
+}
+
+START_TEST(without_a_monitor_files_are_out_of_reach)
+{
+	struct sandbox sandbox;
+	struct vm_config config;
+	struct error *err = NULL;
+	char output[4096];
+	int fd;
+
+	if (syscall(SYS_landlock_create_ruleset, NULL, 0, 1 /* the version */) < 1) {
+		puts("SKIP without_a_monitor_files_are_out_of_reach: this kernel has no Landlock");
+		return;
+	}
+	ck_assert_ptr_nonnull(mkdtemp(own_dir));
+	ck_assert_int_eq(mkdir(strcat(strcpy(own_log, own_dir), "/log"), 0700), 0);
+	strcat(own_log, "/file");
+	strcat(strcpy(own_file, own_dir), "/pid");
+	fd = open(own_file, O_CREAT | O_WRONLY, 0600);
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+
+	vm_config_init(&config);
+	config.pidfile = strdup(own_file);
+	config.log_path = strdup(own_log);
+	ck_assert_int_eq(sandbox_init(&config, &sandbox, &err), 0);
+	sandbox.mode = SANDBOX_ON; /* with sanitizers, too */
+	ck_assert_int_eq(confined(THREAD_MAIN, touch_files, &sandbox, output, sizeof(output)), DONE);
+	ck_assert_str_eq(output, "0 0 1 0\n");
+	ck_assert_int_eq(access(own_file, F_OK), -1);
+	vm_config_release(&config);
+	unlink(own_log);
+	*strrchr(own_log, '/') = '\0';
+	rmdir(own_log);
+	rmdir(own_dir);
+}
+END_TEST
+
 START_TEST(what_the_options_say)
 {
 	struct error *err = NULL;
@@ -315,5 +365,6 @@ START_TEST(what_the_options_say)
 END_TEST
 
 UNIT_SUITE(suite, "seccomp sandbox", a_forbidden_call_ends_the_process_and_is_named, everyday_work_goes_on,
-	   nothing_is_left_to_gain, off_is_off, user_and_root_directory_change, what_the_options_say)
+	   nothing_is_left_to_gain, off_is_off, without_a_monitor_files_are_out_of_reach, user_and_root_directory_change,
+	   what_the_options_say)
 UNIT_MAIN(suite)
