@@ -339,12 +339,13 @@ def applets():
             if os.path.basename(a) != "busybox"]
 
 
-def initramfs():
-    """Guest initramfs for the cloud kernel: busybox, its drivers with modules.dep, guest-init."""
+def initramfs(kernel=None):
+    """Guest initramfs for a kernel, cloud() if none is given: busybox, its drivers with modules.dep, guest-init."""
+    kernel = kernel or cloud()
     init = os.path.join(HERE, "guest-init")
+    name = "initramfs" if kernel == cloud() else f"initramfs-for-{os.path.basename(kernel)}"
 
     def make(path):
-        kernel = cloud()
         version = kernel_version(kernel)
         base, files = module_files(kernel, GUEST_MODULES)
         stage = os.path.join(os.path.dirname(path), "stage")
@@ -366,7 +367,7 @@ def initramfs():
             for name in [*files, "modules.dep", "modules.alias"]:
                 cpio.copy(f"{prefix}/{name}", os.path.join(target, name))
 
-    return cached(_arch_name("initramfs"), source_key(init, busybox()) + kernel_version(cloud()), make)
+    return cached(_arch_name(name), source_key(init, busybox()) + kernel_version(kernel), make)
 
 
 def with_scripts(base, path, scripts):
@@ -416,10 +417,10 @@ def rootfs():
 
 
 def every_guest_image():
-    """What guests boot, in one go; not the rig's own kernel, which not every host needs."""
+    """What guests boot, in one go."""
     if ARCH == "aarch64":
         return "\n".join((vmlinuz(), initramfs(), rootfs()))
-    return "\n".join((vmlinuz(), vmlinux(), vmlinux_bin(), initramfs(), rootfs()))
+    return "\n".join((vmlinuz(), vmlinux(), vmlinux_bin(), initramfs(), initramfs(generic()), rootfs()))
 
 
 NAMES = {"all": every_guest_image, "cloud": cloud, "generic": generic, "vmlinuz": vmlinuz,

@@ -12,9 +12,10 @@ import tarfile
 import pytest
 
 import test_qmp
+import vm
 
 MIB = 1 << 20
-ROUNDS = 3
+ROUNDS = 2
 TABLES_AT = 4  # MiB, in the state image
 
 # vda holds the state over the reboot and what the guest has to say; vdb is what is plugged in.
@@ -202,3 +203,37 @@ def test_reboot_by_the_reset_register(run):
 def test_the_power_button_is_heeded(run):
     assert run[0].section("pressed") == "yes"
     assert run[1]["shutdown"] == {"guest": True, "reason": "guest-shutdown"}
+
+
+# --- Debian's other kernel, and memory on both sides of the hole ---
+
+GENERIC = """
+echo "== uname"; uname -r
+echo "== ram"; grep 'System RAM' /proc/iomem
+echo "== memory"; grep MemTotal /proc/meminfo
+echo "== block"; dd if=/dev/vda bs=1M count=1 2>/dev/null | tr -d '\\245' | wc -c
+echo "== above"; grep -i virtio-pci-modern /proc/iomem
+"""
+
+
+@pytest.fixture(scope="module")
+def generic(new_guest):
+    guest = new_guest()
+    guest.plain_image("d0.img", MIB)
+    kernel = vm.images.generic()
+    return guest.run("-drive", "id=d0,file=d0.img,readonly=on", machine="q35", memory="3072", script=GENERIC,
+                     kernel=os.path.join(kernel, "vmlinuz"), modules=kernel).check_finished()
+
+
+def test_generic_kernel(generic):
+    assert generic.section("uname") == vm.images.kernel_version(vm.images.generic())
+    assert generic.section("block") == "0"
+
+
+def test_memory_on_both_sides_of_the_hole(generic):
+    assert int(generic.section("memory").split()[1]) > 3072 * 1024 * 0.9
+    ends = [int(line.split()[0].split("-")[1], 16) for line in generic.section("ram").splitlines()]
+    assert 0x7fffffff in ends and 0x13fffffff in ends
+    # Prefetchable BARs are above all RAM.
+    assert all(int(line.split("-")[0], 16) >= 32 << 30 for line in generic.section("above").splitlines())
+    assert generic.section("above")

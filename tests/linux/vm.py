@@ -93,13 +93,13 @@ class Guest:
         return self.path(name)
 
     def run(self, *options, script=None, append="", kernel=None, machine="microvm", smp=1,
-            memory="256", answers=None, timeout=BOOT_TIMEOUT, programs=None):
-        """Runs one VM from start to its own end. `answers` maps a line of the console to what is
-        then typed; `programs` {name: bytes} are in /run/sv for the script. Raises GuestFailed when
+            memory="256", answers=None, timeout=BOOT_TIMEOUT, programs=None, modules=None):
+        """Runs one VM from start to its own end. `modules` is the folder of a kernel other than the cloud one,
+        whose drivers the initramfs then has. `answers` maps a line of the console to what is then typed; `programs` {name: bytes} are in /run/sv for the script. Raises GuestFailed when
         it does not end in time."""
         if script is not None:
             append = f"{append} sv.run=script"
-        initrd = images.with_scripts(images.initramfs(), self.path("initrd"),
+        initrd = images.with_scripts(images.initramfs(modules), self.path("initrd"),
                                      {**({"script": script} if script else {}),
                                       **(programs or {})})
         command = [STRATOVIRT, "-machine", machine, "-cpu", "host", "-smp", str(smp),
