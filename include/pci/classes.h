@@ -7,6 +7,7 @@ struct device_class;
 
 extern const struct device_class pcie_root_port_class; /* "pcie-root-port" */
 extern const struct device_class pci_gpex_root_class; /* "gpex-root": 00:00.0 of a generic ECAM host bridge */
+extern const struct device_class pvpanic_pci_class; /* "pvpanic-pci" */
 extern const struct device_class q35_mch_class;	    /* "mch" */
 extern const struct device_class ich9_lpc_class;    /* "ICH9-LPC" */
 

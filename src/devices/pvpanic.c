@@ -1,42 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * "pvpanic", the ISA form (QEMU's docs/specs/pvpanic): a port that reads as the events the device
- * understands, and to which the guest writes what happened: bit 0 it panicked, bit 1 it panicked
- * and a crash kernel takes over.
- */
+/* "pvpanic", the ISA form: the register on a port. */
 #define LOG_MODULE "pvpanic"
 
-#include "devices/classes.h"
-#include "devices/device.h"
-#include "util/log.h"
+#include "devices/pvpanic.h"
 
-#define PVPANIC_PANICKED 0x01
-#define PVPANIC_CRASHLOADED 0x02
+#include "devices/classes.h"
 
 struct pvpanic {
 	struct device dev;
 	uint16_t ioport;
-	uint8_t events;
+	struct pvpanic_register reg;
 	struct io_region region;
-	struct log_limit limit;
 };
 
 static uint64_t pvpanic_read(void *opaque, uint64_t offset, unsigned int size)
 {
-	struct pvpanic *p = opaque;
+	struct pvpanic_register *p = opaque;
 
-	(void)offset;
 	(void)size;
-	return p->events;
+	return offset ? 0 : p->events;
 }
 
 static void pvpanic_write(void *opaque, uint64_t offset, uint64_t value, unsigned int size)
 {
-	struct pvpanic *p = opaque;
-	struct platform *platform = p->dev.platform;
+	struct pvpanic_register *p = opaque;
+	struct platform *platform = p->platform;
 
-	(void)offset;
 	(void)size;
+	if (offset)
+		return;
 	value &= p->events;
 	if (value & PVPANIC_PANICKED)
 		platform->request(platform, GUEST_PANICKED, 0, "guest panic");
@@ -44,7 +36,7 @@ static void pvpanic_write(void *opaque, uint64_t offset, uint64_t value, unsigne
 		log_warn_limited(&p->limit, "the guest panicked and starts its crash kernel");
 }
 
-static const struct io_ops pvpanic_ops = {
+const struct io_ops pvpanic_ops = {
 	.read = pvpanic_read,
 	.write = pvpanic_write,
 	.min_size = 1,
@@ -55,13 +47,14 @@ static int pvpanic_realize(struct device *dev, struct error **errp)
 {
 	struct pvpanic *p = container_of(dev, struct pvpanic, dev);
 
+	p->reg.platform = dev->platform;
 	p->region = (struct io_region){
 		.name = "pvpanic",
 		.kind = IO_PORT,
 		.base = p->ioport,
 		.size = 1,
 		.ops = &pvpanic_ops,
-		.opaque = p,
+		.opaque = &p->reg,
 	};
 	return mem_space_add_io(dev->platform->space, &p->region, errp);
 }
@@ -75,8 +68,7 @@ static void pvpanic_unrealize(struct device *dev)
 
 static const struct property pvpanic_props[] = {
 	PROP_UINT(16, "ioport", struct pvpanic, ioport, 0, 0xffff, 0x505, "port"),
-	PROP_UINT(8, "events", struct pvpanic, events, 0, 3, 3,
-		  "what it tells the guest it understands: 1 panicked, 2 crash kernel loaded"),
+	PVPANIC_EVENTS_PROP(struct pvpanic, reg),
 	PROP_END,
 };
 

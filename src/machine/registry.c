@@ -40,6 +40,7 @@ const struct device_class *const machine_device_classes[] = {
 	&rom_class,
 	&ged_class,
 	&pci_gpex_root_class,
+	&pvpanic_pci_class,
 	&pcie_root_port_class,
 	&virtio_blk_mmio_class,
 	&virtio_rng_mmio_class,

@@ -7,6 +7,8 @@ import struct
 
 import pytest
 
+import pci
+import virtio as v
 from test_firmware import FwCfg
 
 MCH, LPC = 0x00 << 11, 0x1f << 11
@@ -203,6 +205,63 @@ def test_interrupt_routes_of_high_slots(pc):
     assert pc.read(2, 0xfed1f14a) == 0
     for offset in range(0, 0x4000, 1021):
         pc.write(4, 0xfed1c000 + offset, 0xffffffff)
+
+
+@pytest.fixture
+def interrupting(start):
+    """A device in slot 3 and one in slot 26, both with their line up."""
+    pc = start("-object", "rng-random,id=r0,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=r0,addr=3",
+               "-device", "virtio-rng-pci,rng=r0,addr=1a", machine="q35")
+    set_config(pc, MCH, 0x60, pci.ECAM | 1)
+    devices = pci.virtio_devices(pc)
+    for i, device in enumerate(devices):
+        device.start(at=0x100000 + i * 0x10000).send([(0x300000, 8, True)])
+    return pc, devices
+
+
+def test_pins_reach_the_ioapic(interrupting):
+    pc, (low, high) = interrupting
+    pins = [device.fn.get(pci.INTERRUPT_PIN, 1) - 1 for device in (low, high)]
+    lines = [20 + (3 + pins[0]) % 4, 16 + pins[1]]
+    assert [line for line in range(24) if pc.pending(line)] == sorted(lines)
+    set_config(pc, LPC, 0xf0, 0xfed1c001)
+    pc.write(2, 0xfed1c000 + 0x314c, 0x7777)  # slot 26 to PIRQH
+    assert [line for line in range(24) if pc.pending(line)] == sorted({lines[0], 23})
+    for device in (low, high):
+        device.get(v.INTERRUPT_STATUS)
+    assert not any(pc.pending(line) for line in range(24))
+
+
+def test_lines_reach_the_pic(interrupting):
+    pc, (low, high) = interrupting
+    route = 0x68 + (3 + low.fn.get(pci.INTERRUPT_PIN, 1) - 1) % 4
+    assert not any(pc.pending(line) for line in range(16))
+    set_config(pc, LPC, route, 10, 1)
+    assert [line for line in range(16) if pc.pending(line)] == [10]
+    set_config(pc, LPC, route, 11, 1)
+    assert [line for line in range(16) if pc.pending(line)] == [11]
+    for reserved in (0, 1, 2, 8, 13, 0x8a):
+        set_config(pc, LPC, route, reserved, 1)
+        assert not any(pc.pending(line) for line in range(16)), reserved
+    set_config(pc, LPC, route, 9, 1)  # shared with the SCI
+    assert pc.pending(9)
+    low.get(v.INTERRUPT_STATUS)
+    assert not pc.pending(9)
+
+
+def test_pvpanic_pci(start):
+    pc = start("-device", "pvpanic-pci", "-no-shutdown", machine="q35")
+    set_config(pc, MCH, 0x60, pci.ECAM | 1)
+    fn = [fn for fn in pci.walk(pc) if fn.ids() == (0x1b36, 0x11)][0]
+    assert fn.bars() == {0: (16, 0)}
+    pci.assign(pc, fn)
+    at = fn.bar(0)
+    assert pc.read(1, at) == 3 and pc.read(1, at + 1) == 0
+    pc.write(1, at + 1, 1)
+    pc.write(1, at, 2)
+    assert pc.qmp("query-status")["status"] == "running"
+    pc.write(1, at, 1)
+    assert pc.qmp("query-status")["status"] == "guest-panicked"
 
 
 @pytest.mark.parametrize("memory, low", [(512, 512), (2815, 2815), (2816, 2048), (4096, 2048)])
