@@ -336,3 +336,17 @@ def test_smbios_files(start, images):
     assert anchor[:5] == b"_SM3_" and sum(anchor) % 256 == 0
     tables = fw.file("etc/smbios/smbios-tables")
     assert struct.unpack_from("<I", anchor, 12)[0] == len(tables) and b"\0S-1\0" in tables
+
+
+def test_flash_of_block_nodes(start, images):
+    """As libvirt names them."""
+    options = []
+    for bank, name, readonly in (0, "code", "true"), (1, "vars", "false"):
+        node = f"libvirt-pflash{bank}"
+        options += ["-blockdev", f'{{"driver":"file","filename":"{images}/{name}","node-name":"{node}-storage",'
+                    '"auto-read-only":true,"discard":"unmap"}',
+                    "-blockdev", f'{{"node-name":"{node}-format","read-only":{readonly},"driver":"raw",'
+                    f'"file":"{node}-storage"}}']
+    vm = start(*options, "-machine", "pflash0=libvirt-pflash0-format,pflash1=libvirt-pflash1-format")
+    command(vm, BASE, 0x40, 0x42, 0xff)
+    assert vm.read(1, BASE) == 0x42 and vm.read(1, GIB4 - 15) == 0xf1

@@ -11,7 +11,7 @@ import vm
 
 OVMF = "/usr/share/OVMF"
 STUB = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"
-VARIABLE = "kept -guid 8be4df61-93ca-11d2-aa0d-00e098032b8c"
+VARIABLE = "kept -guid 5a0c1ed4-9b2f-4c0e-8d6b-f1e2d3c4b5a6"
 # An EFI program waits for the stub's and the kernel's own decompression under two emulators.
 LIMIT = 2 * vm.BOOT_TIMEOUT
 
@@ -53,7 +53,7 @@ def test_variables_survive_a_restart(new_guest):
     first = shell(guest, f"setvar {VARIABLE} -nv -bs =0x12345678", "reset -s")
     assert "UEFI Interactive Shell" in first
     second = shell(guest, f"setvar {VARIABLE}", "reset -s")
-    assert "0000: 78 56 34 12" in second or "12 34 56 78" in second, second
+    assert re.search("12 34 56 78|78 56 34 12", second), first + second
     assert open(f"{OVMF}/OVMF_CODE_4M.fd", "rb").read(4096) == before
 
 
