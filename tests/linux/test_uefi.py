@@ -4,12 +4,14 @@ kernel that is handed over by fw_cfg."""
 import os
 import re
 import shutil
+import struct
 import subprocess
 
 import pytest
 import vm
 
 OVMF = "/usr/share/OVMF"
+MIB = 1 << 20
 STUB = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"
 VARIABLE = "kept -guid 5a0c1ed4-9b2f-4c0e-8d6b-f1e2d3c4b5a6"
 # An EFI program waits for the stub's and the kernel's own decompression under two emulators.
@@ -65,7 +67,8 @@ def by_fw_cfg(new_guest):
         *flash(guest, ""), "-kernel", vm.images.vmlinuz(), "-initrd", initrd, "-append",
         f"{vm.COMMAND_LINE} sv.run=script from-fw-cfg", "-fw_cfg", "name=opt/greeting,string=good morning",
         "-smbios", "type=1,manufacturer=Example,serial=S-1",
-        "-uuid", "11223344-5566-7788-99aa-bbccddeeff00", smp=2, timeout=LIMIT)
+        "-uuid", "11223344-5566-7788-99aa-bbccddeeff00", smp=2,
+        memory="3072", timeout=LIMIT)
     return guest.check_finished()
 
 
@@ -74,7 +77,7 @@ def test_a_kernel_by_fw_cfg_runs_under_uefi(by_fw_cfg):
     assert "from-fw-cfg" in by_fw_cfg.section("cmdline")
     assert by_fw_cfg.section("cpus") == "2"
     kib = int(re.search(r"\d+", by_fw_cfg.section("memory")).group())
-    assert 420 << 10 < kib < 512 << 10
+    assert 2900 << 10 < kib < 3072 << 10  # on both sides of the hole
 
 
 def test_smbios_and_fw_cfg_files_reach_the_guest(by_fw_cfg):
@@ -89,7 +92,7 @@ def test_the_tables_that_firmware_placed_are_good(by_fw_cfg):
 
 @pytest.fixture(scope="module")
 def disk(new_guest):
-    """A FAT disk whose EFI/BOOT/BOOTX64.EFI is kernel, initramfs and command line in one file."""
+    """A disk whose EFI system partition has kernel, initramfs and command line in one file, EFI/BOOT/BOOTX64.EFI."""
     guest = new_guest()
     initrd = vm.images.with_scripts(vm.images.initramfs(), guest.path("initrd"), {"script": SCRIPT})
     with open(guest.path("cmdline"), "w") as f:
@@ -100,9 +103,16 @@ def disk(new_guest):
         sections += ["--add-section", f"{name}={path}", "--change-section-vma", f"{name}={address:#x}"]
     subprocess.run(["objcopy", *sections, STUB, guest.path("bootx64.efi")], check=True)
     image = guest.path("esp")
-    subprocess.run(["mkfs.vfat", "-C", image, str(64 << 10)], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(["mmd", "-i", image, "::/EFI", "::/EFI/BOOT"], check=True)
-    subprocess.run(["mcopy", "-i", image, guest.path("bootx64.efi"), "::/EFI/BOOT/BOOTX64.EFI"], check=True)
+    with open(image, "wb") as f:
+        f.write(bytes(0x1b8) + struct.pack("<IHB3xB3xII", 0x5356, 0, 0, 0xef, 2048, 131072))  # MBR: one EFI partition
+        f.seek(510)
+        f.write(b"\x55\xaa")
+        f.truncate(66 * MIB)
+    partition = f"{image}@@{MIB}"
+    subprocess.run(["mkfs.vfat", "--offset", "2048", image, str(64 << 10)], check=True,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(["mmd", "-i", partition, "::/EFI", "::/EFI/BOOT"], check=True)
+    subprocess.run(["mcopy", "-i", partition, guest.path("bootx64.efi"), "::/EFI/BOOT/BOOTX64.EFI"], check=True)
     return guest
 
 
