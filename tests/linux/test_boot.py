@@ -13,6 +13,7 @@ echo "== cpuinfo"; grep -E '^(processor|apicid)' /proc/cpuinfo
 echo "== packages"; cat /sys/devices/system/cpu/cpu*/topology/physical_package_id
 echo "== memory"; grep MemTotal /proc/meminfo
 echo "== ram"; grep 'System RAM' /proc/iomem
+echo "== fw_cfg"; modprobe qemu_fw_cfg; cat /sys/firmware/qemu_fw_cfg/rev /sys/firmware/qemu_fw_cfg/by_name/opt/greeting/raw
 echo "== work"
 for cpu in $(seq 0 $(($(nproc) - 1))); do
 	taskset -c $cpu sh -c 'read -r line </proc/self/stat; set -- $line; shift 38; echo $1'
@@ -29,7 +30,7 @@ BOOTS = {"1-cpu": ("ELF", "1", 128), "2-cpus": ("raw", "2", 256),
 def booted(request, new_guest):
     kernel, smp, mib = BOOTS[request.param]
     processors = int(smp.split(",")[0])
-    guest = new_guest().run("-no-reboot", kernel=KERNELS[kernel](), smp=smp,
+    guest = new_guest().run("-no-reboot", "-fw_cfg", "name=opt/greeting,string=good morning", kernel=KERNELS[kernel](), smp=smp,
                             memory=str(mib), script=SCRIPT, timeout=150)
     return guest.check_finished(), processors, mib
 
@@ -79,3 +80,8 @@ def test_memory_leaves_the_hole_below_4_gib(booted):
     assert all(last < hole or first >= four_gib for first, last in ranges)
     # Two low regions (below 640 KiB and from 1 MiB), and one more for what lies above 4 GiB.
     assert any(first >= four_gib for first, _ in ranges) == (mib > 4096)
+
+
+def test_a_file_for_the_guest_is_in_sysfs(booted):
+    guest, _, _ = booted
+    assert guest.section("fw_cfg") == "3\ngood morning"

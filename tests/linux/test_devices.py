@@ -43,7 +43,6 @@ ls -d LNRO* virtio-mmio* 2>/dev/null; cd /
 echo "== interrupts"; cat /proc/interrupts
 echo "== clocksource"; cat /sys/devices/system/clocksource/clocksource0/current_clocksource
 echo "== cmdline"; cat /proc/cmdline
-echo "== fw_cfg"; modprobe qemu_fw_cfg; cat /sys/firmware/qemu_fw_cfg/rev /sys/firmware/qemu_fw_cfg/by_name/opt/greeting/raw; echo
 echo "== dmi"; cat /sys/class/dmi/id/product_serial /sys/class/dmi/id/board_name
 echo "== input"
 echo "#sv-ready"
@@ -71,7 +70,6 @@ def guest(new_guest):
         "-device", "virtio-blk-device,drive=d2,id=blk2,iothread=io1",
         "-object", "rng-random,id=r0,filename=/dev/urandom",
         "-device", "virtio-rng-device,rng=r0,id=rng0", "-no-reboot",
-        "-fw_cfg", "name=opt/greeting,string=good morning",
         "-smbios", "type=1,serial=S-1", "-smbios", "type=2,product=Board",
         smp=2, append="root=/dev/vda rw", script=SCRIPT,
         answers={"#sv-ready": b"hello guest\n"}).check_finished()
@@ -203,6 +201,5 @@ def test_console_takes_input(guest):
     assert guest.section("typed") == "hello guest"
 
 
-def test_fw_cfg_and_smbios(guest):
-    assert guest.section("fw_cfg") == "3\ngood morning"
+def test_smbios(guest):
     assert guest.section("dmi") == "S-1\nBoard"
