@@ -161,7 +161,7 @@ def generic():
 
 # What tests/linux, the VMM and the rig's own scripts need of user space.
 FOREIGN_PACKAGES = """busybox-static python3 python3-pytest libjson-c5 liburing2 zlib1g libseccomp2
-    libcap-ng0 coreutils bash dash util-linux mount kmod procps iproute2 socat e2fsprogs grep sed strace
+    libcap-ng0 coreutils bash dash util-linux mount kmod procps iproute2 socat e2fsprogs grep sed strace dosfstools mtools acpica-tools device-tree-compiler
     libc-bin base-files qemu-efi-aarch64""".split()
 
 

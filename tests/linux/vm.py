@@ -114,9 +114,10 @@ class Guest:
             self._run_once(command, answers, timeout)
         return self
 
-    def run_firmware(self, *options, answers=None, timeout=BOOT_TIMEOUT, memory="512", smp=1):
-        """Runs q35 from its firmware, which @options name, to the VM's own end."""
-        self.command = [STRATOVIRT, "-machine", "q35", "-cpu", "host", "-smp", str(smp), "-m", memory,
+    def run_firmware(self, *options, answers=None, timeout=BOOT_TIMEOUT, memory="512", smp=1,
+                     machine="q35"):
+        """Runs @machine from its firmware, which @options name, to the VM's own end."""
+        self.command = [STRATOVIRT, "-machine", machine, "-cpu", "host", "-smp", str(smp), "-m", memory,
                         "-serial", "stdio", *options]
         self.sections = {}
         self._run_once(self.command, answers, timeout)

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""virt with Debian's AAVMF: a kernel by fw_cfg, its ACPI tables judged by iasl, and a disk's system partition by the shell."""
+
+import base64
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+import vm
+
+AAVMF = "/usr/share/AAVMF"
+LIMIT = 2 * vm.BOOT_TIMEOUT
+
+SCRIPT = """
+echo "== efi"; ls /sys/firmware/efi
+echo "== cmdline"; cat /proc/cmdline
+echo "== cpus"; grep -c ^processor /proc/cpuinfo
+echo "== pci"; for f in /sys/bus/pci/devices/*; do echo "$(basename $f) $(basename "$(readlink $f/driver)")"; done
+echo "== disks"; ls /sys/block
+echo "== interrupts"; cat /proc/interrupts
+echo "== acpi"; for f in /sys/firmware/acpi/tables/[A-Z]*; do [ -f $f ] && echo "$(basename $f) $(base64 -w 0 $f)"; done
+echo "== log"; dmesg | grep -i -e 'ACPI.*error' -e 'ACPI BIOS' -e 'BUG:' -e 'WARNING:' -e 'can.t claim'
+echo "== psci"; dmesg | grep -i psci
+echo "== end"
+"""
+
+
+def flash(guest):
+    """The firmware itself, read-only, and variables of the guest's own."""
+    variables = guest.path("variables")
+    if not os.path.exists(variables):
+        shutil.copyfile(f"{AAVMF}/AAVMF_VARS.fd", variables)
+    return ("-drive", f"if=pflash,unit=0,readonly=on,format=raw,file={AAVMF}/AAVMF_CODE.fd",
+            "-drive", f"if=pflash,unit=1,format=raw,file={variables}")
+
+
+def initrd_of(guest):
+    return vm.images.with_scripts(vm.images.initramfs(), guest.path("initrd"), {"script": SCRIPT})
+
+
+@pytest.fixture(scope="module")
+def by_fw_cfg(new_guest):  # noqa: F811
+    guest = new_guest()
+    guest.plain_image("disk", 1 << 20)
+    guest.run_firmware(
+        *flash(guest), "-kernel", vm.images.vmlinuz(), "-initrd", initrd_of(guest), "-append",
+        f"{vm.COMMAND_LINE} sv.run=script from-fw-cfg", "-drive", "id=d0,file=disk,format=raw",
+        "-device", "virtio-blk-pci,drive=d0,id=blk0", "-no-reboot", smp=2, timeout=LIMIT, machine="virt")
+    return guest.check_finished()
+
+
+def test_a_kernel_by_fw_cfg_runs_under_uefi_with_acpi(by_fw_cfg):
+    assert "runtime" in by_fw_cfg.section("efi") or "systab" in by_fw_cfg.section("efi")
+    assert "from-fw-cfg" in by_fw_cfg.section("cmdline")
+    assert by_fw_cfg.section("cpus") == "2"
+    assert "probing for conduit method from ACPI" in by_fw_cfg.section("psci")
+
+
+def test_msis_come_through_the_its(by_fw_cfg):
+    lines = [line for line in by_fw_cfg.section("interrupts").splitlines() if "virtio" in line]
+    assert lines and all(re.search(r"ITS-(PCI-)?MSI", line) for line in lines)
+
+
+def test_kernel_takes_the_tables(by_fw_cfg):
+    assert by_fw_cfg.section("log") == ""
+
+
+def test_acpi_tables_please_iasl(by_fw_cfg, tmp_path):
+    tables = dict(line.split() for line in by_fw_cfg.section("acpi").splitlines())
+    assert {"APIC", "DSDT", "FACP", "GTDT", "IORT", "MCFG", "PPTT", "SPCR"} <= set(tables)
+    for name in ("APIC", "DSDT", "FACP", "GTDT", "IORT", "MCFG", "PPTT", "SPCR"):
+        (tmp_path / f"{name}.dat").write_bytes(base64.b64decode(tables[name]))
+        for command in (["iasl", "-d", f"{name}.dat"], ["iasl", f"{name}.dsl"]):
+            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+            text = done.stdout + done.stderr
+            assert done.returncode == 0, f"{name}: {text}"
+            assert "Invalid" not in text and "Could not" not in text, f"{name}: {text}"
+            if command[1] != "-d":
+                assert re.search(r"\b0 Errors, 0 Warnings", text), f"{name}: {text}"
+
+
+def test_the_shell_boots_a_kernel_from_a_system_partition(new_guest):  # noqa: F811
+    guest = new_guest()
+    with open(guest.path("startup.nsh"), "w") as f:
+        f.write(f"fs0:\\vmlinuz.efi initrd=\\initrd {vm.COMMAND_LINE} sv.run=script from-disk\r\n")
+    image = guest.path("esp")
+    subprocess.run(["mkfs.vfat", "-C", image, str(64 << 10)], check=True, stdout=subprocess.DEVNULL)
+    for source, name in ((vm.images.vmlinuz(), "vmlinuz.efi"), (initrd_of(guest), "initrd"),
+                         (guest.path("startup.nsh"), "startup.nsh")):
+        subprocess.run(["mcopy", "-i", image, source, f"::/{name}"], check=True)
+    guest.run_firmware(*flash(guest), "-drive", "id=d0,file=esp,format=raw",
+                       "-device", "virtio-blk-pci,drive=d0,id=blk0,bootindex=1", "-no-reboot", timeout=LIMIT,
+                       machine="virt").check_finished()
+    assert "from-disk" in guest.section("cmdline") and "vda" in guest.section("disks").split()
