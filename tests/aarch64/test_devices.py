@@ -49,7 +49,7 @@ def guest(request, new_guest):  # noqa: F811
             "-device", f"virtio-balloon-{end},id=balloon0",
             "-device", f"virtio-serial-{end},id=serial1", "-chardev", f"file,id=c0,path={guest.path('port')}",
             "-device", "virtconsole,chardev=c0,id=console0",
-            "-device", f"virtio-vsock-{end},id=vsock0,guest-cid=5,socket={guest.path('vsock')}",
+            "-device", f"virtio-vsock-{end},id=vsock0,guest-cid=5,uds-path={guest.path('vsock')}",
             "-no-reboot", machine=request.param, smp=2, append="root=/dev/vda rw", script=SCRIPT)
     finally:
         os.system(f"ip tuntap del {tap} mode tap")

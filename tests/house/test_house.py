@@ -99,6 +99,15 @@ def test_clang_builds():
     make("CC=clang", "O=build/clang")
 
 
+def test_aarch64_builds_from_the_same_sources():
+    for binary, options in (("build/aarch64/stratovirt", ()), ("build/aarch64/static/stratovirt", ("STATIC=1",))):
+        make("ARCH=aarch64", "CROSS_COMPILE=aarch64-linux-gnu-", *options)
+        header = subprocess.run(["readelf", "-h", binary], cwd=TOP, check=True, text=True,
+                                stdout=subprocess.PIPE).stdout
+        assert "AArch64" in header
+    subprocess.run(["qemu-aarch64-static", "build/aarch64/static/stratovirt", "-V"], cwd=TOP, check=True)
+
+
 def test_static_build_needs_no_library():
     make("STATIC=1")
     headers = subprocess.run(["readelf", "-d", "build/static/stratovirt"], cwd=TOP, check=True, text=True,
