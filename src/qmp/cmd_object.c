@@ -18,6 +18,8 @@ static int lift_props(struct json_object *args, struct error **errp)
 
 	if (!props)
 		return 0;
+	if (!json_object_is_type(props, json_type_object))
+		return error_set(errp, -EINVAL, "Invalid parameter type for 'props', expected: object");
 	json_object_object_foreach(props, key, value)
 	{
 		if (json_object_object_get_ex(args, key, NULL))

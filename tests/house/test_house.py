@@ -138,3 +138,15 @@ def test_install_puts_the_binary_under_destdir_and_prefix(tmp_path):
     make("install", f"DESTDIR={tmp_path}", "PREFIX=/opt/sv")
     done = subprocess.run([tmp_path / "opt/sv/bin/stratovirt", "-V"], check=True, text=True, stdout=subprocess.PIPE)
     assert done.stdout.startswith("StratoVirt ")
+
+
+def test_install_puts_the_client_beside_it(tmp_path):
+    make("install", f"DESTDIR={tmp_path}", "PREFIX=/usr")
+    client = tmp_path / "usr/bin/stratovirt-ctl"
+    done = subprocess.run([client, "-V"], check=True, text=True, stdout=subprocess.PIPE)
+    assert done.stdout.startswith("StratoVirt ")
+    # It says what it is for, and fails with a reason where no monitor is.
+    done = subprocess.run([client, "-h"], check=True, text=True, stdout=subprocess.PIPE)
+    assert "SOCKET COMMAND" in done.stdout
+    done = subprocess.run([client, tmp_path / "none", "query-status"], text=True, stderr=subprocess.PIPE)
+    assert done.returncode == 1 and "none" in done.stderr

@@ -45,7 +45,9 @@ ARGUMENTS = {
                                        "/machine/peripheral/rng0", "/machine/unattached/device[0]", "/objects/io0")],
     "qom-get": [{"path": "/machine/peripheral/rng0", "property": "type"},
                 {"path": "/machine/peripheral/rng0", "property": "rng"}],
-    "human-monitor-command": [{"command-line": "info " + what} for what in ("status", "cpus", "mtree", "qtree", "registers")],
+    "human-monitor-command": [{"command-line": "info " + what} for what in (
+        "balloon", "block", "chardev", "cpus", "iothreads", "kvm", "memory_size_summary", "mtree", "name", "network", "qtree",
+        "registers", "status", "uuid", "version")],
     "getfd": [{"fdname": "x"}],
     "closefd": [{"fdname": "x"}],
     "add-fd": [{"fdset-id": 3}],
@@ -126,6 +128,18 @@ def test_human_monitor_knows_four_words_and_no_others(q):
     assert len(re.findall("CPU #", q.run("human-monitor-command", command_line="info cpus"))) == 3
     assert "ram" in q.run("human-monitor-command", command_line="info mtree")
     assert 'dev: virtio-rng-device, id "rng0"' in q.run("human-monitor-command", command_line="info qtree")
+    def info(what):
+        return q.run("human-monitor-command", command_line="info " + what)
+
+    block = info("block")
+    assert "d0: disk0 (raw)" in block and "Attached to:      /machine/peripheral/b1" in block and "iops=0" in block
+    assert "1048576 bytes" in block and "I/O status:       ok" in block
+    assert re.search(r"^io0: thread_id=\d+\r\nio1: thread_id=\d+\r\n$", info("iothreads"))
+    assert "c0: filename=null" in info("chardev")
+    assert info("network") == "" and info("name") == "web1\r\n" and info("kvm") == "KVM enabled: true\r\n"
+    assert info("uuid") == "12345678-9abc-def0-1234-56789abcdef0\r\n"
+    assert info("balloon") == "none\r\n" and info("memory_size_summary") == "base memory: 134217728\r\n"
+    assert info("version").startswith("StratoVirt ") and "RIP=" in info("registers")
     with pytest.raises(QmpError, match="Unsupported command"):
         q.run("human-monitor-command", command_line="drive_add 0 x")
 

@@ -280,6 +280,8 @@ def test_objects_come_and_go(qmp, vm):
     refused(qmp, "the id is already used by a rng-random", "object-add", qom_type="iothread", id="r")
     refused(qmp, "filename=/etc/passwd is not a character device", "object-add", qom_type="rng-random", id="s",
             filename="/etc/passwd")
+    for bad in (5, "x", [], True):
+        refused(qmp, "'props', expected: object", "object-add", qom_type="rng-random", id="s", props=bad)
     refused(qmp, "did you mean 'iothread'", "object-add", qom_type="iothraed", id="s")
     assert [e["name"] for e in qmp.run("qom-list", path="/objects")] == ["type", "r"]
     qmp.run("object-del", id="r")
