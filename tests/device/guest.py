@@ -62,6 +62,8 @@ class VM:
         if qmp:
             command += ["-qmp", f"unix:{self.path('qmp')},server,nowait"]
         self.command = command + [option.replace("$DIR", self.folder) for option in options]
+        if "LD_PRELOAD" in (env or {}):
+            self.command.append("-disable-seccomp")  # a library that makes faults makes system calls of its own
         self.errors = open(self.path("stderr"), "w+b")
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=self.errors, preexec_fn=die_with_parent, pass_fds=fds,

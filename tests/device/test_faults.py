@@ -342,7 +342,7 @@ def test_the_guest_may_be_kept_from_the_write_cache(disk_queue):
 
 def start_fails(faults, *options):
     """Its last words. It must end by itself, with status 1."""
-    done = subprocess.run([guest.STRATOVIRT, "-machine", "microvm", "-accel", "test", "-qtest", f"unix:{faults.env['FAULT_RULES']}.sock,server=on",
+    done = subprocess.run([guest.STRATOVIRT, "-machine", "microvm", "-accel", "test", "-qtest", f"unix:{faults.env['FAULT_RULES']}.sock,server=on", "-disable-seccomp",
                            *options], env={**os.environ, **faults.env}, capture_output=True, text=True, timeout=guest.LIMIT,
                           check=False)
     assert done.returncode == 1, done.stderr
