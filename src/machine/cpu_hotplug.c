@@ -126,6 +126,9 @@ int cpu_add(struct machine *machine, const struct opts *opts, struct error **err
 		return ret;
 	if (machine->topology.cpus == machine->topology.maxcpus)
 		return error_set(errp, -ENOSPC, "all %u CPUs are there (-smp maxcpus=)", machine->topology.cpus);
+	if (!machine->cpu_hotplug)
+		return error_set(errp, -ENOTSUP, "CPU hot-plug needs ACPI (-machine %s,acpi=on)",
+				 machine->class->name);
 	if (index < machine->topology.cpus)
 		return error_set(errp, -EBUSY, "CPU %u is there already", index);
 	if (index > machine->topology.cpus)

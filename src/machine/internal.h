@@ -90,6 +90,7 @@ struct machine {
 	struct accel *accel;
 	struct vcpus *vcpus;
 	struct vcpu_topology topology; /* cpus: those that are there now */
+	bool cpu_hotplug; /* the guest can be told of CPUs that come */
 	char **cpu_ids; /* [maxcpus]: ids of those that device_add made, else NULL; NULL before the first */
 
 	/* What the guest's own doings lead to: the description's, until set-action. */

@@ -357,6 +357,16 @@ def test_no_more_cpus_than_maxcpus(start):
     assert all("qom-path" in place for place in pc.qmp("query-hotpluggable-cpus"))
 
 
+def test_without_acpi(start):
+    pc = start("-smp", "1,maxcpus=3", machine="q35,acpi=off")
+    with pytest.raises(AssertionError, match="CPU hot-plug needs ACPI"):
+        pc.qmp("device_add", driver="host-x86_64-cpu")
+    with pytest.raises(AssertionError, match="no power button"):
+        pc.qmp("system_powerdown")
+    assert pc.inp(CPUS + 4) == 0xff
+    assert not any("acpi" in name or "table" in name for name in FwCfg(pc).files())
+
+
 def test_microvm_has_no_cpu_hotplug(start):
     vm = start("-smp", "1,maxcpus=2")
     with pytest.raises(AssertionError, match="machine microvm has no CPU hot-plug"):

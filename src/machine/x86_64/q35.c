@@ -53,6 +53,7 @@ static const char *const irqchip_words[] = { "on", "off", "split", NULL };
 
 struct q35 {
 	struct machine machine;
+	bool acpi;
 	int smm, vmport, hpet, irqchip;
 	struct pci_host *pci;
 	struct ich9_reset_control reset;
@@ -66,6 +67,8 @@ struct q35 {
 
 static const struct property q35_props[] = {
 	MACHINE_COMMON_PROPS(struct q35),
+	PROP_BOOL("acpi", struct q35, acpi, 1,
+		  "ACPI tables; off: kernels find CPUs by the MP table, PCI by its ports, and no power button"),
 	PROP_ENUM("smm", struct q35, smm, unsupported_words, UNSUPPORTED_AUTO,
 		  "system management mode: there is none"),
 	PROP_ENUM("vmport", struct q35, vmport, unsupported_words, UNSUPPORTED_AUTO,
@@ -202,8 +205,9 @@ static int create_cpu_hotplug(struct q35 *q35, struct error **errp)
 	uint64_t *ids;
 	int ret;
 
-	if (topology->cpus == topology->maxcpus)
+	if (topology->cpus == topology->maxcpus || !q35->acpi)
 		return 0;
+	machine->cpu_hotplug = true;
 	ret = device_create_internal(&machine->platform, "acpi-cpu-hotplug", "cpu-hotplug", NULL, &q35->cpus, errp);
 	if (ret)
 		return ret;
@@ -251,7 +255,11 @@ static void q35_cpu_added(struct machine *machine, unsigned int index)
 
 static int q35_power_button(struct machine *machine)
 {
-	ich9_lpc_power_button(to_q35(machine)->lpc);
+	struct q35 *q35 = to_q35(machine);
+
+	if (!q35->acpi)
+		return -ENODEV;
+	ich9_lpc_power_button(q35->lpc);
 	return 0;
 }
 
@@ -380,14 +388,13 @@ static int q35_prepare_boot(struct machine *machine, struct error **errp)
 	}
 	ret = x86_firmware_fill_fw_cfg(machine, reserved, firmware ? 1 : ARRAY_SIZE(reserved),
 				       firmware ? q35->source : NULL, errp);
-	if (!ret && firmware)
+	if (!ret && firmware && q35->acpi)
 		q35_mch_watch(q35->mch, ecam_moved, q35);
 	return ret;
 }
 
 /* What firmware would do: to the chipset, and to memory. */
-static int load_kernel(struct q35 *q35, const struct acpi_tables *tables, struct vcpu_entry *entry,
-		       struct error **errp)
+static int load_kernel(struct q35 *q35, struct vcpu_entry *entry, struct error **errp)
 {
 	struct machine *machine = &q35->machine;
 	struct boot_x86_params params = {
@@ -395,37 +402,49 @@ static int load_kernel(struct q35 *q35, const struct acpi_tables *tables, struct
 		.reserved = reserved,
 		.reserved_count = ARRAY_SIZE(reserved),
 	};
-	int ret;
+	struct acpi_tables *tables = NULL;
+	int ret = 0;
 
 	q35_mch_setup(q35->mch);
 	ich9_lpc_setup(q35->lpc);
-	ret = acpi_tables_install(tables, machine->space, TABLES_BASE, TABLES_SIZE, &params.rsdp, errp);
+	if (q35->acpi)
+		ret = build_tables(q35, Q35_ECAM_BASE, &tables, errp);
+	if (!ret && tables)
+		ret = acpi_tables_install(tables, machine->space, TABLES_BASE, TABLES_SIZE, &params.rsdp, errp);
+	if (!ret && !tables)
+		ret = mptable_install(machine->space, &machine->topology, IOAPIC_BASE, LAPIC_BASE, errp);
+	acpi_tables_free(tables);
 	if (!ret)
 		ret = machine_install_smbios(machine, BOOT_X86_SMBIOS_END, errp);
 	return ret ? ret : boot_load_x86(q35->source, machine->space, &params, entry, errp);
 }
 
+static int load_firmware(struct q35 *q35, struct vcpu_entry *entry, struct error **errp)
+{
+	struct machine *machine = &q35->machine;
+	struct acpi_tables *tables;
+	int ret = 0;
+
+	if (q35->acpi) {
+		ret = build_tables(q35, Q35_ECAM_BASE, &tables, errp);
+		if (ret)
+			return ret;
+		ret = machine_fw_cfg_acpi(machine, tables, errp);
+		acpi_tables_free(tables);
+	}
+	return ret ? ret : x86_firmware_load(machine, entry, errp);
+}
+
 static int q35_load(struct machine *machine, struct vcpu_entry *entry, struct error **errp)
 {
 	struct q35 *q35 = to_q35(machine);
-	bool firmware = machine_has_firmware(machine);
-	struct acpi_tables *tables;
-	int ret;
 
 	q35->reset.value = 0;
 	pci_host_reset(q35->pci);
 	fw_cfg_set_u16(machine->fw_cfg, FW_CFG_NB_CPUS, (uint16_t)machine->topology.cpus); /* some came */
-	if (!firmware && !q35->source)
-		return 0;
-	ret = build_tables(q35, Q35_ECAM_BASE, &tables, errp);
-	if (ret)
-		return ret;
-	if (firmware)
-		ret = machine_fw_cfg_acpi(machine, tables, errp);
-	else
-		ret = load_kernel(q35, tables, entry, errp);
-	acpi_tables_free(tables);
-	return ret || !firmware ? ret : x86_firmware_load(machine, entry, errp);
+	if (machine_has_firmware(machine))
+		return load_firmware(q35, entry, errp);
+	return q35->source ? load_kernel(q35, entry, errp) : 0;
 }
 
 static void q35_release(struct machine *machine)
