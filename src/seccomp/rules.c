@@ -146,6 +146,13 @@ static const struct rule device_io[] = {
 	END,
 };
 
+/* A disk that comes while the guest runs gets its ring on the thread of its device. */
+static const struct rule disks_come[] = {
+	CALL(io_uring_setup),
+	CALL(io_uring_register),
+	END,
+};
+
 static const struct rule file_io[] = {
 	CALL(preadv),
 	CALL(pwritev),
@@ -191,8 +198,6 @@ static const struct rule main_only[] = {
 	CALL(fcntl),
 	CALL(dup3), /* the log's next file */
 	CALL(epoll_create1),
-	CALL(io_uring_setup),
-	CALL(io_uring_register),
 	CALL(getpid),
 	CALL(tgkill), /* vCPUs are taken out of the guest */
 	CALL(rt_sigaction),
@@ -246,13 +251,13 @@ static const struct rule main_only[] = {
 };
 
 static const struct rule *const main_parts[] = {
-	every_thread, thread_starts, device_changes, device_io, file_io, vcpu_only, main_only, NULL,
+	every_thread, thread_starts, device_changes, device_io, file_io, disks_come, vcpu_only, main_only, NULL,
 };
 static const struct rule *const vcpu_parts[] = {
 	every_thread, plain_malloc, device_changes, vcpu_only, NULL,
 };
 static const struct rule *const iothread_parts[] = {
-	every_thread, plain_malloc, thread_starts, device_changes, device_io, file_io, NULL,
+	every_thread, plain_malloc, thread_starts, device_changes, device_io, file_io, disks_come, NULL,
 };
 static const struct rule *const worker_parts[] = { every_thread, plain_malloc, file_io, NULL };
 
