@@ -46,7 +46,7 @@ extern const struct io_ops ich9_reset_ops; /* opaque: struct ich9_reset_control 
 
 /* Of the device "mch": PCIEXBAR as Q35_ECAM_BASE, as firmware would write it. */
 void q35_mch_setup(struct device *mch);
-/* Told when the guest has put PCIEXBAR elsewhere (size 0: nowhere). Before vCPUs run; called on theirs, no lock held. */
+/* Told when the guest has put PCIEXBAR elsewhere (size 0: nowhere). Before vCPUs run; called on theirs, one at a time. */
 void q35_mch_watch(struct device *mch, void (*moved)(void *opaque, gpa_t base, uint64_t size), void *opaque);
 
 /* Of the device "ICH9-LPC": PM registers at ICH9_PM_BASE. */

@@ -52,7 +52,7 @@ struct ich9_lpc {
 	struct irq_line pirq[ICH9_PIRQS], pic[PIC_IRQS];
 	_Atomic uint16_t dir[DIRS]; /* of slots 25 … 31 */
 
-	pthread_mutex_t map_lock; /* guards: */
+	pthread_mutex_t map_lock; /* serializes what follows a write to configuration space; guards: */
 	struct io_region rcba;
 	bool rcba_mapped;
 
@@ -121,6 +121,7 @@ static void read_routes(struct ich9_lpc *lpc)
 	struct pci_function *fn = &lpc->pci.fn;
 	uint8_t route[ICH9_PIRQS];
 
+	pthread_mutex_lock(&lpc->map_lock);
 	for (unsigned int i = 0; i < ICH9_PIRQS; i++)
 		route[i] = (uint8_t)pci_config_read(
 			fn, i < 4 ? LPC_PIRQA + i : LPC_PIRQE + (i - 4), 1);
@@ -128,6 +129,7 @@ static void read_routes(struct ich9_lpc *lpc)
 	memcpy(lpc->pirq_route, route, sizeof(route));
 	update_pic_locked(lpc);
 	pthread_mutex_unlock(&lpc->irq_lock);
+	pthread_mutex_unlock(&lpc->map_lock);
 }
 
 /* --- The root complex register block: interrupt routes of slots 25 to 31 ------------ */
@@ -183,12 +185,15 @@ static const struct io_ops rcba_ops = {
 	.max_size = 2,
 };
 
-static void place_rcba(struct ich9_lpc *lpc, uint32_t value)
+/* The register is read under the lock: of two vCPUs that write it, the later one finds both writes. */
+static void place_rcba(struct ich9_lpc *lpc)
 {
 	struct mem_space *space = lpc->pci.dev.platform->space;
 	struct error *err = NULL;
+	uint32_t value;
 
 	pthread_mutex_lock(&lpc->map_lock);
+	value = pci_config_read(&lpc->pci.fn, LPC_RCBA, 4);
 	if (lpc->rcba_mapped)
 		mem_space_del_io(space, &lpc->rcba);
 	lpc->rcba_mapped = false;
@@ -209,10 +214,14 @@ static void place_rcba(struct ich9_lpc *lpc, uint32_t value)
 static void place_pm(struct ich9_lpc *lpc)
 {
 	struct pci_function *fn = &lpc->pci.fn;
-	uint32_t base = pci_config_read(fn, LPC_PMBASE, 4) & PMBASE_WRITABLE;
-	bool enabled = pci_config_read(fn, LPC_ACPI_CNTL, 1) & ACPI_CNTL_ENABLE;
+	uint32_t base;
 
-	ich9_pm_map(&lpc->pm, (uint16_t)(enabled ? base : 0));
+	pthread_mutex_lock(&lpc->map_lock);
+	base = pci_config_read(fn, LPC_PMBASE, 4) & PMBASE_WRITABLE;
+	if (!(pci_config_read(fn, LPC_ACPI_CNTL, 1) & ACPI_CNTL_ENABLE))
+		base = 0;
+	ich9_pm_map(&lpc->pm, (uint16_t)base);
+	pthread_mutex_unlock(&lpc->map_lock);
 }
 
 static void lpc_written(struct pci_function *fn, unsigned int offset, unsigned int size, uint32_t old)
@@ -225,7 +234,7 @@ static void lpc_written(struct pci_function *fn, unsigned int offset, unsigned i
 	if (ranges_meet(offset, size, LPC_PIRQA, 4) || ranges_meet(offset, size, LPC_PIRQE, 4))
 		read_routes(lpc);
 	if (ranges_meet(offset, size, LPC_RCBA, 4))
-		place_rcba(lpc, pci_config_read(fn, LPC_RCBA, 4));
+		place_rcba(lpc);
 }
 
 static const struct pci_function_ops lpc_ops = {
@@ -311,7 +320,7 @@ static void lpc_reset(struct device *dev)
 	pci_function_reset(&lpc->pci.fn);
 	for (unsigned int i = 0; i < DIRS; i++)
 		lpc->dir[i] = DIR_DEFAULT;
-	place_rcba(lpc, 0);
+	place_rcba(lpc);
 	read_routes(lpc);
 	ich9_pm_reset(&lpc->pm);
 }
@@ -365,7 +374,8 @@ static void lpc_unrealize(struct device *dev)
 {
 	struct ich9_lpc *lpc = to_lpc(dev);
 
-	place_rcba(lpc, 0);
+	if (lpc->rcba_mapped)
+		mem_space_del_io(dev->platform->space, &lpc->rcba);
 	pci_device_unrealize(dev);
 	ich9_pm_release(&lpc->pm);
 	for (unsigned int i = 0; i < ICH9_PIRQS; i++)

@@ -20,6 +20,7 @@
 
 struct q35_mch {
 	struct pci_device pci;
+	pthread_mutex_t lock; /* serializes what follows a write to PCIEXBAR */
 	void (*moved)(void *opaque, gpa_t base, uint64_t size); /* NULL: nobody cares */
 	void *opaque;
 };
@@ -33,17 +34,20 @@ static void place_ecam(struct pci_function *fn)
 {
 	struct q35_mch *mch = container_of(fn, struct q35_mch, pci.fn);
 
-	uint64_t value = pci_config_read(fn, MCH_PCIEXBAR, 4) |
-			 (uint64_t)pci_config_read(fn, MCH_PCIEXBAR + 4, 4) << 32;
-	unsigned int length = PCIEXBAR_LENGTH(value);
-	uint64_t size = length < PCIEXBAR_LENGTHS ? Q35_ECAM_SIZE >> length : 0;
+	uint64_t value, size;
 	gpa_t base;
 
+	/* Read under the lock: of two vCPUs that write it, the later one finds both writes. */
+	pthread_mutex_lock(&mch->lock);
+	value = pci_config_read(fn, MCH_PCIEXBAR, 4) |
+		(uint64_t)pci_config_read(fn, MCH_PCIEXBAR + 4, 4) << 32;
+	size = PCIEXBAR_LENGTH(value) < PCIEXBAR_LENGTHS ? Q35_ECAM_SIZE >> PCIEXBAR_LENGTH(value) : 0;
 	if (!(value & PCIEXBAR_ENABLE))
 		size = 0;
 	base = size ? ALIGN_DOWN(value, size) : 0;
 	if (!pci_host_set_ecam(fn->host, base, size) && mch->moved)
 		mch->moved(mch->opaque, base, size);
+	pthread_mutex_unlock(&mch->lock);
 }
 
 static void mch_written(struct pci_function *fn, unsigned int offset, unsigned int size, uint32_t old)
@@ -89,15 +93,24 @@ static int mch_realize(struct device *dev, struct error **errp)
 	struct pci_device *pci = &to_mch(dev)->pci;
 	int ret;
 
+	pthread_mutex_init(&to_mch(dev)->lock, NULL);
 	pci_function_init(&pci->fn, dev, &ids, &mch_ops);
 	pci_config_set_writable(&pci->fn, MCH_PCIEXBAR, 4, (uint32_t)PCIEXBAR_WRITABLE);
 	pci_config_set_writable(&pci->fn, MCH_PCIEXBAR + 4, 4, PCIEXBAR_WRITABLE >> 32);
 	for (unsigned int i = 0; i < MCH_PAM_COUNT; i++)
 		pci_config_set_writable(&pci->fn, MCH_PAM0 + i, 1, i ? PAM_WRITABLE : 0x30);
 	ret = pci_function_attach(&pci->fn, &pci->place, errp);
-	if (ret)
+	if (ret) {
 		pci_function_release(&pci->fn);
+		pthread_mutex_destroy(&to_mch(dev)->lock);
+	}
 	return ret;
+}
+
+static void mch_unrealize(struct device *dev)
+{
+	pci_device_unrealize(dev);
+	pthread_mutex_destroy(&to_mch(dev)->lock);
 }
 
 static const struct property mch_props[] = {
@@ -113,6 +126,6 @@ const struct device_class q35_mch_class = {
 	.instance_size = sizeof(struct q35_mch),
 	.props = mch_props,
 	.realize = mch_realize,
-	.unrealize = pci_device_unrealize,
+	.unrealize = mch_unrealize,
 	.reset = mch_reset,
 };

@@ -37,6 +37,24 @@ def enable_pm(vm, base=PM):
     set_config(vm, LPC, 0x44, 0x80, 1)
 
 
+@pytest.mark.parametrize("machine", (
+    "pc-q35-7.2,usb=off,vmport=off,smm=off,hpet=off,dump-guest-core=off",
+    "q35,accel=test,kernel-irqchip=on,graphics=off,sata=off,smbus=off,hmat=off,nvdimm=off,mem-merge=on"))
+def test_words_of_libvirt_and_qemu(start, machine):
+    assert config(start(machine=machine), MCH, 0) == 0x29c08086
+
+
+@pytest.mark.parametrize("word", ("smm=on", "vmport=on", "hpet=on", "kernel-irqchip=split", "acpi=perhaps"))
+def test_what_is_not_there_is_refused(start, word):
+    with pytest.raises(AssertionError, match=f"-machine q35.*{word.split('=')[0]}={word.split('=')[1]}"):
+        start(machine=f"q35,{word}")
+
+
+def test_qmp_knows_the_machine(pc):
+    assert {"name": "q35", "hotpluggable-cpus": True}.items() <= \
+        {machine["name"]: machine for machine in pc.qmp("query-machines")}["q35"].items()
+
+
 def test_functions(pc):
     assert config(pc, MCH, 0) == 0x29c08086 and config(pc, MCH, 8) == 0x06000000
     assert config(pc, LPC, 0) == 0x29188086 and config(pc, LPC, 8) == 0x06010002
