@@ -24,6 +24,9 @@
 #define AGAIN_NS NSEC_PER_MSEC
 #define AGAIN_MAX 1000
 
+/* Held requests that may begin soon after each other begin together: what a wake-up costs would limit them, too. */
+#define HELD_TOGETHER_NS (NSEC_PER_MSEC / 10)
+
 /* Requests that the limits hold back. The first one has reserved its time. */
 struct held {
 	struct list requests;
@@ -406,7 +409,7 @@ static void set_held_timer(struct block_engine *engine)
 	if (first_ns == INT64_MAX)
 		loop_timer_cancel(&engine->held_timer);
 	else
-		loop_timer_set(&engine->held_timer, first_ns);
+		loop_timer_set(&engine->held_timer, MAX(first_ns, batch_now(engine) + HELD_TOGETHER_NS));
 }
 
 /* True when the request has to wait. */
