@@ -119,4 +119,15 @@ void iothread_free(struct iothread *iothread);
 struct loop *iothread_loop(struct iothread *iothread);
 int iothread_tid(struct iothread *iothread);
 
+/* What users said of it. It never polls, so the numbers are shown and have no effect. Main thread. */
+struct iothread_config {
+	uint64_t poll_max_ns, poll_grow, poll_shrink, aio_max_batch, thread_pool_min, thread_pool_max;
+	char *cpu_affinity; /* see parse_cpus(), or NULL */
+};
+
+/* Takes over the strings; binds the thread. -EINVAL: no such CPU, or none that this process may use. */
+int __must_check iothread_configure(struct iothread *iothread, const struct iothread_config *config,
+				    struct error **errp);
+const struct iothread_config *iothread_config(const struct iothread *iothread);
+
 #endif

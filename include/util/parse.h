@@ -3,6 +3,8 @@
 #ifndef UTIL_PARSE_H
 #define UTIL_PARSE_H
 
+#include <sched.h>
+
 #include "util/macros.h"
 
 /* Decimal, or hexadecimal with 0x. No sign, no blanks. -EINVAL not a number, -ERANGE too large. */
@@ -17,6 +19,9 @@ int __must_check parse_size(const char *text, uint64_t unit, uint64_t *out);
 
 /* on/off, true/false, yes/no (any of StratoVirt's and QEMU's words). */
 int __must_check parse_bool(const char *text, bool *out);
+
+/* Host CPUs: numbers and ranges with ':' between them, "0-3:8". At least one. -EINVAL, -ERANGE. */
+int __must_check parse_cpus(const char *text, cpu_set_t *out);
 
 /* A UUID in 8-4-4-4-12 form to 16 bytes in text order. */
 int __must_check parse_uuid(const char *text, uint8_t out[16]);

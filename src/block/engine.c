@@ -390,13 +390,13 @@ static uint64_t held_bytes(const struct block_request *request)
 	return request->op == BLOCK_DISCARD ? 0 : request->length - request->completed;
 }
 
-static void reserve_first(struct block_engine *engine, struct held *held)
+static void reserve_first(struct block_engine *engine, struct held *held, int64_t now_ns)
 {
 	struct list *node = list_first(&held->requests);
 	const struct block_request *request = list_entry(node, struct block_request, node);
 
 	held->start_ns = throttle_reserve(&engine->throttle, request->op != BLOCK_READ,
-					  held_bytes(request), batch_now(engine));
+					  held_bytes(request), now_ns);
 }
 
 static void set_held_timer(struct block_engine *engine)
@@ -440,8 +440,9 @@ static bool release_first(struct block_engine *engine, struct held *held)
 	if (!node || held->start_ns > batch_now(engine))
 		return false;
 	list_del(node);
+	/* As of the time that was meant: that we are late is not the guest's loss. */
 	if (!list_empty(&held->requests))
-		reserve_first(engine, held);
+		reserve_first(engine, held, held->start_ns);
 	start(engine, list_entry(node, struct block_request, node));
 	return true;
 }
@@ -473,7 +474,7 @@ void block_engine_limits_changed(struct block_engine *engine)
 	throttle_init(&engine->throttle, &engine->drive->limits);
 	for (unsigned int i = 0; i < ARRAY_SIZE(engine->held); i++)
 		if (!list_empty(&engine->held[i].requests))
-			reserve_first(engine, &engine->held[i]);
+			reserve_first(engine, &engine->held[i], batch_now(engine));
 	release_held(engine);
 }
 

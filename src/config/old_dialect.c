@@ -232,6 +232,37 @@ static int settle_iops(struct opts *drive, struct error **errp)
 	return 0;
 }
 
+/* QEMU's words of before 2.0, but for "iops". */
+static int settle_limits(struct opts *drive, struct error **errp)
+{
+	static const char *const words[][2] = {
+		{ "iops_rd", "throttling.iops-read" },
+		{ "iops_wr", "throttling.iops-write" },
+		{ "iops_max", "throttling.iops-total-max" },
+		{ "iops_rd_max", "throttling.iops-read-max" },
+		{ "iops_wr_max", "throttling.iops-write-max" },
+		{ "iops_size", "throttling.iops-size" },
+		{ "bps", "throttling.bps-total" },
+		{ "bps_rd", "throttling.bps-read" },
+		{ "bps_wr", "throttling.bps-write" },
+		{ "bps_max", "throttling.bps-total-max" },
+		{ "bps_rd_max", "throttling.bps-read-max" },
+		{ "bps_wr_max", "throttling.bps-write-max" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		const char *old = words[i][0], *new = words[i][1];
+
+		if (!opts_get(drive, old))
+			continue;
+		if (opts_get(drive, new))
+			return refuse(errp, drive, -EINVAL, "'%s' is the old word for '%s': give one",
+				      old, new);
+		move_key(drive, old, drive, new);
+	}
+	return 0;
+}
+
 static int translate_drive(struct vm_config *config, struct opts *drive, struct error **errp)
 {
 	static const char *const device_keys[] = { "serial", "iothread", NULL };
@@ -242,6 +273,8 @@ static int translate_drive(struct vm_config *config, struct opts *drive, struct 
 	settle_bool(drive, "readonly");
 	settle_bool(drive, "direct");
 	ret = settle_iops(drive, errp);
+	if (!ret)
+		ret = settle_limits(drive, errp);
 	if (ret)
 		return ret;
 	/* Without an id the block room has the better words. */

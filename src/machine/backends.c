@@ -62,22 +62,51 @@ static void iothread_destroy(void *object)
 	iothread_free(object);
 }
 
+static const struct property iothread_props[] = {
+	PROP_STRING("cpu-affinity", struct iothread_config, cpu_affinity, 1, 4095, NULL,
+		    "host CPUs that the thread may run on: numbers and ranges, \"0-3:8\""),
+	PROP_UINT(64, "poll-max-ns", struct iothread_config, poll_max_ns, 0, INT64_MAX, 0,
+		  "accepted for QEMU's clients: the thread never polls"),
+	PROP_UINT(64, "poll-grow", struct iothread_config, poll_grow, 0, INT64_MAX, 0, "as poll-max-ns"),
+	PROP_UINT(64, "poll-shrink", struct iothread_config, poll_shrink, 0, INT64_MAX, 0,
+		  "as poll-max-ns"),
+	PROP_UINT(64, "aio-max-batch", struct iothread_config, aio_max_batch, 0, INT64_MAX, 0,
+		  "accepted for QEMU's clients: a batch is as large as the queue"),
+	PROP_UINT(64, "thread-pool-min", struct iothread_config, thread_pool_min, 0, INT64_MAX, 0,
+		  "accepted for QEMU's clients: each disk has its own workers"),
+	PROP_UINT(64, "thread-pool-max", struct iothread_config, thread_pool_max, 0, INT64_MAX, 64,
+		  "as thread-pool-min"),
+	PROP_END,
+};
+
 static int iothread_create(struct machine *machine, const struct opts *opts, const char *id,
 			   struct error **errp)
 {
-	static const struct property no_props[] = { PROP_END };
+	struct iothread_config config = { 0 };
 	struct iothread *iothread;
 	int ret;
 
-	ret = property_apply(no_props, &(char){ 0 }, opts, object_skip, NULL, errp);
+	ret = property_apply(iothread_props, &config, opts, object_skip, NULL, errp);
 	if (ret)
 		return ret;
-	if (machine->iothreads == VM_IOTHREADS_MAX)
+	if (machine->iothreads == VM_IOTHREADS_MAX) {
+		property_release(iothread_props, &config);
 		return error_set(errp, -EINVAL, "-object iothread,id=%s: a VM has at most %d iothreads",
 				 id, VM_IOTHREADS_MAX);
+	}
 	iothread = iothread_new(id, errp);
-	if (!iothread)
-		return -errno;
+	if (!iothread) {
+		ret = -errno;
+		property_release(iothread_props, &config);
+		return ret;
+	}
+	ret = iothread_configure(iothread, &config, errp);
+	if (ret) {
+		error_prefix(errp, "-object iothread,id=%s: ", id);
+		property_release(iothread_props, &config);
+		iothread_free(iothread);
+		return ret;
+	}
 	ret = link_scope_add(machine->platform.links, LINK_IOTHREAD, id, iothread, errp);
 	if (ret) {
 		iothread_free(iothread);
@@ -184,7 +213,7 @@ static const struct object_class {
 	int (*create)(struct machine *machine, const struct opts *opts, const char *id,
 		      struct error **errp);
 } object_classes[] = {
-	{ "iothread", "a thread for the I/O of devices that name it", NULL, iothread_create },
+	{ "iothread", "a thread for the I/O of devices that name it", iothread_props, iothread_create },
 	{ "memory-backend-ram", "anonymous memory", ram_memory_backend_ram_props, memory_ram_create },
 	{ "memory-backend-memfd", "memory in a memfd, huge pages if asked",
 	  ram_memory_backend_memfd_props, memory_memfd_create },

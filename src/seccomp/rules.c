@@ -201,6 +201,7 @@ static const struct rule main_only[] = {
 	CALL(getpid),
 	CALL(tgkill), /* vCPUs are taken out of the guest */
 	CALL(rt_sigaction),
+	CALL(sched_setaffinity), /* of an iothread that comes later */
 	CALL(sysinfo), /* how much the balloon may take */
 #ifdef RULES_aarch64
 	CALL(unlinkat),

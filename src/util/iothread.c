@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "util/loop.h"
+#include "util/parse.h"
 #include "util/thread.h"
 
 struct iothread {
@@ -13,6 +14,7 @@ struct iothread {
 	int tid; /* written by the thread before started is posted, then constant */
 	sem_t started;
 	struct loop_call start;
+	struct iothread_config config;
 };
 
 /* The first thing the loop does: from here on it counts as running, so loop_run_sync() goes to it.
@@ -66,7 +68,34 @@ void iothread_free(struct iothread *iothread)
 	pthread_join(iothread->thread, NULL);
 	sem_destroy(&iothread->started);
 	loop_free(iothread->loop);
+	free(iothread->config.cpu_affinity);
 	free(iothread);
+}
+
+int iothread_configure(struct iothread *iothread, const struct iothread_config *config,
+		       struct error **errp)
+{
+	cpu_set_t cpus;
+	int ret = 0;
+
+	if (config->cpu_affinity) {
+		ret = parse_cpus(config->cpu_affinity, &cpus);
+		if (ret)
+			return error_set(errp, ret,
+					 "cpu-affinity=%s: CPU numbers below %d and ranges of them are "
+					 "needed, with ':' between them", config->cpu_affinity, CPU_SETSIZE);
+		ret = -pthread_setaffinity_np(iothread->thread, sizeof(cpus), &cpus);
+		if (ret)
+			return error_set_errno(errp, ret, "cpu-affinity=%s: none of these CPUs can be used",
+					       config->cpu_affinity);
+	}
+	iothread->config = *config;
+	return 0;
+}
+
+const struct iothread_config *iothread_config(const struct iothread *iothread)
+{
+	return &iothread->config;
 }
 
 struct loop *iothread_loop(struct iothread *iothread)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int digit_value(char c)
@@ -130,6 +131,44 @@ int parse_bool(const char *text, bool *out)
 		}
 	}
 	return -EINVAL;
+}
+
+static int parse_cpu_range(char *range, cpu_set_t *out)
+{
+	char *dash = strchr(range, '-');
+	uint64_t first, last;
+	int ret;
+
+	if (dash)
+		*dash = '\0';
+	ret = parse_u64(range, &first);
+	last = first;
+	if (!ret && dash)
+		ret = parse_u64(dash + 1, &last);
+	if (ret)
+		return ret;
+	if (last >= CPU_SETSIZE)
+		return -ERANGE;
+	if (first > last)
+		return -EINVAL;
+	for (uint64_t cpu = first; cpu <= last; cpu++)
+		CPU_SET(cpu, out);
+	return 0;
+}
+
+int parse_cpus(const char *text, cpu_set_t *out)
+{
+	char *copy = strdup(text), *rest = copy, *range;
+	cpu_set_t cpus;
+	int ret = copy ? 0 : -ENOMEM;
+
+	CPU_ZERO(&cpus);
+	while (!ret && (range = strsep(&rest, ":")))
+		ret = parse_cpu_range(range, &cpus);
+	free(copy);
+	if (!ret)
+		*out = cpus;
+	return ret;
 }
 
 int parse_uuid(const char *text, uint8_t out[16])

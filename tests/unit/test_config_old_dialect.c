@@ -54,6 +54,11 @@ START_TEST(throttling)
 		    ("-drive", "id=d,file=f,throttling.iops-total=1000000"));
 	config_refused("-drive id=d: iops=1000001 is out of range [0, 1000000]", "-drive",
 		       "id=d,file=f,iops=1000001");
+	config_same(("-drive", "id=d,file=f,iops_rd=1,iops_wr_max=2,bps=3,bps_max=4,iops_size=5"),
+		    ("-drive", "id=d,file=f,throttling.iops-read=1,throttling.iops-write-max=2,"
+			       "throttling.bps-total=3,throttling.bps-total-max=4,throttling.iops-size=5"));
+	config_refused("-drive id=d: 'bps_wr' is the old word for 'throttling.bps-write': give one",
+		       "-drive", "id=d,file=f,bps_wr=1,throttling.bps-write=1");
 	config_refused("-drive id=d: iops=x is not a number", "-drive", "id=d,file=f,iops=x");
 	config_refused("-drive id=d: 'iops' is the old word for 'throttling.iops-total': give one",
 		       "-drive", "id=d,file=f,iops=1,throttling.iops-total=1");

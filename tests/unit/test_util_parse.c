@@ -205,6 +205,25 @@ START_TEST(nearest)
 }
 END_TEST
 
+START_TEST(cpus)
+{
+	static const char *const bad[] = { "", ":", "0:", ":0", "a", "-", "1-", "-1", "3-2", "0-1-2", "0,1", " 0",
+					   "1024", "0-1024", "18446744073709551616" };
+	cpu_set_t set, before;
+
+	ck_assert_int_eq(parse_cpus("0", &set), 0);
+	ck_assert(CPU_COUNT(&set) == 1 && CPU_ISSET(0, &set));
+	ck_assert_int_eq(parse_cpus("1-3:8:2-4:1023", &set), 0);
+	ck_assert_int_eq(CPU_COUNT(&set), 6);
+	ck_assert(CPU_ISSET(1, &set) && CPU_ISSET(4, &set) && CPU_ISSET(8, &set) && CPU_ISSET(1023, &set));
+	before = set;
+	for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++) {
+		ck_assert_msg(parse_cpus(bad[i], &set) < 0, "'%s'", bad[i]);
+		ck_assert(CPU_EQUAL(&set, &before));
+	}
+}
+END_TEST
+
 UNIT_SUITE(suite, "util parse", numbers, signed_numbers, sizes, sizes_as_text, bools, uuids,
-	   nearest)
+	   nearest, cpus)
 UNIT_MAIN(suite)
