@@ -389,7 +389,7 @@ static void move_to_pci(struct opts *device)
 	static const char suffix[] = "-device", made_here[] = " as " AS_DEVICE;
 	const char *driver = opts_get(device, "driver");
 	size_t len = driver ? strlen(driver) : 0, stem = len - strlen(suffix);
-	size_t origin = strlen(device->origin), mark = strlen(made_here);
+	size_t origin = device->origin ? strlen(device->origin) : 0, mark = strlen(made_here);
 	char *name;
 
 	if (origin < mark || strcmp(device->origin + origin - mark, made_here) != 0 ||
