@@ -9,6 +9,8 @@
 #   make check            every test ring this machine allows (installs what it needs, as root)
 #   make fuzz             each fuzz target for a minute (clang)
 #   make nightly          ten minutes of random requests for each device, with sanitizers; thousands of crashes
+#   make soak             an hour of plug, unplug, resets, stop/cont, balloon and I/O at once
+#   make coverage         which lines the tests execute; writes the table in docs/testing.md
 #   make demo             boot a stock kernel on microvm
 #
 # V=1 shows the commands.
@@ -199,6 +201,14 @@ nightly:
 	STRATOVIRT=build/asan-ubsan/stratovirt DEVICE_SECONDS=600 /usr/bin/python3 -m pytest -q -rP -p no:cacheprovider \
 		tests/device/test_random.py
 	CRASHES=500 /usr/bin/python3 -m pytest -q -p no:cacheprovider tests/device/test_crash.py
+	@$(MAKE) --no-print-directory soak
+
+SOAK_SECONDS ?= 3600
+soak: all
+	SOAK_SECONDS=$(SOAK_SECONDS) /usr/bin/python3 -m pytest -q -rP -p no:cacheprovider tests/device/test_soak.py
+
+coverage:
+	@tests/tools/coverage --write
 
 demo:
 	@tests/tools/install-deps demo
@@ -221,6 +231,6 @@ clean:
 format:
 	clang-format -i $(shell git ls-files '*.c' '*.h')
 
-.PHONY: all check nightly demo install docs clean format unit-build FORCE
+.PHONY: all check nightly soak coverage demo install docs clean format unit-build FORCE
 
 -include $(OBJ:.o=.d) $(MAIN:.o=.d) $(CTL_OBJ:.o=.d) $(JAIL_OBJ:.o=.d) $(UNIT_SRC:%.c=$(O)/obj/%.d)

@@ -26,7 +26,7 @@
 #include "util/thread.h"
 
 /* Sanitizers make system calls of their own, which the rules do not know. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(COVERAGE)
 #define FOREIGN_CALLS true
 #else
 #define FOREIGN_CALLS false

@@ -8,6 +8,9 @@
 FUZZ_SRC     := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_SECONDS ?= 60
 
+# The hook that feeds fresh bytes to what devices read.
+FUZZ_LDFLAGS_fuzz_devices := -Wl,--wrap=guest_slice
+
 fuzz-targets:
 	@$(MAKE) --no-print-directory CC=clang SAN=asan,ubsan O=build/fuzz CFLAGS=-fsanitize=fuzzer-no-link fuzz-build
 
@@ -18,7 +21,7 @@ fuzz-build: $(FUZZ_SRC:tests/fuzz/%.c=$(O)/fuzz/%)
 
 $(O)/fuzz/%: $(O)/obj/tests/fuzz/%.o $(UNIT_LIB)
 	@mkdir -p $(@D)
-	$(call quiet,LINK,$@)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $< $(UNIT_LIB) $(LDLIBS_ALL)
+	$(call quiet,LINK,$@)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $(FUZZ_LDFLAGS_$(*F)) -o $@ $< $(UNIT_LIB) $(LDLIBS_ALL)
 
 $(FUZZ_SRC:%.c=$(O)/obj/%.o): CPPFLAGS_ALL += -Isrc
 .SECONDARY: $(FUZZ_SRC:%.c=$(O)/obj/%.o)

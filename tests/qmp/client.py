@@ -131,8 +131,13 @@ class VM:
 
     def __exit__(self, *exc):
         if self.process.poll() is None:
+            # Counters of coverage are written by an orderly end; otherwise the sooner the better.
+            self.process.send_signal(signal.SIGTERM if "coverage" in STRATOVIRT else signal.SIGKILL)
+        try:
+            self.process.wait(LIMIT)
+        except subprocess.TimeoutExpired:
             self.process.kill()
-        self.process.wait()
+            self.process.wait()
         self.process.stdout.close()
         self.process.stderr.close()
 
