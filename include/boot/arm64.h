@@ -56,16 +56,18 @@ struct boot_initrd {
  */
 int __must_check fdt_build(const struct fdt_machine *machine, const struct boot_initrd *initrd, void **ret,
 			   size_t *size, struct error **errp);
-/* The tree of a file (-dtb), with the command line and the initrd put into /chosen. */
-int __must_check fdt_load(const char *path, const char *cmdline, const struct boot_initrd *initrd, void **ret,
-			  size_t *size, struct error **errp);
+/* The tree of a file (-dtb), which is sound; malloc()ed. */
+int __must_check fdt_read(const char *path, void **ret, struct error **errp);
+/* @fdt of fdt_read() with the command line and the initrd put into /chosen. @ret is malloc()ed. */
+int __must_check fdt_change(const void *fdt, const char *cmdline, const struct boot_initrd *initrd, void **ret,
+			    size_t *size, struct error **errp);
 
 /*
- * Puts the tree, and kernel and initrd if @source is not NULL, into RAM. @dtb: a file to use instead of @machine; NULL: none.
- * @dump: a file that gets a copy; NULL: none. @entry: at the kernel's; untouched without one.
+ * Puts the tree, and kernel and initrd if @source is not NULL, into RAM. @dtb: a tree of fdt_read() to use instead of
+ * @machine; NULL: none. @dump: a file that gets a copy; NULL: none. @entry: at the kernel's; untouched without one.
  */
 int __must_check boot_load_arm64(const struct boot_source *source, struct mem_space *space,
-				 const struct fdt_machine *machine, const char *dtb, const char *dump,
+				 const struct fdt_machine *machine, const void *dtb, const char *dump,
 				 struct vcpu_entry *entry, struct error **errp);
 
 #endif

@@ -15,10 +15,13 @@ struct cpu_topology { /* -smp; defaults worked out by vm_config_finish() */
 	uint32_t sockets, dies, clusters, cores, threads;
 };
 
+enum cpu_feature { CPU_FEATURE_AUTO, CPU_FEATURE_ON, CPU_FEATURE_OFF };
+
 struct vm_config {
 	struct opts *machine; /* -machine: "type" and the class's own properties; never NULL */
 	char *accel;          /* "kvm" (default), "kvm:tcg", "test" */
 	struct opts *cpu;     /* -cpu: implied key "model"; NULL = host */
+	int cpu_pmu, cpu_sve; /* enum cpu_feature; aarch64 */
 	struct cpu_topology smp;
 	uint64_t memory_size; /* bytes */
 	char *mem_path;       /* -mem-path, or NULL */

@@ -49,11 +49,15 @@ struct accel_ops {
 	void (*free)(struct accel *accel);
 };
 
+/* A feature that guests do without if need be; the words of -cpu in their order. */
+enum accel_want { ACCEL_WANT_AUTO, ACCEL_WANT_ON, ACCEL_WANT_OFF };
+
 struct accel {
 	const struct accel_ops *ops;
 	struct mem_space *space; /* not owned */
 	int vm_fd;               /* KVM; -1 for others */
 	unsigned int max_vcpus;
+	enum accel_want want_pmu, want_sve; /* aarch64; set before vcpus_new() */
 	bool pmu;		/* aarch64: vCPUs have a PMU; known when they exist */
 	unsigned int phys_bits; /* aarch64: of the guest's physical addresses; 0: not known, enough */
 	bool no_guest_code; /* the test accelerator: vCPUs exist and do nothing, so nothing need boot */

@@ -141,10 +141,23 @@ static int check_stdio(const struct vm_config *config, struct error **errp)
 	return 0;
 }
 
-/* Flags of the CPU model come with the architectures that have some: none so far. */
-static int check_cpu(const struct vm_config *config, struct error **errp)
+#ifdef __aarch64__
+static const char *const cpu_feature_words[] = { "auto", "on", "off", NULL };
+#endif
+
+/* Flags of the CPU model. */
+static const struct property cpu_props[] = {
+#ifdef __aarch64__
+	PROP_ENUM("pmu", struct vm_config, cpu_pmu, cpu_feature_words, CPU_FEATURE_AUTO,
+		  "performance counters; auto: if the host has them"),
+	PROP_ENUM("sve", struct vm_config, cpu_sve, cpu_feature_words, CPU_FEATURE_AUTO,
+		  "scalable vectors; auto: if the host has them"),
+#endif
+	PROP_END,
+};
+
+static int check_cpu(struct vm_config *config, struct error **errp)
 {
-	static const struct property no_flags[] = { PROP_END };
 	static const char *const skip[] = { "model", NULL };
 	const char *model;
 
@@ -158,7 +171,7 @@ static int check_cpu(const struct vm_config *config, struct error **errp)
 	if (strcmp(model, "host"))
 		return error_set(errp, -EINVAL, "-cpu %s: model=%s is not one of host, max", model,
 				 model);
-	return property_apply(no_flags, NULL, config->cpu, skip, NULL, errp);
+	return property_apply(cpu_props, config, config->cpu, skip, NULL, errp);
 }
 
 /* What a VM has at most once, by the first part of its drivers' names. */

@@ -86,16 +86,6 @@ static bool vcpu_park(struct vcpu *vcpu)
 	return run;
 }
 
-/*
- * The guest's clocks went on while it was stopped; what would take the gap for a CPU that hangs is told
- * (PVCLOCK_GUEST_STOPPED). KVM refuses where the guest has no kvm-clock, which is not ours to say anything about.
- */
-static void vcpu_tell_pause(struct vcpu *vcpu)
-{
-	if (ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0))
-		log_debug("vCPU %u: no kvm-clock to tell of the pause: %s", vcpu->index, strerror(errno));
-}
-
 static void *vcpu_thread(void *opaque)
 {
 	struct vcpu *vcpu = opaque;
@@ -114,7 +104,7 @@ static void *vcpu_thread(void *opaque)
 	while (vcpu_park(vcpu)) {
 		thread_confine();
 		if (ran)
-			vcpu_tell_pause(vcpu);
+			vcpu_arch_tell_pause(vcpu);
 		ran = true;
 		vcpu_run(vcpu);
 	}

@@ -84,6 +84,8 @@ int __must_check vcpus_arch_set_entry(struct vcpus *vcpus, const struct vcpu_ent
 				      struct error **errp);
 /* An exit that the run loop does not know; false: nor does the architecture. The vCPU's thread. */
 bool __must_check vcpu_arch_exit(struct vcpu *vcpu);
+/* It was stopped, and is about to run again. The vCPU's thread. */
+void vcpu_arch_tell_pause(struct vcpu *vcpu);
 /* Also called on the vCPU's own thread. */
 char *vcpu_arch_describe(struct vcpu *vcpu);
 

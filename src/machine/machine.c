@@ -130,6 +130,8 @@ static int build(struct machine *machine, struct error **errp)
 	if (ret)
 		return ret;
 	machine->platform.accel = machine->accel;
+	machine->accel->want_pmu = (enum accel_want)machine->config->cpu_pmu;
+	machine->accel->want_sve = (enum accel_want)machine->config->cpu_sve;
 	ret = machine->accel->ops->map_ram(machine->accel, errp);
 	if (ret)
 		return ret;

@@ -473,11 +473,10 @@ static int change_chosen(void *fdt, const char *cmdline, const struct boot_initr
 	return ret;
 }
 
-int fdt_load(const char *path, const char *cmdline, const struct boot_initrd *initrd, void **ret, size_t *size,
-	     struct error **errp)
+int fdt_read(const char *path, void **ret, struct error **errp)
 {
 	struct boot_file file = { 0 };
-	void *raw, *fdt;
+	void *fdt;
 	int code;
 
 	code = boot_file_open(&file, "device tree", path, errp);
@@ -488,27 +487,34 @@ int fdt_load(const char *path, const char *cmdline, const struct boot_initrd *in
 		return error_set(errp, -EFBIG, "device tree '%s' is larger than %d KiB", path,
 				 (int)(BOOT_ARM64_FDT_MAX / 2 / KIB));
 	}
-	raw = xcalloc(1, file.size);
-	fdt = xcalloc(1, BOOT_ARM64_FDT_MAX);
-	code = boot_file_read(&file, 0, raw, file.size, errp);
-	if (!code) {
-		code = fdt_check_full(raw, file.size);
-		if (!code)
-			code = fdt_open_into(raw, fdt, BOOT_ARM64_FDT_MAX);
-		if (!code)
-			code = change_chosen(fdt, cmdline, initrd);
-		if (!code)
-			code = fdt_pack(fdt);
-		if (code)
-			code = error_set(errp, -EINVAL, "device tree '%s': %s", path, fdt_strerror(code));
-	}
+	fdt = xcalloc(1, file.size);
+	code = boot_file_read(&file, 0, fdt, file.size, errp);
+	if (!code && fdt_check_full(fdt, file.size))
+		code = error_set(errp, -EINVAL, "device tree '%s' is not sound: %s", path,
+				 fdt_strerror(fdt_check_full(fdt, file.size)));
 	boot_file_close(&file);
-	free(raw);
-	if (code) {
+	if (code)
 		free(fdt);
-		return code;
+	else
+		*ret = fdt;
+	return code;
+}
+
+int fdt_change(const void *fdt, const char *cmdline, const struct boot_initrd *initrd, void **ret, size_t *size,
+	       struct error **errp)
+{
+	void *changed = xcalloc(1, BOOT_ARM64_FDT_MAX);
+	int code = fdt_open_into(fdt, changed, BOOT_ARM64_FDT_MAX);
+
+	if (!code)
+		code = change_chosen(changed, cmdline, initrd);
+	if (!code)
+		code = fdt_pack(changed);
+	if (code) {
+		free(changed);
+		return error_set(errp, -EINVAL, "the device tree cannot be completed: %s", fdt_strerror(code));
 	}
-	*ret = fdt;
-	*size = fdt_totalsize(fdt);
+	*ret = changed;
+	*size = fdt_totalsize(changed);
 	return 0;
 }

@@ -68,7 +68,7 @@ static int dump_fdt(const char *path, const void *fdt, size_t size, struct error
 }
 
 int boot_load_arm64(const struct boot_source *source, struct mem_space *space, const struct fdt_machine *machine,
-		    const char *dtb, const char *dump, struct vcpu_entry *entry, struct error **errp)
+		    const void *dtb, const char *dump, struct vcpu_entry *entry, struct error **errp)
 {
 	struct boot_initrd initrd = { 0 };
 	void *fdt = NULL;
@@ -79,7 +79,7 @@ int boot_load_arm64(const struct boot_source *source, struct mem_space *space, c
 		ret = load_kernel(source, space, entry, &initrd, errp);
 	if (ret)
 		return ret;
-	ret = dtb ? fdt_load(dtb, machine->cmdline, &initrd, &fdt, &size, errp) :
+	ret = dtb ? fdt_change(dtb, machine->cmdline, &initrd, &fdt, &size, errp) :
 		    fdt_build(machine, &initrd, &fdt, &size, errp);
 	if (ret)
 		return ret;

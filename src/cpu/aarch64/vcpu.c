@@ -67,21 +67,36 @@ static void want_feature(struct vcpus_arch *arch, unsigned int feature)
 	arch->init.features[feature / 32] |= 1u << feature % 32;
 }
 
+/* Is a feature that the host has, or has not, the guest's? */
+static int decide(enum accel_want want, bool host, const char *name, bool *ret, struct error **errp)
+{
+	if (want == ACCEL_WANT_ON && !host)
+		return error_set(errp, -ENOTSUP, "-cpu host: %s=on: the CPUs of this host, or its KVM, have none", name);
+	*ret = host && want != ACCEL_WANT_OFF;
+	return 0;
+}
+
 int vcpus_arch_init(struct vcpus *vcpus, struct error **errp)
 {
-	const struct kvm_vm *vm = vcpus->vm;
+	struct kvm_vm *vm = vcpus->vm;
 	struct vcpus_arch *arch;
+	bool sve = false;
+	int ret;
 
 	arch = vcpus->arch = xcalloc(1, sizeof(*arch));
 	if (ioctl(vm->accel.vm_fd, KVM_ARM_PREFERRED_TARGET, &arch->init))
 		return error_set_errno(errp, -errno, "KVM_ARM_PREFERRED_TARGET failed");
 	memset(arch->init.features, 0, sizeof(arch->init.features));
 	want_feature(arch, KVM_ARM_VCPU_PSCI_0_2);
-	if (kvm_cap(vm, KVM_CAP_ARM_PMU_V3)) {
-		arch->pmu = vcpus->vm->accel.pmu = true;
+	ret = decide(vm->accel.want_pmu, kvm_cap(vm, KVM_CAP_ARM_PMU_V3), "pmu", &arch->pmu, errp);
+	if (!ret)
+		ret = decide(vm->accel.want_sve, kvm_cap(vm, KVM_CAP_ARM_SVE), "sve", &sve, errp);
+	if (ret)
+		return ret;
+	vm->accel.pmu = arch->pmu;
+	if (arch->pmu)
 		want_feature(arch, KVM_ARM_VCPU_PMU_V3);
-	}
-	if (kvm_cap(vm, KVM_CAP_ARM_SVE))
+	if (sve)
 		want_feature(arch, KVM_ARM_VCPU_SVE);
 	if (kvm_cap(vm, KVM_CAP_ARM_PTRAUTH_ADDRESS) && kvm_cap(vm, KVM_CAP_ARM_PTRAUTH_GENERIC)) {
 		want_feature(arch, KVM_ARM_VCPU_PTRAUTH_ADDRESS);
@@ -188,6 +203,12 @@ bool vcpu_arch_exit(struct vcpu *vcpu)
 	memset(&events, 0, sizeof(events));
 	events.exception.ext_dabt_pending = 1;
 	return !ioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &events);
+}
+
+/* The guest's counter goes on; its kernel has no word for a pause. */
+void vcpu_arch_tell_pause(struct vcpu *vcpu)
+{
+	(void)vcpu;
 }
 
 /* --- registers as text ----------------------------------------------------------------------------- */

@@ -117,6 +117,16 @@ bool vcpu_arch_exit(struct vcpu *vcpu)
 	return false;
 }
 
+/*
+ * The guest's clocks went on while it was stopped; what would take the gap for a CPU that hangs is told
+ * (PVCLOCK_GUEST_STOPPED). KVM refuses where the guest has no kvm-clock, which is not ours to say anything about.
+ */
+void vcpu_arch_tell_pause(struct vcpu *vcpu)
+{
+	if (ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0))
+		log_debug("vCPU %u: no kvm-clock to tell of the pause: %s", vcpu->index, strerror(errno));
+}
+
 /* --- entry --- */
 
 static struct kvm_segment flat_segment(uint16_t selector, uint8_t type)

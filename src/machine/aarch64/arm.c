@@ -126,13 +126,15 @@ static char *compose_cmdline(const struct arm_vm *vm)
 	return xasprintf("%s%searlycon=pl011,mmio,0x%08llx", append, *append ? " " : "", ARM_SERIAL_BASE);
 }
 
-int arm_open_kernel(struct arm_vm *vm, struct error **errp)
+int arm_open_files(struct arm_vm *vm, struct error **errp)
 {
 	const struct vm_config *config = vm->machine.config;
-	int ret;
+	int ret = 0;
 
-	if (!config->kernel)
-		return 0;
+	if (config->dtb)
+		ret = fdt_read(config->dtb, &vm->dtb, errp);
+	if (ret || !config->kernel)
+		return ret;
 	ret = boot_source_open(config->kernel, config->initrd, &vm->source, errp);
 	if (ret)
 		return ret;
@@ -155,6 +157,7 @@ int arm_load(struct arm_vm *vm, bool direct, struct vcpu_entry *entry, struct er
 		.pci = vm->pci.ecam_size ? &vm->pci : NULL,
 		.cmdline = direct ? vm->cmdline : NULL,
 	};
+	int ret;
 
 	for (unsigned int i = 0; i < ARM_VIRTIO_SLOTS; i++)
 		if (vm->slot_used[i])
@@ -171,8 +174,10 @@ int arm_load(struct arm_vm *vm, bool direct, struct vcpu_entry *entry, struct er
 		fdt.flash = ARM_FLASH_BASE;
 		fdt.flash_bank_size = ARM_FLASH_BANK;
 	}
-	return boot_load_arm64(direct ? vm->source : NULL, machine->space, &fdt, machine->config->dtb, vm->dumpdtb,
-			       entry, errp);
+	ret = boot_load_arm64(direct ? vm->source : NULL, machine->space, &fdt, vm->dtb,
+			      vm->dumped ? NULL : vm->dumpdtb, entry, errp);
+	vm->dumped = true;
+	return ret;
 }
 
 void arm_release(struct machine *machine)
@@ -181,4 +186,5 @@ void arm_release(struct machine *machine)
 
 	boot_source_free(vm->source);
 	free(vm->cmdline);
+	free(vm->dtb);
 }

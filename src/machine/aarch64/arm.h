@@ -51,6 +51,8 @@ struct arm_vm {
 	struct pci_host *pci_host;
 	struct boot_source *source;
 	char *cmdline; /* what the guest gets */
+	void *dtb;     /* of -dtb; NULL without */
+	bool dumped;   /* dumpdtb was done: once, before anything is confined */
 };
 
 /* For a class's property table, behind those of every machine. */
@@ -75,8 +77,8 @@ int __must_check arm_init_memory(struct machine *machine, struct error **errp);
 void arm_create_slots(struct arm_vm *vm); /* of virtio-mmio */
 int __must_check arm_create_rtc(struct arm_vm *vm, struct error **errp);
 int __must_check arm_create_serial(struct arm_vm *vm, struct error **errp);
-/* Opens the kernel, if there is one, and makes its command line. */
-int __must_check arm_open_kernel(struct arm_vm *vm, struct error **errp);
+/* Opens the kernel and the device tree, if they are given, and makes the command line. */
+int __must_check arm_open_files(struct arm_vm *vm, struct error **errp);
 /* The device tree, with kernel and initrd if @direct. @entry is untouched without. */
 int __must_check arm_load(struct arm_vm *vm, bool direct, struct vcpu_entry *entry, struct error **errp);
 void arm_release(struct machine *machine);

@@ -34,7 +34,7 @@ static int microvm_prepare_boot(struct machine *machine, struct error **errp)
 {
 	if (!machine->config->kernel && !machine->accel->no_guest_code)
 		return error_set(errp, -EINVAL, "-machine microvm: -kernel is required");
-	return arm_open_kernel(to_arm_vm(machine), errp);
+	return arm_open_files(to_arm_vm(machine), errp);
 }
 
 static int microvm_load(struct machine *machine, struct vcpu_entry *entry, struct error **errp)

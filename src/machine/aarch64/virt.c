@@ -150,7 +150,7 @@ static int virt_prepare_boot(struct machine *machine, struct error **errp)
 
 	if (!machine->config->kernel && !firmware && !machine->accel->no_guest_code)
 		return error_set(errp, -EINVAL, "-machine virt: firmware (-drive if=pflash) or -kernel is required");
-	ret = arm_open_kernel(vm, errp);
+	ret = arm_open_files(vm, errp);
 	if (!ret && vm->source && firmware)
 		ret = boot_source_to_fw_cfg(vm->source, machine->config->append ? machine->config->append : "",
 					    machine->fw_cfg, errp);
