@@ -131,16 +131,16 @@ struct listing {
 
 static void add_names(const struct listing *listing, struct json_object *info, const struct block_drive *drive)
 {
-	const char *id = block_drive_device(drive);
-	const struct device *dev = id ? device_find(listing->platform, id) : NULL;
+	const struct device *dev = device_find_user(listing->platform, drive);
 	char *path;
 
 	qmp_add_str(info, "device", block_drive_is_legacy(drive) ? block_drive_id(drive) : "");
 	if (!dev)
 		return;
 	/* In QEMU the disk is a part of its PCI device, and clients look it up by that path. */
-	path = xasprintf("%s%s", id, dev->class->bus == DEVICE_BUS_PCI ? "/virtio-backend" : "");
-	qmp_add_path(info, "qdev", path);
+	path = xasprintf("/machine/%s/%s%s", device_is_internal(dev) ? "unattached" : "peripheral", device_name(dev),
+			 dev->class->bus == DEVICE_BUS_PCI ? "/virtio-backend" : "");
+	qmp_add_str(info, "qdev", path);
 	free(path);
 }
 
