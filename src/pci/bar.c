@@ -88,7 +88,7 @@ static bool windows_pass(struct pci_function *fn, bool io, uint64_t base, uint64
 	return within_range(base, size, &config->mem32) || within_range(base, size, &config->mem64);
 }
 
-/* Where the registers put BAR @index: the address on the bus, or NOWHERE. */
+/* Where the registers put BAR @index, as the CPU finds it, or NOWHERE. */
 static uint64_t wanted(struct pci_function *fn, unsigned int index)
 {
 	const struct pci_bar *bar = &fn->bars[index];
@@ -108,6 +108,8 @@ static uint64_t wanted(struct pci_function *fn, unsigned int index)
 	if (!(command & (io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY)) || !base ||
 	    !windows_pass(fn, io, base, bar->size))
 		return NOWHERE;
+	if (io && fn->host->config.io_is_memory)
+		base = fn->host->config.io_memory_base + (base - fn->host->config.io.base);
 	return base;
 }
 
@@ -135,10 +137,8 @@ static void map_locked(struct pci_function *fn, unsigned int index, uint64_t bas
 	struct error *err = NULL;
 	bool was_blocked = bar->blocked;
 
-	if (bar->flags & PCI_BAR_IO && host->config.io_is_memory) {
+	if (host->config.io_is_memory)
 		bar->region.kind = IO_MMIO;
-		base = host->config.io_memory_base + (base - host->config.io.base);
-	}
 	bar->region.base = base;
 	bar->mapped = !mem_space_add_io(host->config.platform->space, &bar->region, &err);
 	bar->blocked = !bar->mapped;

@@ -97,6 +97,8 @@ static unsigned int map_line(void *opaque, unsigned int slot, unsigned int pin)
 	return (slot + pin + t.irq_offset) % PCI_HOST_IRQS;
 }
 
+#define IO_WINDOW 0x3eff0000ULL
+
 static void setup_with(bool ports, bool map)
 {
 	const struct pci_host_config config = {
@@ -109,6 +111,8 @@ static void setup_with(bool ports, bool map)
 		.mem64 = { 64 * GIB, 64 * GIB },
 		.irq_set = set_line,
 		.irq_map = map ? map_line : NULL,
+		.io_is_memory = !ports, /* a PC has both, other machines neither */
+		.io_memory_base = IO_WINDOW,
 	};
 
 	memset(&t, 0, sizeof(t));
@@ -273,6 +277,29 @@ START_TEST(bars_are_where_the_registers_say)
 	ck_assert_uint_eq(io(IO_PORT, 0xcf3, 1), 0xff);
 	pci_device_reset(&thing->pci.dev);
 	ck_assert_uint_eq(io(IO_MMIO, 65 * GIB + 3, 1), 0xff);
+	thing_free(thing);
+}
+END_TEST
+
+START_TEST(ports_may_lie_in_memory)
+{
+	struct thing *thing;
+
+	teardown();
+	setup_with(false, false);
+	thing = thing_new("2", 0);
+	thing->registers[3] = 0x77;
+	config_set(thing, PCI_BASE_ADDRESS_0, 4, 0x2000);
+	config_set(thing, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+	ck_assert_uint_eq(io(IO_MMIO, IO_WINDOW + 0x1003, 1), 0xff);
+	config_set(thing, PCI_COMMAND, 2, PCI_COMMAND_IO);
+	ck_assert_uint_eq(io(IO_MMIO, IO_WINDOW + 0x1003, 1), 0x77);
+	ck_assert_uint_eq(io(IO_PORT, 0x2003, 1), 0xff);
+	config_set(thing, PCI_INTERRUPT_LINE, 1, 5); /* changes nothing about it */
+	ck_assert_uint_eq(io(IO_MMIO, IO_WINDOW + 0x1003, 1), 0x77);
+	config_set(thing, PCI_BASE_ADDRESS_0, 4, 0x3000);
+	ck_assert_uint_eq(io(IO_MMIO, IO_WINDOW + 0x1003, 1), 0xff);
+	ck_assert_uint_eq(io(IO_MMIO, IO_WINDOW + 0x2003, 1), 0x77);
 	thing_free(thing);
 }
 END_TEST
@@ -473,7 +500,7 @@ static Suite *suite(void)
 {
 	const TTest *tests[] = {
 		config_ports_reach_the_same_registers, the_ecam_window_moves_and_yields, bars_are_where_the_registers_say,
-		bars_move_while_others_look, lines_are_shared_and_rerouted, a_held_line_follows_the_routing,
+		ports_may_lie_in_memory, bars_move_while_others_look, lines_are_shared_and_rerouted, a_held_line_follows_the_routing,
 		messages_need_no_route, an_eventfd_has_a_route_while_it_is_not_masked, capabilities_have_an_end,
 	};
 	Suite *s = suite_create("pci");
