@@ -45,7 +45,7 @@ static bool reopen_log(void)
 	return true;
 }
 
-/* SIGTERM, SIGINT and SIGHUP without a log file end the VM in order; a second one ends the process at once. */
+/* SIGWINCH is for the guest. SIGTERM, SIGINT and SIGHUP without a log file end the VM in order; a second one ends the process at once. */
 static void on_signal(struct loop_fd *lfd, uint32_t events)
 {
 	struct signals *signals = container_of(lfd, struct signals, lfd);
@@ -54,6 +54,10 @@ static void on_signal(struct loop_fd *lfd, uint32_t events)
 	(void)events;
 	if (read(lfd->fd, &info, sizeof(info)) != sizeof(info))
 		return;
+	if (info.ssi_signo == SIGWINCH) {
+		chardev_terminal_resized();
+		return;
+	}
 	if (info.ssi_signo == SIGHUP && reopen_log())
 		return;
 	if (signals->seen) {
@@ -72,6 +76,7 @@ static int signals_block(sigset_t *set)
 	sigaddset(set, SIGTERM);
 	sigaddset(set, SIGINT);
 	sigaddset(set, SIGHUP);
+	sigaddset(set, SIGWINCH); /* ignored otherwise; the terminal of -chardev stdio has another size */
 	signal(SIGPIPE, SIG_IGN);
 	return pthread_sigmask(SIG_BLOCK, set, NULL);
 }

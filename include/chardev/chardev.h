@@ -16,6 +16,7 @@ enum chardev_event {
 	CHARDEV_OPENED, /* a peer is there: connected, or always so */
 	CHARDEV_CLOSED, /* the peer went; a server waits for the next one, a client reconnects if asked to */
 	CHARDEV_BREAK,  /* a break on the line: Ctrl-A B on a terminal. */
+	CHARDEV_RESIZED, /* the terminal behind it has another size, chardev_terminal_size() */
 };
 
 /* The user's side. All handlers run on the main loop's thread and may call the functions below. */
@@ -71,6 +72,9 @@ void chardev_accept_input(struct chardev *chr);
 
 /* Ctrl-A X on a terminal: calls @quit on the main thread. Ctrl-A H prints help, Ctrl-A A sends Ctrl-A. */
 void chardev_set_quit_handler(void (*quit)(void *opaque), void *opaque);
+
+/* The process was told that its terminal has another size (SIGWINCH). Main thread. */
+void chardev_terminal_resized(void);
 
 /* Puts the terminal back as it was; async-signal-safe, harmless when nothing was changed. For every exit path. */
 void chardev_restore_terminal(void);

@@ -36,7 +36,7 @@ struct chardev_stdio {
 	uint8_t type_ahead[TYPE_AHEAD];
 };
 
-static bool in_use; /* main thread */
+static struct chardev_stdio *in_use; /* main thread */
 static void (*quit_handler)(void *opaque);
 static void *quit_opaque;
 
@@ -44,6 +44,12 @@ void chardev_set_quit_handler(void (*quit)(void *opaque), void *opaque)
 {
 	quit_handler = quit;
 	quit_opaque = opaque;
+}
+
+void chardev_terminal_resized(void)
+{
+	if (in_use)
+		chardev_send_event(&in_use->chr, CHARDEV_RESIZED);
 }
 
 static void stdio_room(struct chardev *chr)
@@ -113,7 +119,7 @@ static void stdio_release(struct chardev_stdio *s)
 	terminal_leave_raw();
 	fd_close(&s->in_fd);
 	fd_close(&s->out_fd);
-	in_use = false;
+	in_use = NULL;
 }
 
 static int stdio_open(struct chardev *chr, struct error **errp)
@@ -123,7 +129,7 @@ static int stdio_open(struct chardev *chr, struct error **errp)
 
 	if (in_use)
 		return error_set(errp, -EBUSY, "stdio is already used by another chardev");
-	in_use = true;
+	in_use = s;
 	s->out_fd = -1;
 	s->in_fd = terminal_open_nonblocking(STDIN_FILENO);
 	if (s->in_fd == -EBADF)

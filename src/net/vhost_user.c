@@ -33,7 +33,7 @@ static void chardev_changed(struct chardev_user *user, enum chardev_event event)
 {
 	struct netdev *netdev = &container_of(user, struct netdev_vhost_user, user)->netdev;
 
-	if (netdev->user && event != CHARDEV_BREAK)
+	if (netdev->user && (event == CHARDEV_OPENED || event == CHARDEV_CLOSED))
 		netdev->user->connected(netdev->user, event == CHARDEV_OPENED);
 }
 

@@ -107,7 +107,7 @@ static void event(struct chardev_user *user, enum chardev_event what)
 {
 	struct chardev_monitor *mon = of_user(user);
 
-	if (what == CHARDEV_BREAK)
+	if (what != CHARDEV_OPENED && what != CHARDEV_CLOSED)
 		return;
 	qmp_session_close(&mon->session);
 	loop_call_cancel(&mon->drop); /* that peer is gone */

@@ -224,6 +224,9 @@ static void port_event(struct chardev_user *user, enum chardev_event event)
 	case CHARDEV_CLOSED:
 		port->host_open = false;
 		break;
+	case CHARDEV_RESIZED:
+		serial_terminal_changed(port);
+		return;
 	case CHARDEV_BREAK: /* the device has nothing to tell it with */
 		return;
 	}

@@ -40,7 +40,7 @@ def die_with_parent():
 class VM:
     """One VMM; used as a context. Leaving it ends the VMM, whose exit status and standard error are checked."""
 
-    def __init__(self, *options, machine="microvm", qmp=True, dialect="qtest", share=True, fds=(),
+    def __init__(self, *options, machine="microvm", qmp=True, dialect="qtest", share=True, fds=(), terminal=None,
                  memory=MEMORY // MIB, env=None):
         self.folder = tempfile.mkdtemp(prefix="sv-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
         self.irqs = []  # ("raise" or "lower", line), as they were told
@@ -65,7 +65,7 @@ class VM:
         if "LD_PRELOAD" in (env or {}):
             self.command.append("-disable-seccomp")  # a library that makes faults makes system calls of its own
         self.errors = open(self.path("stderr"), "w+b")
-        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        self.process = subprocess.Popen(self.command, stdin=terminal or subprocess.DEVNULL, stdout=terminal or subprocess.DEVNULL,
                                         stderr=self.errors, preexec_fn=die_with_parent, pass_fds=fds,
                                         env={**os.environ, **(env or {})})
         try:

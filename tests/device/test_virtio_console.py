@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """virtio-console's data path: a single console, several ports, the control queues, and what happens to bytes in between."""
 
+import fcntl
+import os
+import signal
 import socket
 import struct
+import termios
 
 import pytest
 
@@ -342,3 +346,36 @@ def test_queues_of_ports_that_are_not_there(start):
         queues[index].kick()
         assert not queues[index].answered()
     assert not device.broken()
+
+
+def test_a_terminal_that_changes_its_size(start):
+    """SIGWINCH: the configuration space at once, and a message to a driver of ports."""
+    master, terminal = os.openpty()
+    try:
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        vm = start("-chardev", "stdio,id=c0", "-device", "virtio-serial-device,id=vs0",
+                   "-device", "virtconsole,chardev=c0", terminal=terminal)
+        device = v.find(vm, v.ID_CONSOLE)
+        queues = device.start_all(features=F_SIZE | F_MULTIPORT, indices=(0, 1, 2, 3))
+        control = v.Inbox(queues[2], 512, at=0x1200000)
+
+        def hear():
+            return struct.unpack("<IHH", (data := control.take())[:8])[:2], data[8:]
+
+        for event, value in ((READY, 1), (PORT_READY, 1)):
+            out(queues[3], struct.pack("<IHH", 0, event, value))
+        assert [hear()[0] for _ in range(3)] == [(0, ADD), (0, CONSOLE_PORT), (0, OPEN)]
+        assert hear() == ((0, RESIZE), struct.pack("<HH", 24, 80))
+        for rows, columns in ((50, 132), (10, 20)):
+            generation = device.get(v.CONFIG_GENERATION)
+            fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+            vm.process.send_signal(signal.SIGWINCH)
+            assert hear() == ((0, RESIZE), struct.pack("<HH", rows, columns))
+            assert (device.get(v.CONFIG, 2), device.get(v.CONFIG + 2, 2)) == (columns, rows)
+            assert device.get(v.CONFIG_GENERATION) != generation
+        vm.process.send_signal(signal.SIGWINCH)  # nothing has changed: nothing is said
+        assert vm.qmp("query-status")["status"] == "running"
+        assert not control.queue.answered()
+    finally:
+        os.close(master)
+        os.close(terminal)
