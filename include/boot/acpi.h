@@ -59,6 +59,7 @@ struct acpi_microvm {
 	bool has_serial;     /* COM1: ports 0x3f8-0x3ff, GSI 4 */
 	bool has_rtc;        /* CMOS RTC: ports 0x70-0x71 */
 	bool has_fw_cfg;     /* devices/fw_cfg.h: ports 0x510-0x51b */
+	gpa_t vmgenid;       /* devices/vmgenid.h: where the id lies, 0 without one */
 	const struct acpi_virtio_mmio *virtio; /* LNRO0005 devices */
 	unsigned int virtio_count;
 	const struct acpi_pci_host *pci; /* NULL without one */

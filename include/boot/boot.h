@@ -46,6 +46,7 @@ bool boot_cmdline_disables_acpi(const char *cmdline);
 #define BOOT_X86_PVH_INFO 0x6000
 #define BOOT_X86_EBDA 0x9fc00    /* MP table */
 #define BOOT_X86_ACPI 0xe0000    /* RSDP and tables, up to 1 MiB; reserved in e820 */
+#define BOOT_X86_VMGENID 0xefff0 /* VM generation ID, where the ACPI tables end */
 #define BOOT_X86_ACPI_END 0x100000
 #define BOOT_X86_SMBIOS_END 0xfe000 /* from boot/smbios.h's SMBIOS_AREA on, which ends the ACPI tables */
 /*

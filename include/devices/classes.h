@@ -24,5 +24,6 @@ extern const struct device_class fw_cfg_mem_class; /* "fw_cfg_mem" */
 extern const struct device_class pflash_class;	   /* "cfi.pflash01" */
 extern const struct device_class rom_class;	   /* "rom" */
 extern const struct device_class ged_class; /* "acpi-ged" */
+extern const struct device_class vmgenid_class; /* "vmgenid" */
 
 #endif

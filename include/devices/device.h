@@ -134,6 +134,7 @@ struct platform {
 	struct list devices;                       /* struct device, in order of creation */
 
 	struct pci_host *pci;   /* where PCI devices go (pci/host.h); NULL: the machine has none */
+	bool has_vmgenid;       /* the machine can announce one (devices/vmgenid.h) */
 	bool hotplugging;       /* a device is made while the guest may look: it is shown when it is complete. Main thread */
 
 	/* Any thread; returns at once, carried out on the main thread. @reason: static text for the log. */

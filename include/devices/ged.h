@@ -18,10 +18,13 @@
 #define GED_SLEEP_TYPE_S5 5
 
 #define GED_EVENT_POWER_BUTTON (1u << 0)
+#define GED_EVENT_VM_GENERATION (1u << 1)
 
 struct platform;
 
 /* Presses the power button: sets the event and raises the line. -ENODEV when the machine has no GED. Main thread. */
 int ged_power_button(struct platform *platform);
+/* The VM generation ID has changed. -ENODEV likewise. Main thread. */
+int ged_vm_generation(struct platform *platform);
 
 #endif

@@ -34,12 +34,46 @@ void acpi_add_virtio(struct aml *aml, const struct acpi_virtio_mmio *virtio, uns
 	}
 }
 
+/* What its specification asks for: the compatible id, the same as a name, and ADDR. The hardware id is Hyper-V's. */
+static void add_vmgenid(struct aml *aml, gpa_t address)
+{
+	aml_device(aml, "VGEN");
+	aml_name(aml, "_HID");
+	aml_string(aml, "VMGENCTR");
+	aml_name(aml, "_CID");
+	aml_string(aml, "VM_Gen_Counter");
+	aml_name(aml, "_DDN");
+	aml_string(aml, "VM_Gen_Counter");
+	aml_name(aml, "ADDR");
+	aml_package(aml, 2);
+	aml_integer(aml, address & UINT32_MAX);
+	aml_integer(aml, address >> 32);
+	aml_end(aml);
+	aml_end(aml);
+}
+
+/* Within _EVT: Local0 holds the events. */
+static void notify_on(struct aml *aml, uint32_t event, const char *device)
+{
+	aml_if(aml);
+	aml_and(aml);
+	aml_local(aml, 0);
+	aml_integer(aml, event);
+	aml_no_target(aml);
+	aml_notify(aml);
+	aml_path(aml, device);
+	aml_integer(aml, 0x80);
+	aml_end(aml);
+}
+
 /*
  * Generic event device, §5.6.9: reading its register tells which events are pending and clears
- * them. One event is defined, the control method power button (§4.8.3.2.2.1).
+ * them. The button is the control method power button (§4.8.3.2.2.1).
  */
-void acpi_add_ged(struct aml *aml, gpa_t base, uint32_t gsi)
+void acpi_add_ged(struct aml *aml, gpa_t base, uint32_t gsi, gpa_t vmgenid)
 {
+	if (vmgenid)
+		add_vmgenid(aml, vmgenid);
 	aml_device(aml, "PWRB");
 	aml_name(aml, "_HID");
 	aml_eisaid(aml, "PNP0C0C");
@@ -66,15 +100,9 @@ void acpi_add_ged(struct aml *aml, gpa_t base, uint32_t gsi)
 	aml_store(aml);
 	aml_path(aml, "ESEL");
 	aml_local(aml, 0);
-	aml_if(aml);
-	aml_and(aml);
-	aml_local(aml, 0);
-	aml_integer(aml, GED_EVENT_POWER_BUTTON);
-	aml_no_target(aml);
-	aml_notify(aml);
-	aml_path(aml, "PWRB");
-	aml_integer(aml, 0x80);
-	aml_end(aml);
+	notify_on(aml, GED_EVENT_POWER_BUTTON, "PWRB");
+	if (vmgenid)
+		notify_on(aml, GED_EVENT_VM_GENERATION, "VGEN");
 	aml_end(aml);
 	aml_end(aml);
 }

@@ -11,7 +11,10 @@
 /* @coherent: say so by _CCA (§6.2.17), without which aarch64 kernels let no device reach memory. */
 void acpi_add_virtio(struct aml *aml, const struct acpi_virtio_mmio *virtio, unsigned int count, bool coherent);
 
-/* The event device of devices/ged.h and the power button that it tells of. */
-void acpi_add_ged(struct aml *aml, gpa_t base, uint32_t gsi);
+/*
+ * The event device of devices/ged.h and what it tells of: the power button, and the VM generation ID at @vmgenid,
+ * unless that is 0.
+ */
+void acpi_add_ged(struct aml *aml, gpa_t base, uint32_t gsi, gpa_t vmgenid);
 
 #endif

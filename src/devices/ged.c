@@ -63,7 +63,7 @@ static const struct io_ops ged_ops = {
 	.max_size = 4,
 };
 
-int ged_power_button(struct platform *platform)
+static int raise_event(struct platform *platform, uint32_t event)
 {
 	struct device *dev;
 
@@ -73,11 +73,21 @@ int ged_power_button(struct platform *platform)
 		if (dev->class != &ged_class)
 			continue;
 		ged = container_of(dev, struct ged, dev);
-		atomic_fetch_or(&ged->pending, GED_EVENT_POWER_BUTTON);
+		atomic_fetch_or(&ged->pending, event);
 		irq_pulse(&ged->line);
 		return 0;
 	}
 	return -ENODEV;
+}
+
+int ged_power_button(struct platform *platform)
+{
+	return raise_event(platform, GED_EVENT_POWER_BUTTON);
+}
+
+int ged_vm_generation(struct platform *platform)
+{
+	return raise_event(platform, GED_EVENT_VM_GENERATION);
 }
 
 static void ged_reset(struct device *dev)

@@ -39,6 +39,7 @@ const struct device_class *const machine_device_classes[] = {
 	&pflash_class,
 	&rom_class,
 	&ged_class,
+	&vmgenid_class,
 	&pci_gpex_root_class,
 	&pvpanic_pci_class,
 	&pcie_root_port_class,

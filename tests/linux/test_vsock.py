@@ -3,12 +3,13 @@ other: several MiB summed at both ends, hundreds of connections at once, half cl
 
 import os
 import socket
-import subprocess
 import threading
 import time
 import zlib
 
 import pytest
+
+import vm
 
 BIG = 4 * (1 << 20) + 12345
 MANY = 300
@@ -181,17 +182,12 @@ def guest(request, new_guest):
     guest = new_guest()
     if request.param == "vhost" and not os.path.exists("/dev/vhost-vsock"):
         pytest.skip("this host has no /dev/vhost-vsock")
-    tool = guest.path("vsock_tool")
-    subprocess.run(["gcc", "-static", "-O2", "-o", tool,
-                    os.path.join(os.path.dirname(os.path.realpath(__file__)), "vsock_tool.c")],
-                   check=True)
-    with open(tool, "rb") as f:
-        program = f.read()
     host = UnixHost(guest) if request.param == "user" else KernelHost(guest)
     guest.programs = Programs(host)
+    guest.pauser = vm.Pauser(guest, "== to-host", "== served")
     try:
-        guest.run("-object", "iothread,id=io0", "-device", host.options(), "-no-reboot",
-                  smp=2, script=SCRIPT, programs={"vsock_tool": program}).check_finished()
+        guest.run("-object", "iothread,id=io0", "-device", host.options(), "-no-reboot", *guest.pauser.options,
+                  smp=2, script=SCRIPT, programs=vm.compile_tool(guest, "vsock_tool")).check_finished()
     finally:
         guest.programs.close()
     return guest
@@ -225,3 +221,8 @@ def test_host_sends_megabytes_and_opens_hundreds(guest):
 
 def test_nothing_is_written_to_stderr(guest):
     assert guest.errors == ""
+
+
+def test_pauses_lose_nothing(guest):
+    """The VM was stopped and continued all the while; what the other tests see came through that."""
+    guest.pauser.check()

@@ -1,13 +1,16 @@
 """Starts the VMM with a stock kernel and collects what the guest and the host say about it."""
 
 import collections
+import json
 import os
 import re
 import select
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
@@ -197,3 +200,60 @@ class Guest:
     def report(self):
         return (f"{' '.join(self.command)}\nexit status {self.process.poll()}\n"
                 f"stderr: {self.errors[-3000:]}\nconsole: {self.console[-4000:]}")
+
+
+def compile_tool(guest, name):
+    """A static program of this folder for the guest's script: {name: bytes}."""
+    path = guest.path(name)
+    subprocess.run(["gcc", "-static", "-O2", "-o", path,
+                    os.path.join(os.path.dirname(os.path.realpath(__file__)), name + ".c")], check=True)
+    with open(path, "rb") as f:
+        return {name: f.read()}
+
+
+class Pauser(threading.Thread):
+    """Stops a VM and lets it go on, by QMP, over and over between two lines of its console."""
+
+    def __init__(self, guest, begin, end):
+        super().__init__(daemon=True)
+        self.guest, self.begin_text, self.end_text = guest, begin, end
+        self.options = ("-qmp", f"unix:{guest.path('pauser')},server,nowait")
+        self.count = 0
+        self.error = None
+        self.start()
+
+    def _until(self, text):
+        limit = time.monotonic() + 2 * BOOT_TIMEOUT
+        while text not in self.guest.console:
+            if time.monotonic() > limit:
+                raise GuestFailed(f"waited in vain for {text}")
+            time.sleep(0.05)
+
+    def run(self):
+        try:
+            self._until(self.begin_text)
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.settimeout(BOOT_TIMEOUT)
+                sock.connect(self.guest.path("pauser"))
+                lines = sock.makefile("r")
+                lines.readline()
+                self._ask(sock, lines, "qmp_capabilities")
+                while self.end_text not in self.guest.console:
+                    self._ask(sock, lines, "stop")
+                    self._ask(sock, lines, "cont")
+                    self.count += 1
+                    time.sleep(0.1)  # the guest gets somewhere in between
+        except Exception as e:
+            self.error = repr(e)
+
+    def _ask(self, sock, lines, command):
+        sock.sendall(json.dumps({"execute": command}).encode())
+        while "event" in (answer := json.loads(lines.readline())):
+            pass
+        if "return" not in answer:
+            raise GuestFailed(str(answer))
+
+    def check(self):
+        self.join(10)
+        assert self.error is None
+        assert self.count >= 3, f"{self.count} pauses"

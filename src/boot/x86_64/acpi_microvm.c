@@ -78,7 +78,7 @@ static int add_dsdt(struct acpi_tables *tables, const struct acpi_microvm *info,
 	if (info->has_fw_cfg)
 		acpi_x86_add_fw_cfg(&aml);
 	acpi_add_virtio(&aml, info->virtio, info->virtio_count, false);
-	acpi_add_ged(&aml, info->ged_base, info->ged_gsi);
+	acpi_add_ged(&aml, info->ged_base, info->ged_gsi, info->vmgenid);
 	if (info->pci)
 		acpi_pci_add_host(&aml, info->pci);
 	aml_end(&aml);
@@ -134,7 +134,7 @@ int acpi_microvm_install(struct mem_space *space, const struct acpi_microvm *inf
 	ret = acpi_microvm_build(info, &tables, errp);
 	if (!ret)
 		ret = acpi_tables_install(tables, space, BOOT_X86_ACPI,
-					  SMBIOS_AREA - BOOT_X86_ACPI, rsdp, errp);
+					  BOOT_X86_VMGENID - BOOT_X86_ACPI, rsdp, errp);
 	acpi_tables_free(tables);
 	return ret;
 }

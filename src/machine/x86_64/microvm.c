@@ -14,6 +14,7 @@
 #include "../internal.h"
 #include "boot/acpi.h"
 #include "devices/ged.h"
+#include "devices/vmgenid.h"
 #include "firmware.h"
 #include "pc.h"
 #include "pci/host.h"
@@ -200,6 +201,7 @@ static int microvm_init_devices(struct machine *machine, struct error **errp)
 		ret = device_create_internal(platform, "boot-timer", "boot-timer", NULL, &dev, errp);
 	if (!ret && vm->rtc)
 		ret = pc_create_rtc(machine, RAM_LOW_MAX, 0, errp);
+	platform->has_vmgenid = vm->acpi && !machine_has_firmware(machine);
 	if (!ret && vm->acpi) {
 		snprintf(props, sizeof(props), "base=0x%llx,gsi=%d", GED_BASE, GSI_GED);
 		ret = device_create_internal(platform, "acpi-ged", "ged", props, &dev, errp);
@@ -298,6 +300,7 @@ static int place_acpi(struct microvm *vm, gpa_t *rsdp, struct error **errp)
 		.has_serial = vm->serial_count > 0,
 		.has_rtc = vm->rtc,
 		.has_fw_cfg = vm->machine.fw_cfg,
+		.vmgenid = vmgenid_present(&vm->machine.platform) ? BOOT_X86_VMGENID : 0,
 		.virtio = virtio,
 		.pci = vm->pci ? &pci : NULL,
 	};
@@ -341,6 +344,8 @@ static int microvm_load(struct machine *machine, struct vcpu_entry *entry, struc
 		ret = machine_install_smbios(machine, BOOT_X86_SMBIOS_END, errp);
 	if (!ret && vm->acpi)
 		ret = place_acpi(vm, &params.rsdp, errp);
+	if (!ret && vm->acpi)
+		ret = vmgenid_place(&machine->platform, BOOT_X86_VMGENID, errp);
 	if (ret || !vm->source)
 		return ret;
 	return boot_load_x86(vm->source, machine->space, &params, entry, errp);
