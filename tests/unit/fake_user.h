@@ -10,7 +10,7 @@ struct fake_user {
 	size_t room; /* what can_receive() says, less what came since */
 	uint8_t got[256 * 1024];
 	size_t len;
-	unsigned int opened, closed, breaks, writable;
+	unsigned int opened, closed, breaks, resized, writable;
 	size_t break_at; /* bytes received before the last break */
 };
 
@@ -41,6 +41,9 @@ static inline void fake_event(struct chardev_user *user, enum chardev_event even
 		break;
 	case CHARDEV_CLOSED:
 		u->closed++;
+		break;
+	case CHARDEV_RESIZED:
+		u->resized++;
 		break;
 	case CHARDEV_BREAK:
 		u->breaks++;

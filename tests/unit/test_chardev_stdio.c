@@ -162,6 +162,8 @@ START_TEST(escapes)
 	ck_until(&m, has_quit);
 	ck_assert_mem_eq(user.got, "1\0012\001345", 7);
 	ck_assert_uint_eq(user.len, 7);
+	chardev_terminal_resized();
+	ck_assert_uint_eq(user.resized, 1);
 	ck_assert_uint_eq(user.breaks, 1);
 	ck_assert_uint_eq(user.break_at, 5);
 	ck_assert_int_eq(quits, 1);
