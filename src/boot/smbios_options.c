@@ -80,7 +80,7 @@ struct oem_string {
 };
 
 static const struct property oem_props[] = {
-	{ .name = "value", .help = "a string; -smbios type=11 may be repeated", .type = PROPERTY_STRING,
+	{ .name = "value", .help = "a string, one of several", .type = PROPERTY_STRING,
 	  .flags = PROPERTY_REQUIRED, .offset = offsetof(struct oem_string, value), .min = 1, .max = 255 },
 	PROP_END,
 };

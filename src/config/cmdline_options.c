@@ -116,6 +116,50 @@ HANDLER(add_opts)
 	return ret;
 }
 
+/* Where the pair that begins at @p ends: at a comma that is not doubled, or at the end. */
+static const char *pair_end(const char *p)
+{
+	for (; *p; p++) {
+		if (*p != ',')
+			continue;
+		if (p[1] != ',')
+			break;
+		p++;
+	}
+	return p;
+}
+
+/* As QEMU's, "type=11,value=A,value=B": one list for each value, with what else there is. */
+HANDLER(add_smbios)
+{
+	static const char key[] = "value=";
+	char *rest = xstrdup(""), *one;
+	unsigned int values = 0;
+	const char *p, *end;
+	int ret = 0;
+
+	for (p = value; *p; p = *end ? end + 1 : end) {
+		end = pair_end(p);
+		if (!strncmp(p, key, strlen(key))) {
+			values++;
+			continue;
+		}
+		one = xasprintf("%s%s%.*s", rest, *rest ? "," : "", (int)(end - p), p);
+		free(rest);
+		rest = one;
+	}
+	for (p = value; values > 1 && !ret && *p; p = *end ? end + 1 : end) {
+		end = pair_end(p);
+		if (strncmp(p, key, strlen(key)))
+			continue;
+		one = xasprintf("%s,%.*s", rest, (int)(end - p), p);
+		ret = add_opts(cmdline, option, one, errp);
+		free(one);
+	}
+	free(rest);
+	return values > 1 ? ret : add_opts(cmdline, option, value, errp);
+}
+
 /* An option list that one property table takes whole. @object is zero-initialised. */
 static int apply_keys(struct cmdline *cmdline, const struct cmdline_option *option,
 		      const char *value, void *object, struct error **errp)
@@ -670,7 +714,7 @@ const struct cmdline_option cmdline_options[] = {
 	{ "fw_cfg", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_opts, AT(fw_cfgs),
 	  .implied = "name", .usage = "[name=]opt/NAME,string=TEXT|file=FILE",
 	  .help = "a file for the guest's firmware, and for its /sys/firmware/qemu_fw_cfg" },
-	{ "smbios", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_opts, AT(smbios),
+	{ "smbios", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_smbios, AT(smbios),
 	  .usage = "type=N[,KEY=VALUE...]",
 	  .help = "strings of the guest's SMBIOS tables: type 0 firmware, 1 system, 2 board, 3 "
 		  "chassis, 4 processors, 11 strings of your own, 17 memory" },

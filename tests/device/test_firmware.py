@@ -331,11 +331,13 @@ def test_boot_order(start, tmp_path):
 
 
 def test_smbios_files(start, images):
-    fw = FwCfg(start(*banks(images), "-smbios", "type=1,serial=S-1", machine="q35"))
+    fw = FwCfg(start(*banks(images), "-smbios", "type=1,serial=S-1",
+                     "-smbios", "type=11,value=first,value=with,,comma,value=third", machine="q35"))
     anchor = fw.file("etc/smbios/smbios-anchor")
     assert anchor[:5] == b"_SM3_" and sum(anchor) % 256 == 0
     tables = fw.file("etc/smbios/smbios-tables")
     assert struct.unpack_from("<I", anchor, 12)[0] == len(tables) and b"\0S-1\0" in tables
+    assert b"\x03first\0with,comma\0third\0\0" in tables
 
 
 def test_flash_of_block_nodes(start, images):
