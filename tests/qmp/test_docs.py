@@ -126,18 +126,6 @@ def test_an_option(folder, line):
                 *([] if "-kernel" in words else ["-kernel", "vmlinux"]), *words], line)
 
 
-def json_blocks():
-    for page in PAGES:
-        for i, text in enumerate(re.findall(r"```json\n(.*?)```", page.read_text(), re.S)):
-            yield pytest.param(text, id=f"{page.name}-{i}")
-
-
-@pytest.mark.parametrize("text", json_blocks())
-def test_a_file(folder, text):
-    (folder.path / "vm.json").write_text(text)
-    folder.run(["-config", "vm.json"], text)
-
-
 def test_what_the_small_client_is_given(tmp_path):
     """In the order of the page, to one VM."""
     here = Folder(tmp_path)

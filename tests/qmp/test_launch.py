@@ -4,7 +4,6 @@ import json
 import os
 import pathlib
 import re
-import shlex
 import struct
 import subprocess
 
@@ -15,7 +14,6 @@ import client
 DOCS = pathlib.Path(client.TOP) / "docs"
 PASSED = 0x10 << 1 | 1  # what the guest writes to the debug exit when all was right
 SECTORS = 32768
-CTL = os.environ.get("STRATOVIRT_CTL") or os.path.join(os.path.dirname(client.STRATOVIRT), "stratovirt-ctl")
 
 
 def stratovirt(*words, status=0, stdin="", cwd=None):
@@ -28,10 +26,6 @@ def stratovirt(*words, status=0, stdin="", cwd=None):
 
 def json_blocks(name):
     return re.findall(r"```json\n(.*?)```", (DOCS / name).read_text(), re.S)
-
-
-def command_lines(name, program):
-    return re.findall(rf"^    ({program} .*)$", (DOCS / name).read_text(), re.M)
 
 
 @pytest.fixture
@@ -116,21 +110,3 @@ def test_documented_files_boot(text, image, tmp_path):
     out = stratovirt("-config", "vm.json", "-append", "test=hello", f"status={0x10}", *FOR_THE_GUEST,
                      status=PASSED, cwd=tmp_path)
     assert "hello from ring 3" in out
-
-
-@pytest.mark.parametrize("line", command_lines("config.md", "stratovirt"))
-def test_documented_command_lines_are_right(line, image, tmp_path):
-    words = shlex.split(line.split(" > ")[0])[1:]
-    (tmp_path / "vm.json").write_text('{"machine": {"type": "microvm"}}')
-    if "-dump-config" not in words:
-        words.append("-dump-config")
-    assert json.loads(stratovirt(*words, cwd=tmp_path))["machine"]["type"] == "microvm"
-
-
-@pytest.mark.parametrize("line", [line for line in command_lines("ctl.md", "stratovirt-ctl") if "/run/vm.sock" in line
-                                  and not re.search("blockdev|device_|--events", line)])
-def test_documented_control_lines_work(line, vm):
-    vm.wait_for(vm.path)
-    words = shlex.split(line.replace("/run/vm.sock", vm.path))
-    words[0] = CTL
-    subprocess.run(words, check=True, timeout=client.LIMIT, stdout=subprocess.DEVNULL)

@@ -1,6 +1,7 @@
 """What is done when the guest reboots, ends or panics (-action), and a log file that is moved away."""
 
 import os
+import re
 import signal
 
 import pytest
@@ -122,3 +123,26 @@ def test_a_log_that_cannot_be_opened_again_ends_nothing(tmp_path):
         vm.signal(signal.SIGHUP)
         wait_for(lambda: "cannot" in (tmp_path / "gone/log").read_text() or "log file" in (tmp_path / "gone/log").read_text())
         assert q.run("query-status")["status"] == "prelaunch"
+
+
+def test_ten_resets_in_a_row_leave_memory_as_it_was(tmp_path):
+    with Guest(tmp_path, "-smp", "2") as vm, vm.connect() as q:
+        vm.ready()
+
+        def private():
+            """KiB of the process that no file is behind."""
+            with open(f"/proc/{vm.process.pid}/status") as f:
+                return int(re.search(r"RssAnon:\s+(\d+)", f.read()).group(1))
+
+        def reset():
+            booted = vm.console().count("ready\n")
+            q.run("system_reset")
+            assert q.event("RESET")["data"]["guest"] is False
+            wait_for(lambda: vm.console().count("ready\n") > booted)
+
+        reset()
+        before = private(), vm.descriptors(), len(os.listdir(f"/proc/{vm.process.pid}/task"))
+        for _ in range(10):
+            reset()
+        assert private() - before[0] < 1024, "KiB that stay"
+        assert (vm.descriptors(), len(os.listdir(f"/proc/{vm.process.pid}/task"))) == before[1:]
