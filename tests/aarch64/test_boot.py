@@ -15,8 +15,8 @@ echo "== processors"; nproc; cat /sys/devices/system/cpu/online
 echo "== packages"; cat /sys/devices/system/cpu/cpu*/topology/physical_package_id
 echo "== cores"; cat /sys/devices/system/cpu/cpu*/topology/core_id
 echo "== memory"; grep MemTotal /proc/meminfo
-echo "== log"; dmesg | sed "s/^/: /"
-echo "== interrupts"; cat /proc/interrupts
+echo "== log"; dmesg | grep -E -e GICv3: -e psci: -e PMU -e "WARNING:|BUG:|OF:|FDT" | sed "s/^/: /"
+echo "== interrupts"; grep arch_timer /proc/interrupts
 echo "== clock"; cat /sys/class/rtc/rtc0/name /sys/class/rtc/rtc0/since_epoch; date +%s
 echo "== clocksource"; cat /sys/devices/system/clocksource/clocksource0/current_clocksource
 echo "== seeds"; wc -c </proc/device-tree/chosen/rng-seed; ls /proc/device-tree/chosen

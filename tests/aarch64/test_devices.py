@@ -21,7 +21,7 @@ echo "== virtio"
 for d in /sys/bus/virtio/devices/*; do
 	echo "$(basename "$(readlink -f "$d/driver")") $(basename "$(readlink -f "$d/..")")"
 done
-echo "== interrupts"; cat /proc/interrupts
+echo "== interrupts"; grep virtio /proc/interrupts
 echo "== log"; dmesg | grep -i -e 'BUG:' -e 'WARNING:' -e 'virtio.*fail' | sed "s/^/: /"
 echo "== end"
 """

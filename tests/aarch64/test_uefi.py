@@ -19,7 +19,7 @@ echo "== cmdline"; cat /proc/cmdline
 echo "== cpus"; grep -c ^processor /proc/cpuinfo
 echo "== pci"; for f in /sys/bus/pci/devices/*; do echo "$(basename $f) $(basename "$(readlink $f/driver)")"; done
 echo "== disks"; ls /sys/block
-echo "== interrupts"; cat /proc/interrupts
+echo "== interrupts"; grep virtio /proc/interrupts
 echo "== acpi"; for f in /sys/firmware/acpi/tables/[A-Z]*; do [ -f $f ] && echo "$(basename $f) $(base64 -w 0 $f)"; done
 echo "== log"; dmesg | grep -i -e 'ACPI.*error' -e 'ACPI BIOS' -e 'BUG:' -e 'WARNING:' -e 'can.t claim' | sed "s/^/: /"
 echo "== psci"; dmesg | grep -i psci | sed "s/^/: /"
