@@ -11,6 +11,7 @@
 #   make nightly          ten minutes of random requests for each device, with sanitizers; thousands of crashes
 #   make soak             an hour of plug, unplug, resets, stop/cont, balloon and I/O at once
 #   make coverage         which lines the tests execute; writes the table in docs/testing.md
+#   make bench            figures beside QEMU's, in build/bench.md and build/bench.json
 #   make demo             boot a stock kernel on microvm
 #
 # V=1 shows the commands.
@@ -209,6 +210,9 @@ soak: all
 
 coverage:
 	@tests/tools/coverage --write
+
+bench: all guests
+	tests/bench/run
 
 demo:
 	@tests/tools/install-deps demo
