@@ -202,7 +202,8 @@ nightly:
 	STRATOVIRT=build/asan-ubsan/stratovirt DEVICE_SECONDS=600 /usr/bin/python3 -m pytest -q -rP -p no:cacheprovider \
 		tests/device/test_random.py
 	CRASHES=500 /usr/bin/python3 -m pytest -q -p no:cacheprovider tests/device/test_crash.py
-	@$(MAKE) --no-print-directory soak
+	@$(MAKE) --no-print-directory fuzz-targets soak
+	FUZZ_IASL=1 tests/fuzz/run --seconds 300 acpi
 
 SOAK_SECONDS ?= 3600
 soak: all
