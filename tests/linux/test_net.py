@@ -278,6 +278,50 @@ def test_macvtap_by_its_device(new_guest):
         ip("link", "del", "svd0")
 
 
+# --- Pauses and rings of another size, under traffic ---
+
+PAUSE_SCRIPT = """
+cd /tmp
+ip link set eth0 up
+ip addr add {guest}/24 dev eth0
+ping -c 1 -W 5 {host} >/dev/null
+echo "#traffic"
+echo "== download"; wget -q -O - http://{host}:8080/file | md5sum
+echo "== upload"; dd if=/dev/urandom of=up bs=1M count=20 2>/dev/null; md5sum up; nc {host} 8081 <up && echo SENT
+echo "#quiet"
+(wget -q -O - http://{host}:8080/file | md5sum >again; touch done) &
+n=0
+echo "== rings"
+while [ $n -lt 6 ]; do n=$((n + 1)); /run/sv/net_tool rings eth0 $((32 << n % 4)) $((32 << n % 3)) || break; usleep 100000; done
+wait
+echo "== again"; cat again
+"""
+
+
+@pytest.mark.parametrize("number, vhost", [(10, "off"), (11, "on")])
+def test_pauses_and_resized_rings_lose_nothing(new_guest, new_tap, number, vhost):
+    """stop and cont over and over in the middle of transfers; then one queue after the other is reset (RING_RESET)."""
+    guest = new_guest()
+    tap = new_tap(number)
+    pauser = vm.Pauser(guest, "#traffic", "#quiet")
+    with Servers(guest.folder, HOST.format(number)) as servers:
+        guest.run("-netdev", f"tap,id=n0,ifname={tap},vhost={vhost}",
+                  "-device", "virtio-net-pci,netdev=n0,id=net0", *pauser.options, append="sv.modules=virtio_net",
+                  # Linux resets single queues of PCI devices only.
+                  machine="microvm,pcie=on,replaceable-slots=off",
+                  programs=vm.compile_tool(guest, "net_tool"),
+                  script=PAUSE_SCRIPT.format(host=HOST.format(number), guest=GUEST.format(number)),
+                  timeout=2 * vm.BOOT_TIMEOUT)
+    guest.check_finished()
+    pauser.check()
+    digest = hashlib.md5(servers.content).hexdigest()
+    assert guest.section("download").split()[0] == digest
+    assert guest.section("upload").split()[0] == servers.uploaded
+    assert guest.section("rings").split("\n") == [f"{32 << n % 4} {32 << n % 3}" for n in range(1, 7)]
+    assert guest.section("again").split()[0] == digest
+    assert guest.errors == ""
+
+
 # --- vhost-user: frames that another process moves ---
 
 VHOST_USER_SCRIPT = """
