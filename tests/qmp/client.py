@@ -177,6 +177,12 @@ class VM:
         return sorted(os.listdir(f"/proc/{self.process.pid}/fd"), key=int)
 
 
+def listens(path):
+    """Is there somebody behind this unix socket?"""
+    with socket.socket(socket.AF_UNIX) as sock:
+        return sock.connect_ex(path) == 0
+
+
 def wait_for(condition, seconds=LIMIT):
     """Waits until @condition is true."""
     end = time.monotonic() + seconds

@@ -6,12 +6,11 @@ import pathlib
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 
 import pytest
 
-from client import Client, GUEST_ELF, LIMIT, STRATOVIRT, VM, wait_for
+from client import Client, GUEST_ELF, LIMIT, STRATOVIRT, VM, listens, wait_for
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 CTL = os.environ.get("STRATOVIRT_CTL") or os.path.join(os.path.dirname(STRATOVIRT), "stratovirt-ctl")
@@ -94,11 +93,6 @@ class Folder:
             process.wait()
             process.stdout.close()
             process.stderr.close()
-
-
-def listens(path):
-    with socket.socket(socket.AF_UNIX) as sock:
-        return sock.connect_ex(path) == 0
 
 
 @pytest.fixture
