@@ -9,6 +9,9 @@
 #include "config/property.h"
 #include "util/error.h"
 
+/* NUMA policies of mbind(2). */
+enum ram_policy { RAM_POLICY_DEFAULT, RAM_POLICY_PREFERRED, RAM_POLICY_BIND, RAM_POLICY_INTERLEAVE };
+
 enum ram_kind { RAM_ANONYMOUS, RAM_MEMFD, RAM_FILE };
 
 struct ram_config {
@@ -20,6 +23,8 @@ struct ram_config {
 	uint32_t prealloc_threads; /* 0: as many as CPUs, at most 16 */
 	bool dump;         /* false: MADV_DONTDUMP */
 	bool hugetlb;         /* memfd: huge pages */
+	char *host_nodes;     /* "0-2:5", or NULL; with a policy */
+	int policy;           /* enum ram_policy */
 	uint64_t hugetlbsize; /* memfd with hugetlb: 2 MiB or 1 GiB; 0: the host's default size */
 };
 

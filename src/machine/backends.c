@@ -151,7 +151,11 @@ static int memory_create(struct machine *machine, const struct opts *opts, const
 	if (ret)
 		return ret;
 	config.kind = kind;
-	ret = ram_backend_new(&config, &ram, errp);
+	/* The filters of a process that runs know no mbind. */
+	if (config.host_nodes && machine->vcpus)
+		ret = error_set(errp, -ENOTSUP, "host-nodes is for memory that is made at start");
+	else
+		ret = ram_backend_new(&config, &ram, errp);
 	property_release(props, &config);
 	if (ret) {
 		error_prefix(errp, "-object %s,id=%s: ", opts_get(opts, "qom-type"), id);

@@ -23,6 +23,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "numa.h"
 #include "prealloc.h"
 #include "util/alloc.h"
 #include "util/fd.h"
@@ -260,6 +261,9 @@ static int ram_setup(struct ram_mapping *map, const struct ram_config *config, c
 	if (ret)
 		return ret;
 	ram_advise(ram, config->dump);
+	ret = ram_bind(ram, config, errp);
+	if (ret)
+		return ret;
 	if (config->prealloc)
 		return ram_prealloc(ram, config->prealloc_threads, what, errp);
 	return 0;

@@ -6,6 +6,8 @@
  */
 #include "memory/ram.h"
 
+#include "numa.h"
+
 /* 64 TiB: beyond any host, below anything that could wrap. */
 #define SIZE_MAX_BYTES (64 * TIB)
 
@@ -27,13 +29,18 @@
 #define PROP_RAM_SHARE(dflt)                                                                       \
 	PROP_BOOL("share", struct ram_config, share, dflt,                                         \
 		  "map it shared, for processes that are given its descriptor")
+#define PROP_RAM_NUMA                                                                              \
+	PROP_STRING("host-nodes", struct ram_config, host_nodes, 1, 255, NULL,                     \
+		    "the host's NUMA nodes that it comes from, as 0-2:5; with policy"),            \
+		PROP_ENUM("policy", struct ram_config, policy, ram_policy_words, RAM_POLICY_DEFAULT, \
+			  "how the nodes are used; with host-nodes")
 /* libvirt sets it so that migration between its versions finds the same block names. */
 #define PROP_RAM_CANONICAL                                                                         \
 	PROP_IGNORED("x-use-canonical-path-for-ramblock-id", "accepted for libvirt, no effect")
 
 const struct property ram_memory_backend_ram_props[] = {
 	PROP_RAM_SIZE, PROP_RAM_SHARE(0),  PROP_RAM_PREALLOC, PROP_RAM_THREADS,
-	PROP_RAM_DUMP, PROP_RAM_CANONICAL, PROP_END,
+	PROP_RAM_DUMP, PROP_RAM_NUMA, PROP_RAM_CANONICAL, PROP_END,
 };
 
 const struct property ram_memory_backend_memfd_props[] = {
@@ -51,6 +58,7 @@ const struct property ram_memory_backend_memfd_props[] = {
 		.max = GIB,
 		.unit = 1,
 	},
+	PROP_RAM_NUMA,
 	PROP_RAM_CANONICAL,
 	PROP_END,
 };
@@ -70,6 +78,7 @@ const struct property ram_memory_backend_file_props[] = {
 	PROP_RAM_PREALLOC,
 	PROP_RAM_THREADS,
 	PROP_RAM_DUMP,
+	PROP_RAM_NUMA,
 	PROP_RAM_CANONICAL,
 	PROP_END,
 };

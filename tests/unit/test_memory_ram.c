@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -251,6 +252,48 @@ static int apply(const struct property *table, const char *text, struct ram_conf
 	return ret;
 }
 
+START_TEST(host_nodes)
+{
+	static const struct {
+		const char *nodes, *part;
+		int policy;
+	} bad[] = {
+		{ NULL, "policy=bind needs host-nodes", RAM_POLICY_BIND },
+		{ "0", "needs a policy", RAM_POLICY_DEFAULT },
+		{ "x", "not of the form", RAM_POLICY_BIND },
+		{ "128", "node 128 is out of range [0, 127]", RAM_POLICY_BIND },
+		{ "127", "host-nodes=127,policy=bind", RAM_POLICY_BIND }, /* this host has not so many */
+	};
+	struct ram_config config = { .kind = RAM_MEMFD, .size = 4 * MIB, .share = true };
+	struct ram_backend *ram;
+	struct error *err = NULL;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++) {
+		config.host_nodes = (char *)(uintptr_t)bad[i].nodes;
+		config.policy = bad[i].policy;
+		ck_assert_int_lt(ram_backend_new(&config, &ram, &err), 0);
+		ck_assert_msg(strstr(error_text(err), bad[i].part), "%s", error_text(err));
+		error_free(err);
+		err = NULL;
+	}
+	for (int policy = RAM_POLICY_PREFERRED; policy <= RAM_POLICY_INTERLEAVE; policy++) {
+		int mode = -1;
+
+		config.host_nodes = (char *)(uintptr_t)"0";
+		config.policy = policy;
+		if (ram_backend_new(&config, &ram, &err)) {
+			/* A kernel without NUMA says so. */
+			ck_assert_msg(strstr(error_text(err), "not implemented"), "%s", error_text(err));
+			error_free(err);
+			return;
+		}
+		ck_assert_int_eq(syscall(SYS_get_mempolicy, &mode, NULL, 0UL, ram->host, 2UL /* MPOL_F_ADDR */), 0);
+		ck_assert_int_eq(mode, policy); /* MPOL_PREFERRED 1, MPOL_BIND 2, MPOL_INTERLEAVE 3 */
+		ram_backend_free(ram);
+	}
+}
+END_TEST
+
 START_TEST(properties)
 {
 	struct ram_config config;
@@ -301,5 +344,5 @@ END_TEST
 UNIT_SUITE(suite, "memory ram", anonymous, small_ones_are_page_aligned, memfd_is_shared_and_sealed,
 	   file_is_created_and_kept, directory_gets_a_nameless_file,
 	   failure_removes_what_was_created, bad_paths, too_much, preallocation_touches_every_page,
-	   huge_pages_tell_how_many_are_free, properties)
+	   huge_pages_tell_how_many_are_free, host_nodes, properties)
 UNIT_MAIN(suite)
