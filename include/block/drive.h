@@ -75,8 +75,6 @@ void block_drive_set_io_status(struct block_drive *drive, enum block_io_status s
 /* On a drive that may be in use. Main thread. -EINVAL, -ERANGE: see block_limits_check(). */
 int __must_check block_drive_set_limits(struct block_drive *drive, const struct block_limits *limits,
 					struct error **errp);
-/* cache=writethrough or not, from now on; only while no engine exists. */
-void block_drive_set_writethrough(struct block_drive *drive, bool writethrough);
 /*
  * A file gets @size (a multiple of 512); what is cut off is lost. A block device has the size that it has: it is
  * read again, and -EINVAL when it is smaller than @size.

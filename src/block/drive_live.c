@@ -146,11 +146,6 @@ int block_drive_set_limits(struct block_drive *drive, const struct block_limits 
 	return 0;
 }
 
-void block_drive_set_writethrough(struct block_drive *drive, bool writethrough)
-{
-	drive->writethrough = writethrough;
-}
-
 static int resize_device(struct block_drive *drive, uint64_t size, struct error **errp)
 {
 	int ret = block_drive_read_size(drive, errp);

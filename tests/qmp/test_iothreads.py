@@ -59,4 +59,5 @@ def test_a_disk_that_is_busy_all_the_time_leaves_the_monitor_answering(tmp_path)
             q.run("query-block")
             times.append(time.monotonic() - start)
         wait_for(lambda: cpu_ticks(guest.process.pid, tid) > before, 20)
-        assert statistics.median(times) < 0.1
+        # Under strace every system call of the disk's thread stops the process.
+        assert statistics.median(times) < 0.1 or "SV_TRACES" in os.environ
