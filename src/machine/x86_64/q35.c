@@ -68,7 +68,7 @@ struct q35 {
 static const struct property q35_props[] = {
 	MACHINE_COMMON_PROPS(struct q35),
 	PROP_BOOL("acpi", struct q35, acpi, 1,
-		  "ACPI tables; off: kernels find CPUs by the MP table, PCI by its ports, and no power button"),
+		  "ACPI tables; off: no power button and no CPU hot-plug, and Linux may not find its way"),
 	PROP_ENUM("smm", struct q35, smm, unsupported_words, UNSUPPORTED_AUTO,
 		  "system management mode: there is none"),
 	PROP_ENUM("vmport", struct q35, vmport, unsupported_words, UNSUPPORTED_AUTO,
