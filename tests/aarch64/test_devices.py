@@ -10,7 +10,6 @@ MIB = 1 << 20
 TOKEN = "written-by-the-guest"
 
 SCRIPT = f"""
-modprobe virtio_net; modprobe virtio_console; modprobe virtio_balloon; modprobe vmw_vsock_virtio_transport
 echo "== root"; echo {TOKEN} >/file && sync && cat /file
 echo "== second"; dd if=/dev/vdb bs=1M count=8 iflag=direct 2>/dev/null | tr -d '\\245' | wc -c
 echo "== entropy"; cat /sys/class/misc/hw_random/rng_current; dd if=/dev/hwrng bs=32 count=1 2>/dev/null | wc -c
@@ -26,6 +25,8 @@ echo "== log"; dmesg | grep -i -e 'BUG:' -e 'WARNING:' -e 'virtio.*fail' | sed "
 echo "== end"
 """
 
+# Loaded by the initramfs: the root disk has none.
+MODULES = "sv.modules=virtio_net,virtio_console,virtio_balloon,vmw_vsock_virtio_transport"
 DRIVERS = {"virtio_blk", "virtio_rng", "virtio_net", "virtio_console", "virtio_balloon", "vmw_vsock_virtio_transport"}
 
 
@@ -50,7 +51,8 @@ def guest(request, new_guest):  # noqa: F811
             "-device", f"virtio-serial-{end},id=serial1", "-chardev", f"file,id=c0,path={guest.path('port')}",
             "-device", "virtconsole,chardev=c0,id=console0",
             "-device", f"virtio-vsock-{end},id=vsock0,guest-cid=5,uds-path={guest.path('vsock')}",
-            "-no-reboot", machine=request.param, smp=2, append="root=/dev/vda rw", script=SCRIPT)
+            "-no-reboot", machine=request.param, smp=2, append=f"root=/dev/vda rw {MODULES}",
+            script=SCRIPT)
     finally:
         os.system(f"ip tuntap del {tap} mode tap")
     return guest.check_finished(), request.param
