@@ -48,7 +48,7 @@ def used(tmp_path_factory):
     env = {**os.environ, "SV_TRACES": str(home / "traces"), "SV_TRACED": os.path.join(BUILD, "stratovirt"),
            "STRATOVIRT": str(home / "bin/stratovirt")}
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not ten_seconds and not bench",
-                           "tests/guest", "tests/qmp"],
+                           "--ignore=tests/qmp/test_probe.py", "tests/guest", "tests/qmp"],  # strace holds daemons' pipes open
                           cwd=TOP, env=env, timeout=900, stdin=subprocess.DEVNULL, text=True, errors="replace",
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     # Whether they pass is judged in their own rings: some have limits of time, which strace does not keep.
@@ -83,11 +83,13 @@ def test_no_call_is_outside_the_rules(used, rules, kind):
 # both rings run with the sandbox on.
 LINUX_RING = {
     "main": {"connect", "getsockopt", "shutdown", "lseek", "preadv", "pwritev", "fdatasync", "fallocate", "recvfrom",
-             "sendmsg", "seccomp", "set_robust_list", "rseq", "capget", "capset", "prctl", "statx", "clone", "dup3"},
-    "vcpu": {"epoll_ctl", "eventfd2", "close"},
+             "sendmsg", "seccomp", "set_robust_list", "rseq", "capget", "capset", "prctl", "statx", "clone", "dup3",
+             "sysinfo", "sched_setaffinity"},
+    "vcpu": {"poll", "epoll_ctl", "eventfd2", "close"},
     "iothread": {"eventfd2", "getrandom", "readv", "writev", "recvfrom", "recvmsg", "sendmsg", "sendto", "ioctl",
                  "clone", "set_robust_list", "rseq", "prctl", "capget", "capset", "seccomp", "preadv", "pwritev",
-                 "fdatasync", "fallocate", "epoll_ctl", "io_uring_setup", "io_uring_register"},
+                 "fdatasync", "fallocate", "epoll_ctl", "io_uring_setup", "io_uring_register",
+                 "getsockopt", "poll", "connect", "accept4", "socket", "shutdown"},
     "worker": {"preadv", "pwritev", "fdatasync", "fallocate", "ioctl"},
 }
 
