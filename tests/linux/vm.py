@@ -96,10 +96,12 @@ class Guest:
         return self.path(name)
 
     def run(self, *options, script=None, append="", kernel=None, machine="microvm", smp=1,
-            memory="256", answers=None, timeout=BOOT_TIMEOUT, programs=None, modules=None):
+            memory="256", answers=None, timeout=BOOT_TIMEOUT, programs=None, modules=None,
+            describe=None):
         """Runs one VM from start to its own end. `modules` is the folder of a kernel other than the cloud one,
         whose drivers the initramfs then has. `answers` maps a line of the console to what is then typed; `programs` {name: bytes} are in /run/sv for the script. Raises GuestFailed when
-        it does not end in time."""
+        it does not end in time. `describe`, given kernel, initrd and command line, makes the file for -config that
+        then says all this instead of options."""
         if script is not None:
             append = f"{append} sv.run=script"
         initrd = images.with_scripts(images.initramfs(modules), self.path("initrd"),
@@ -108,6 +110,10 @@ class Guest:
         command = [STRATOVIRT, "-machine", machine, "-cpu", "host", "-smp", str(smp),
                    "-m", memory, "-kernel", kernel or images.vmlinuz(), "-initrd", initrd,
                    "-append", f"{COMMAND_LINE} {append}", "-serial", "stdio", *options]
+        if describe:
+            with open(self.path("vm.json"), "w") as f:
+                json.dump(describe(kernel or images.vmlinuz(), initrd, f"{COMMAND_LINE} {append}"), f)
+            command = [STRATOVIRT, "-config", "vm.json", *options]
         self.command = command
         self._run_once(command, answers, timeout)
         if NESTED and "triple fault" in self.errors and "#sv-begin" not in self.console:
