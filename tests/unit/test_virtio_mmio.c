@@ -65,6 +65,10 @@ static void setup(void)
 {
 	static const struct device_class *const classes[] = { &echo_class, NULL };
 
+	/* Tests may share a process (CK_FORK=no). */
+	started = stopped = popped = 0;
+	memset(handled, 0, sizeof(handled));
+
 	rig_open(classes);
 	ck_assert_ptr_null(rig_create("echo-device,id=e0"));
 }
