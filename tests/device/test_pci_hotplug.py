@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+import guest
 import pci
 import virtio as v
 
@@ -258,7 +259,7 @@ def test_surprise(vm, slot):
 def test_rounds_leak_nothing(start, thread):
     """Descriptors, threads and memory after 200 rounds of a disk with requests under way are what they were."""
     vm = start("-object", "iothread,id=i0", "-drive", "if=none,id=d0,file=$DISK,format=raw,direct=off", *PORT,
-               machine=pci.MACHINE)
+               machine=pci.MACHINE, env={"ASAN_OPTIONS": "quarantine_size_mb=1"})  # what it holds back is no leak
     slot = Slot(vm)
 
     def held():
@@ -286,4 +287,5 @@ def test_rounds_leak_nothing(start, thread):
     for turn in range(200):
         round_(turn)
     after, grown = held()
-    assert after == before and grown - memory < 512, f"{grown - memory} KiB more"
+    limit = 4096 if "asan" in guest.STRATOVIRT else 512  # KiB; what a sanitizer keeps for itself is not flat
+    assert after == before and grown - memory < limit, f"{grown - memory} KiB more"
