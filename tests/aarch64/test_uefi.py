@@ -94,3 +94,19 @@ def test_the_shell_boots_a_kernel_from_a_system_partition(new_guest):  # noqa: F
                        "-device", "virtio-blk-pci,drive=d0,id=blk0,bootindex=1", "-no-reboot", timeout=LIMIT,
                        machine="virt").check_finished()
     assert "from-disk" in guest.section("cmdline") and "vda" in guest.section("disks").split()
+
+
+def shell(guest, *lines):
+    """What the firmware's shell prints for these lines; the last one has to end the VM."""
+    guest.run_firmware(*flash(guest), machine="virt", timeout=LIMIT, answers={
+        "in 5 seconds": b"\x1b", "Shell> ": "".join(line + "\r" for line in lines).encode()})
+    assert guest.status == 0, guest.report()
+    return re.sub("\x1b\\[[0-9;=]*[A-Za-z]", "", guest.console)
+
+
+def test_variables_survive_a_restart(new_guest):  # noqa: F811
+    guest = new_guest()
+    name = "kept -guid 5a0c1ed4-9b2f-4c0e-8d6b-f1e2d3c4b5a6"
+    first = shell(guest, f"setvar {name} -nv -bs =0x12345678", "reset -s")
+    second = shell(guest, f"setvar {name}", "reset -s")
+    assert re.search("12 34 56 78|78 56 34 12", second), first + second

@@ -49,7 +49,7 @@ ifconfig eth0 10.78.0.2 netmask 255.255.255.0 up; ping -c 3 -W 5 10.78.0.1 >/dev
 echo "== card-interrupts"; cat /proc/interrupts
 echo "#sv-op-uncard"; read -r line; echo 0 >/sys/bus/pci/slots/9/power
 until_gone /sys/class/net/eth0 && echo "== no-card" && echo gone
-echo "== log"; dmesg | grep -i -e 'BUG:' -e 'WARNING:' -e 'pcie.*error' -e 'pciehp.*fail' -e 'Timeout on hotplug'
+echo "== log"; dmesg | grep -i -e 'BUG:' -e 'WARNING:' -e 'pcie.*error' -e 'pciehp.*fail' -e 'Timeout on hotplug' | sed 's/^/: /'
 echo "== end"
 """
 

@@ -27,7 +27,7 @@ echo "== fw_cfg"; modprobe qemu_fw_cfg; cat /sys/firmware/qemu_fw_cfg/by_name/op
 echo "== pci"; for f in /sys/bus/pci/devices/*; do echo "$(basename $f) $(cat $f/vendor) $(cat $f/device) $(basename "$(readlink $f/driver)")"; done
 echo "== disks"; ls /sys/block
 echo "== interrupts"; cat /proc/interrupts
-echo "== log"; dmesg | grep -i -e 'ACPI.*error' -e 'ACPI BIOS' -e 'BUG:' -e 'can.t claim' -e 'no compatible bridge window'
+echo "== log"; dmesg | grep -i -e 'ACPI.*error' -e 'ACPI BIOS' -e 'BUG:' -e 'can.t claim' -e 'no compatible bridge window' | sed 's/^/: /'
 echo "== end"
 """
 

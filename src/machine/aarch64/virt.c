@@ -224,6 +224,7 @@ static void virt_release(struct machine *machine)
 
 const struct machine_class virt_class = {
 	.name = "virt",
+	.firmware_bus = "/pci@7fc0000000/",
 	.alias = "virt-*",
 	.summary = "standard machine: PCI Express, UEFI, ACPI or device tree",
 	.instance_size = sizeof(struct arm_vm),
