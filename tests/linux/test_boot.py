@@ -13,7 +13,7 @@ echo "== cpuinfo"; grep -E '^(processor|apicid)' /proc/cpuinfo
 echo "== packages"; cat /sys/devices/system/cpu/cpu*/topology/physical_package_id
 echo "== memory"; grep MemTotal /proc/meminfo
 echo "== ram"; grep 'System RAM' /proc/iomem
-echo "== fw_cfg"; modprobe qemu_fw_cfg; cat /sys/firmware/qemu_fw_cfg/rev /sys/firmware/qemu_fw_cfg/by_name/opt/greeting/raw
+echo "== fw_cfg"; modprobe qemu_fw_cfg; cat /sys/firmware/qemu_fw_cfg/rev /sys/firmware/qemu_fw_cfg/by_name/opt/greeting/raw; echo
 echo "== work"
 for cpu in $(seq 0 $(($(nproc) - 1))); do
 	taskset -c $cpu sh -c 'read -r line </proc/self/stat; set -- $line; shift 38; echo $1'
