@@ -13,14 +13,14 @@ README = os.path.join(vm.TOP, "docs", "config.md")
 TAP = "svc0"
 
 SCRIPT = """
-echo "== disks"; for d in vda vdb; do cat /sys/block/$d/size /sys/block/$d/ro /sys/block/$d/serial; done
-echo "== read"; head -c 4 /dev/vdb
+echo "== disks"; for d in vda vdb; do cat /sys/block/$d/size /sys/block/$d/ro /sys/block/$d/serial; echo; done
+echo "== read"; head -c 4 /dev/vdb; echo
 ip link set eth0 up; ip addr add 10.88.0.2/24 dev eth0
 echo "== address"; cat /sys/class/net/eth0/address
 echo "== ping"; ping -c 2 -W 5 10.88.0.1
 echo "== console"; ls /sys/class/virtio-ports
 echo "== random"; cat /sys/class/misc/hw_random/rng_available
-echo "== drivers"; for d in /sys/bus/virtio/devices/*; do basename $(readlink $d/driver); done | sort | uniq -c
+echo "== drivers"; for d in /sys/bus/virtio/devices/*; do [ -e $d/driver ] && basename $(readlink $d/driver); done | sort | uniq -c
 echo "== cpus"; grep -c ^processor /proc/cpuinfo
 echo "== memory"; awk '/MemTotal/ { print int($2 / 1024) }' /proc/meminfo
 """
