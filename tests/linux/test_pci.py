@@ -49,7 +49,7 @@ ifconfig eth0 10.78.0.2 netmask 255.255.255.0 up; ping -c 3 -W 5 10.78.0.1 >/dev
 echo "== card-interrupts"; cat /proc/interrupts
 echo "#sv-op-uncard"; read -r line; echo 0 >/sys/bus/pci/slots/9/power
 until_gone /sys/class/net/eth0 && echo "== no-card" && echo gone
-echo "== log"; dmesg | grep -i -e 'BUG:' -e 'WARNING:' -e 'pcie.*error' -e 'pciehp.*fail' -e 'Timeout on hotplug' | sed 's/^/: /'
+echo "== log"; dmesg | grep -i -e 'BUG:' -e 'WARNING:' -e 'pcie.*error' -e 'pciehp.*fail' -e 'Timeout on hotplug' | grep -v fpu__init_system_xstate | sed 's/^/: /'
 echo "== end"
 """
 
@@ -196,4 +196,5 @@ def test_interrupts_of_the_kernels_network_do_without_the_vmm(guest):
 
 
 def test_the_kernel_has_nothing_to_complain_about(guest):
+    # (But for the sizes of the rig's emulated XSAVE area, of which it warns on every machine there.)
     assert guest.section("log") == ""
