@@ -24,29 +24,32 @@ static QMP_TYPE_OBJECT(cache_info, "BlockdevCacheInfo", QMP_MEMBER("writeback", 
 		       QMP_MEMBER("direct", qmp_bool, "the host's page cache is bypassed"),
 		       QMP_MEMBER("no-flush", qmp_bool, "flushes are ignored"));
 static QMP_TYPE_ENUM(detect_zeroes, "BlockdevDetectZeroesOptions", "off", "on", "unmap");
+/* The limits of a drive, as they are set and as they are shown. */
+#define LIMIT_MEMBERS                                                                              \
+	QMP_MEMBER("bps", qmp_int, "bytes a second, 0: no limit"),                                 \
+	QMP_MEMBER("bps_rd", qmp_int, "of reads; not together with bps"),                          \
+	QMP_MEMBER("bps_wr", qmp_int, NULL),                                                       \
+	QMP_MEMBER("iops", qmp_int, "requests a second, 0: no limit"),                             \
+	QMP_MEMBER("iops_rd", qmp_int, NULL), QMP_MEMBER("iops_wr", qmp_int, NULL),                \
+	QMP_OPTIONAL("bps_max", qmp_int, "in a burst"),                                            \
+	QMP_OPTIONAL("bps_rd_max", qmp_int, NULL), QMP_OPTIONAL("bps_wr_max", qmp_int, NULL),      \
+	QMP_OPTIONAL("iops_max", qmp_int, NULL), QMP_OPTIONAL("iops_rd_max", qmp_int, NULL),       \
+	QMP_OPTIONAL("iops_wr_max", qmp_int, NULL),                                                \
+	QMP_OPTIONAL("bps_max_length", qmp_int, "seconds that the burst may last"),                \
+	QMP_OPTIONAL("bps_rd_max_length", qmp_int, NULL),                                          \
+	QMP_OPTIONAL("bps_wr_max_length", qmp_int, NULL),                                          \
+	QMP_OPTIONAL("iops_max_length", qmp_int, NULL),                                            \
+	QMP_OPTIONAL("iops_rd_max_length", qmp_int, NULL),                                         \
+	QMP_OPTIONAL("iops_wr_max_length", qmp_int, NULL),                                         \
+	QMP_OPTIONAL("iops_size", qmp_int, "bytes that count as one request")
+
 static QMP_TYPE_OBJECT(device_info, "BlockDeviceInfo", QMP_MEMBER("file", qmp_str, "the image"),
 		       QMP_OPTIONAL("node-name", qmp_str, NULL), QMP_MEMBER("ro", qmp_bool, NULL),
 		       QMP_MEMBER("drv", qmp_str, "raw, file, host_device"),
 		       QMP_MEMBER("backing_file_depth", qmp_int, "always 0"),
 		       QMP_MEMBER("encrypted", qmp_bool, "always false"),
 		       QMP_MEMBER("detect_zeroes", detect_zeroes, NULL),
-		       QMP_MEMBER("bps", qmp_int, "bytes a second, 0: no limit"),
-		       QMP_MEMBER("bps_rd", qmp_int, NULL), QMP_MEMBER("bps_wr", qmp_int, NULL),
-		       QMP_MEMBER("iops", qmp_int, "requests a second, 0: no limit"),
-		       QMP_MEMBER("iops_rd", qmp_int, NULL), QMP_MEMBER("iops_wr", qmp_int, NULL),
-		       QMP_OPTIONAL("bps_max", qmp_int, "in a burst"),
-		       QMP_OPTIONAL("bps_rd_max", qmp_int, NULL),
-		       QMP_OPTIONAL("bps_wr_max", qmp_int, NULL),
-		       QMP_OPTIONAL("iops_max", qmp_int, NULL),
-		       QMP_OPTIONAL("iops_rd_max", qmp_int, NULL),
-		       QMP_OPTIONAL("iops_wr_max", qmp_int, NULL),
-		       QMP_OPTIONAL("bps_max_length", qmp_int, "seconds"),
-		       QMP_OPTIONAL("bps_rd_max_length", qmp_int, NULL),
-		       QMP_OPTIONAL("bps_wr_max_length", qmp_int, NULL),
-		       QMP_OPTIONAL("iops_max_length", qmp_int, NULL),
-		       QMP_OPTIONAL("iops_rd_max_length", qmp_int, NULL),
-		       QMP_OPTIONAL("iops_wr_max_length", qmp_int, NULL),
-		       QMP_OPTIONAL("iops_size", qmp_int, "bytes that count as one request"),
+		       LIMIT_MEMBERS,
 		       QMP_MEMBER("image", image_info, NULL),
 		       QMP_MEMBER("cache", cache_info, NULL),
 		       QMP_MEMBER("write_threshold", qmp_int, "always 0"));
@@ -469,26 +472,7 @@ const struct qmp_command qmp_block_commands[] = {
 	  .help = "limits a drive's requests, in use or not",
 	  .args = QMP_MEMBERS(QMP_OPTIONAL("device", qmp_str, "the -drive or node, or"),
 			      QMP_OPTIONAL("id", qmp_str, "the disk's id or path"),
-			      QMP_MEMBER("bps", qmp_int, "bytes a second, 0: no limit"),
-			      QMP_MEMBER("bps_rd", qmp_int, "of reads; not together with bps"),
-			      QMP_MEMBER("bps_wr", qmp_int, NULL),
-			      QMP_MEMBER("iops", qmp_int, "requests a second, 0: no limit"),
-			      QMP_MEMBER("iops_rd", qmp_int, NULL),
-			      QMP_MEMBER("iops_wr", qmp_int, NULL),
-			      QMP_OPTIONAL("bps_max", qmp_int, "in a burst"),
-			      QMP_OPTIONAL("bps_rd_max", qmp_int, NULL),
-			      QMP_OPTIONAL("bps_wr_max", qmp_int, NULL),
-			      QMP_OPTIONAL("iops_max", qmp_int, NULL),
-			      QMP_OPTIONAL("iops_rd_max", qmp_int, NULL),
-			      QMP_OPTIONAL("iops_wr_max", qmp_int, NULL),
-			      QMP_OPTIONAL("bps_max_length", qmp_int, "seconds that the burst may last"),
-			      QMP_OPTIONAL("bps_rd_max_length", qmp_int, NULL),
-			      QMP_OPTIONAL("bps_wr_max_length", qmp_int, NULL),
-			      QMP_OPTIONAL("iops_max_length", qmp_int, NULL),
-			      QMP_OPTIONAL("iops_rd_max_length", qmp_int, NULL),
-			      QMP_OPTIONAL("iops_wr_max_length", qmp_int, NULL),
-			      QMP_OPTIONAL("iops_size", qmp_int,
-					   "bytes that count as one request"),
+			      LIMIT_MEMBERS,
 			      QMP_OPTIONAL("group", qmp_str, "no effect: every drive is its own")),
 	  .handler = block_set_io_throttle },
 	{ .name = "block_resize",
