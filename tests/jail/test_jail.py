@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -173,6 +174,18 @@ def test_status_and_signals_pass_through_the_process_outside(base):
     finally:
         process.kill()
         process.wait()
+
+
+def test_the_vmm_goes_with_the_process_outside(base):
+    process = subprocess.Popen([JAIL, "-name", "vm1", "-exec-file", BUSYBOX, "-base", base, "-uid", str(UID), "-gid",
+                                str(GID), "-new-pid", "--", "sh", "-c", "echo ready; while :; do read -t 1 x; done"],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    process.kill()
+    process.wait()
+    assert select.select([process.stdout], [], [], 20)[0], "who is inside lives on"
+    assert process.stdout.read() == ""
+    process.stdout.close()
 
 
 def test_a_name_is_used_once_until_it_is_cleaned(base):

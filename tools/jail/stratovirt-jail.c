@@ -79,6 +79,9 @@ static int become_vmm(struct jail *jail, struct error **errp)
 	ret = identity_drop(jail, errp);
 	if (ret)
 		return ret;
+	/* Should the outside be killed, the inside goes with it. A change of the user undoes this, so it comes after. */
+	if (jail->new_pid && prctl(PR_SET_PDEATHSIG, SIGKILL))
+		return error_set_errno(errp, -errno, "-new-pid");
 	jail_say(jail, "exec %s", jail->exec_name);
 	fexecve(jail->exec_fd, (char *const *)argv, environ);
 	return error_set_errno(errp, -errno, "-exec-file %s: exec", jail->exec_file);
@@ -103,8 +106,6 @@ static int run(struct jail *jail, struct error **errp)
 			return error_set_errno(errp, -errno, "-new-pid: fork");
 		if (child)
 			exit(wait_outside());
-		/* Should the outside be killed, the inside goes with it. */
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
 	}
 	return become_vmm(jail, errp);
 }
