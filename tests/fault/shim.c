@@ -28,7 +28,7 @@ enum op { OP_NONE, OP_READ, OP_WRITE, OP_SYNC, OP_ALLOCATE, OP_MAP, OP_SIZE };
 
 /* 64 bytes; see faults.py. */
 struct rule {
-	uint32_t op;
+	uint32_t tag;	/* enum op in the low byte, above it the version: the test changes rules under running threads */
 	int32_t error;	/* errno; 0: half of what was asked for is done; -1: nothing happens, it is counted */
 	uint32_t every; /* of the calls that match */
 	uint32_t limit; /* so often at most; 0: always */
@@ -63,27 +63,36 @@ static void file_name(int fd, char *name, size_t size)
 	name[n < 0 ? 0 : n] = '\0';
 }
 
-/* The rule that strikes now. @fd: -1 for memory and rings, which match every name. */
-static struct rule *strike(enum op op, int fd)
+/*
+ * The rule that strikes now, as it was then. @fd: -1 for memory and rings, which match every name. A rule that changes while
+ * it is read does not strike.
+ */
+static const struct rule *strike(enum op op, int fd)
 {
+	static _Thread_local struct rule now;
 	char name[512] = "";
 
 	for (unsigned int i = 0; rules && i < RULES; i++) {
 		struct rule *rule = &rules[i];
+		uint32_t tag = __atomic_load_n(&rule->tag, __ATOMIC_ACQUIRE);
 
-		if (__atomic_load_n(&rule->op, __ATOMIC_ACQUIRE) != op)
+		if ((tag & 0xff) != op)
+			continue;
+		now = *rule;
+		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+		if (__atomic_load_n(&rule->tag, __ATOMIC_RELAXED) != tag)
 			continue;
 		if (fd >= 0 && !name[0])
 			file_name(fd, name, sizeof(name));
-		if (fd >= 0 && !strstr(name, rule->match))
+		if (fd >= 0 && !strstr(name, now.match))
 			continue;
-		if (rule->limit && __atomic_load_n(&rule->hits, __ATOMIC_RELAXED) >= rule->limit)
+		if (now.limit && __atomic_load_n(&rule->hits, __ATOMIC_RELAXED) >= now.limit)
 			continue;
-		if ((__atomic_add_fetch(&rule->seen, 1, __ATOMIC_RELAXED) - 1) % rule->every)
+		if ((__atomic_add_fetch(&rule->seen, 1, __ATOMIC_RELAXED) - 1) % now.every)
 			continue;
 		__atomic_add_fetch(&rule->hits, 1, __ATOMIC_RELEASE);
-		if (rule->error != -1)
-			return rule;
+		if (now.error != -1)
+			return &now;
 	}
 	return NULL;
 }
@@ -167,7 +176,7 @@ static size_t half(size_t len)
 
 ssize_t preadv(int fd, const struct iovec *iov, int count, off_t offset)
 {
-	struct rule *rule = strike(OP_READ, fd);
+	const struct rule *rule = strike(OP_READ, fd);
 	struct iovec first = { iov->iov_base, half(iov->iov_len) };
 
 	if (rule && rule->error)
@@ -177,7 +186,7 @@ ssize_t preadv(int fd, const struct iovec *iov, int count, off_t offset)
 
 ssize_t pwritev(int fd, const struct iovec *iov, int count, off_t offset)
 {
-	struct rule *rule = strike(OP_WRITE, fd);
+	const struct rule *rule = strike(OP_WRITE, fd);
 	struct iovec first = { iov->iov_base, half(iov->iov_len) };
 	uint64_t number = 0;
 	ssize_t ret;
@@ -198,7 +207,7 @@ ssize_t pwritev(int fd, const struct iovec *iov, int count, off_t offset)
 
 int fdatasync(int fd)
 {
-	struct rule *rule = strike(OP_SYNC, fd);
+	const struct rule *rule = strike(OP_SYNC, fd);
 	struct record record = { .kind = JOURNAL_SYNCED };
 	uint64_t open[64];
 	int ret;
@@ -224,7 +233,7 @@ int fdatasync(int fd)
 
 int fallocate(int fd, int mode, off_t offset, off_t len)
 {
-	struct rule *rule = strike(OP_ALLOCATE, fd);
+	const struct rule *rule = strike(OP_ALLOCATE, fd);
 
 	if (rule)
 		FAIL(rule);
@@ -233,7 +242,7 @@ int fallocate(int fd, int mode, off_t offset, off_t len)
 
 int ftruncate(int fd, off_t len)
 {
-	struct rule *rule = strike(OP_SIZE, fd);
+	const struct rule *rule = strike(OP_SIZE, fd);
 
 	if (rule)
 		FAIL(rule);
@@ -245,7 +254,7 @@ int ftruncate(int fd, off_t len)
 #define READER(name, params, args, fd, len)                                                        \
 	ssize_t name params                                                                        \
 	{                                                                                          \
-		struct rule *rule = strike(OP_READ, fd);                                           \
+		const struct rule *rule = strike(OP_READ, fd);                                     \
                                                                                                    \
 		if (rule && rule->error)                                                           \
 			FAIL(rule);                                                                \
@@ -256,7 +265,7 @@ int ftruncate(int fd, off_t len)
 #define WRITER(name, params, args, fd, len)                                                        \
 	ssize_t name params                                                                        \
 	{                                                                                          \
-		struct rule *rule = strike(OP_WRITE, fd);                                          \
+		const struct rule *rule = strike(OP_WRITE, fd);                                    \
                                                                                                    \
 		if (rule && rule->error)                                                           \
 			FAIL(rule);                                                                \
@@ -274,7 +283,7 @@ WRITER(writev, (int fd, const struct iovec *iov, int len), (fd, iov, len), fd, l
 
 ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 {
-	struct rule *rule = strike(OP_READ, fd);
+	const struct rule *rule = strike(OP_READ, fd);
 
 	if (rule && rule->error)
 		FAIL(rule);
@@ -301,7 +310,7 @@ ssize_t __recv_chk(int fd, void *buf, size_t len, size_t size, int flags)
 void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
 {
 	/* The loader and malloc() map, too: only what is as large as a guest's memory. */
-	struct rule *rule = len >= 64 << 20 ? strike(OP_MAP, -1) : NULL;
+	const struct rule *rule = len >= 64 << 20 ? strike(OP_MAP, -1) : NULL;
 
 	if (rule) {
 		errno = rule->error;
@@ -374,7 +383,7 @@ unsigned int io_uring_peek_batch_cqe(struct io_uring *ring, struct io_uring_cqe 
 
 	for (unsigned int i = 0; i < n; i++) {
 		enum op op = op_of(cqes[i]->user_data);
-		struct rule *rule = op && cqes[i]->res >= 0 ? strike(op, -1) : NULL;
+		const struct rule *rule = op && cqes[i]->res >= 0 ? strike(op, -1) : NULL;
 
 		if (rule)
 			cqes[i]->res = rule->error ? -rule->error : (int)half(cqes[i]->res);
