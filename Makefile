@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # StratoVirt in C. One non-recursive makefile; objects live under $(O).
 #
 #   make                  build/stratovirt, build/stratovirt-ctl and build/stratovirt-jail

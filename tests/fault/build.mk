@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The library of faults, $(O)/fault.so. Included by the top Makefile. Without sanitizers, whatever the VMM has.
 
 FAULT_LIB := $(O)/fault.so

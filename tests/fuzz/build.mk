@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The fuzz targets: every tests/fuzz/fuzz_*.c is a program of clang's libFuzzer.
 #
 #   make fuzz                       builds them under build/fuzz and runs each for FUZZ_SECONDS (60)

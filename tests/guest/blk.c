@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MulanPSL-2.0
+// SPDX-License-Identifier: Apache-2.0
 /*
  * virtio-blk: every request type, every way to lay a request out, every way to get it wrong that
  * still is a well-formed chain.

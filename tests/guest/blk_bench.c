@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MulanPSL-2.0
+// SPDX-License-Identifier: Apache-2.0
 /*
  * virtio-blk random reads at a fixed depth on one queue, as a Linux driver would lay them out:
  * indirect descriptors, EVENT_IDX. Prints the figures; only wrong data fails.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The test guest: one freestanding ELF, $(O)/guest/guest.elf. Included by the top Makefile; also
 # usable alone: make -f tests/guest/build.mk O=build
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The guest ring: needs a KVM of any kind, the VMM, and the guest."""
 
 import os

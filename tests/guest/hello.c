@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0 OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0
 /*
  * A guest runs, speaks, knows its command line and its memory, and ends the VMM with a status.
  */

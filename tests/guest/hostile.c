@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MulanPSL-2.0
+// SPDX-License-Identifier: Apache-2.0
 /*
  * The frame of the hostile tests. Where strict() does not hold, any outcome will do that leaves
  * the device usable after a reset. "verbose=1" on the command line names each case before its

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MulanPSL-2.0 */
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the hostile tests share: a victim device set up anew for each case, a bystander that must
  * not notice, and the verdict on how the victim took it.

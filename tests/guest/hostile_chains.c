@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MulanPSL-2.0
+// SPDX-License-Identifier: Apache-2.0
 /*
  * Descriptor chains that no driver should build (desc-loop, zero-len, huge-len, nested-indirect,
  * reentrant-dma, chain-error, inflight-cap), on a disk and on a random number generator.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MulanPSL-2.0
+// SPDX-License-Identifier: Apache-2.0
 /*
  * Transport registers written when they should not be (late-queue-size, notify-index), features
  * nobody offered, status out of order; and a second CPU that changes descriptors while the device

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MulanPSL-2.0
+// SPDX-License-Identifier: Apache-2.0
 /*
  * Rings in the wrong place, of the wrong size, or never set up (ring-out-of-ram, zero-queue).
  */

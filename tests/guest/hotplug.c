@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MulanPSL-2.0
+// SPDX-License-Identifier: Apache-2.0
 /*
  * Disks that come, go and change their size while they are in use. Runs until it is ended from outside, keeps
  * some writes in flight on every disk that has a capacity, and says what it sees:

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0 OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0
 /*
  * Interrupts: the serial port through the IOAPIC, virtio through irqfd, the local timer; and the
  * floating-point state a CPU starts with.

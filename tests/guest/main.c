@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0 OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0
 /*
  * The table of tests, the choice among them by "test=NAME" on the command line, and the result:
  * the guest leaves through the debug-exit port, with exit status 33 when all held, 35 when not.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0 OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0
 /*
  * Port exits: every width, ports nobody owns, the 16550's registers, the real-time clock.
  */

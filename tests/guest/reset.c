@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MulanPSL-2.0
+// SPDX-License-Identifier: Apache-2.0
 /*
  * How a guest ends: triple fault, reset, an error of KVM's own, and not at all.
  */

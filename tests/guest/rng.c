@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MulanPSL-2.0
+// SPDX-License-Identifier: Apache-2.0
 /*
  * virtio-rng: random bytes, in every shape of buffer, with the right used length.
  */

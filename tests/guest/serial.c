@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MulanPSL-2.0
+// SPDX-License-Identifier: Apache-2.0
 /*
  * Input on the serial line: by interrupt, without loss, however fast it comes; and a guest that
  * never reads. On the command line: count= bytes to expect.

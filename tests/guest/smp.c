@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0 OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0
 /*
  * CPUs: INIT and start-up IPIs, APIC ids, interrupts between them; and what CPUID says.
  * On the command line: cpus=N, and for cpuid also sockets=, cores=, threads=.

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """The promises of the VMM to a guest, checked from inside of one. Each guest test is a C file beside this one."""
 
 import calendar

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0 OR Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The tests; each file says what it promises.
  */

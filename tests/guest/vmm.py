@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Starts the VMM with the bare-metal guest and collects what it said.
 
 STRATOVIRT names the VMM (build/stratovirt); GUEST_ELF the guest (build/guest/guest.elf). With VMM=qemu the same

@@ -58,6 +58,19 @@ def test_nothing_is_left_unfinished():
     assert not left
 
 
+def test_every_file_names_its_licence():
+    listed = subprocess.run(["git", "ls-files"], cwd=TOP, capture_output=True, text=True, check=True).stdout.split()
+    wrong = []
+    for path in [TOP / name for name in listed]:
+        with open(path, "rb") as f:
+            head = b"".join(f.readline() for _ in range(3)).decode(errors="replace")
+        program = path.suffix in (".c", ".h", ".S", ".py", ".mk", ".ld") or head.startswith("#!")
+        # A module of the kernel names the kernel's licence as well.
+        if program and not re.search(r"SPDX-License-Identifier: Apache-2\.0( OR GPL-2\.0)?( \*/)?$", head, re.M):
+            wrong.append(str(path.relative_to(TOP)))
+    assert not wrong
+
+
 def test_every_hostile_guest_has_a_test():
     """tests/house/hostile_guests.txt: each key is part of a test's name, unless it says what it waits for."""
     names = set()

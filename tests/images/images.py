@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
 """Kernels, initramfs and disk images that the tests and the demo boot.
 
     tests/images/images.py NAME...      make what is missing, print one path a line

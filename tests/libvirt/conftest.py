@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The libvirt ring: virsh and libvirtd of the distribution, as they are, with our binary as <emulator>."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Domains of the tests and what virsh says about them."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """virsh and the documented XML, with a guest that any KVM can run."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the cases of the linux ring share; tests/linux/run runs them."""
 
 import os

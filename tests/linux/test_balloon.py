@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The balloon of a stock kernel: blown up to half of the memory and back, once for each kind of memory, with the
 resident size of the VMM measured on the host."""
 

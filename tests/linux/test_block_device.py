@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A block device of the host as a disk: a loop device, which gets what the guest writes, flushes and discards."""
 
 import os

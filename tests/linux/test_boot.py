@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kernel formats, processor counts and memory sizes, several of them in each boot."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A stock kernel from a file of the old format, with every section that it has."""
 
 import json

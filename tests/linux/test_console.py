@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A console and named ports on a virtio-serial device, each with another back end; a stock kernel sends
 megabytes both ways, and nothing is lost or changed."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One microvm with an ext4 root, a read-only disk, a disk to discard from and an entropy source,
 each disk on an iothread of its own; what a stock kernel makes of them."""
 

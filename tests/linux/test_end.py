@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a guest ends: power-off, reboot, panic; with ACPI and without."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """virtio-net with a stock kernel: frames both ways through a tap, large transfers hashed at both ends."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PCI Express on microvm: a stock kernel finds every virtio device on the bus and behind ports, with MSI-X and without,
 and disks and cards come and go in a port's slot, by native PCIe hot-plug, while they are used."""
 

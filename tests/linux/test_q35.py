@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A stock kernel on q35 without firmware: every virtio device on PCI, ACPI tables judged by iasl, disks that are plugged
 into a PCI Express slot, a CPU that comes, a reboot by the ACPI reset register, and the power button of fixed ACPI hardware."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A stock kernel under an operator with QMP: disks and a network card that come and go, stop and cont under load and for
 long, a reset, the power button. Two boots in one run: the reset's is the second."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """q35 with stock OVMF, its 2 MiB and 4 MiB builds: variables survive, a disk's EFI system partition boots, and so does a
 kernel that is handed over by fw_cfg."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The VM generation ID with a stock kernel that has its driver (the generic one; the cloud kernel has not): bound, and its
 random numbers are seeded anew when the id changes."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Streams over vsock in both directions, a kernel's driver on one side and host programs on the
 other: several MiB summed at both ends, hundreds of connections at once, half close."""
 

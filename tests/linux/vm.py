@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Starts the VMM with a stock kernel and collects what the guest and the host say about it."""
 
 import collections

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A VM with a monitor, and a QMP client that checks what every message must be."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The qmp ring: monitors over real sockets. Needs a KVM of any kind, the VMM, and the guest."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Drives and block nodes of a running VM: what is told of them, limits, sizes, errors of the host."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """stratovirt-ctl against a VM, and against monitors that misbehave."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every command line of README and docs is run: with files in place of those it names, paused, and ended by QMP."""
 
 import json

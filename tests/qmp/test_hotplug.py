@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Disks that come and go in the replaceable slots, back ends with them, with a guest that uses them all the time."""
 
 import os

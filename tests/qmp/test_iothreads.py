@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Iothreads: what is said of them, where they run, and that a busy one is nobody else's trouble."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """As the Kata runtime's StratoVirt driver starts a sandbox and plugs a disk into it."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Starting a VM from a file, from older command lines, and as the documents say."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is done when the guest reboots, ends or panics (-action), and a log file that is moved away."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """-qmp, -mon and -api-channel: where they listen, and what they leave behind."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What libvirt asks of a binary before it starts a VM, and the options that it then passes."""
 
 import json

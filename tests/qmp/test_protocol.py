@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a monitor promises to each client, and to the others beside a bad one."""
 
 import json

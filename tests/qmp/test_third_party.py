@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A QMP client that others wrote: the one of Ganeti, from Debian's package (downloaded and extracted, not installed)."""
 
 import importlib.util

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0 OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0
 /*
  * What the VMM handed over: the PVH start info, its command line and its memory map.
  */

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0 OR Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The test guest's library: console, calls into ring 0, time, interrupts, CPUs.
  *

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0 OR Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Numbers shared by the assembly and the C half of the test guest.
  */

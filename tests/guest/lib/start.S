@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0 OR Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * From the PVH entry point, or from a start-up IPI, to ring 3 of long mode.
  *

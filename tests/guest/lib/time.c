@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0 OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0
 /*
  * How fast the time-stamp counter runs, by the best of the ways that the VMM offers.
  */

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0 OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0
 /*
  * The interrupt descriptor table, and the report of an exception nobody expected.
  */

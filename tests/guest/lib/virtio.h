@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0 OR Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A virtio driver's lower half: virtio-mmio version 2 (virtio 1.2, 4.2) and split virtqueues
  * (2.7), with indirect descriptors and EVENT_IDX. Test code may reach below any of it.
