@@ -6,9 +6,11 @@
  *
  * Threads and locks
  *   Every device has a home loop: the main loop or its iothread. Only the home loop pops and pushes chains and calls
- *   the device's operations start, stop and handle_queue. Register handlers run on vCPU threads, take the device lock
- *   and do no I/O; what starts or stops queues they hand to the home loop with loop_run_sync() and wait, still
- *   holding the lock. That cannot deadlock because
+ *   the device's operations start, stop and handle_queue. A device may give queues home loops of their own: then what is
+ *   said of the home loop below is that of the queue where there is a queue, and the device keeps apart what its
+ *   loops do at the same time. Register handlers run on vCPU threads, take the device lock and do no I/O; what starts or
+ *   stops queues they hand to the home loops with loop_run_sync() and wait, still holding the lock. That cannot
+ *   deadlock because
  *     - nothing on a home loop ever takes a device lock: what both sides share is atomic (status, isr) or under the
  *       leaf lock of the configuration space, inside which nothing else is called;
  *     - the main thread takes device locks only while every vCPU is parked (reset, quiesce, resume, unrealize);
@@ -60,8 +62,9 @@ struct virtio_device_ops {
 	void (*unrealize)(struct virtio_device *vdev);
 	/* Home loop: the device becomes live with vdev->features, before any queue is handled. NULL allowed. */
 	void (*start)(struct virtio_device *vdev);
-	/* Home loop. Completes or cancels every request of @queue (NULL: of all queues) and waits for it: afterwards
-	 * the device touches no guest memory of theirs. They are not handled any more. NULL: it keeps nothing. */
+	/* Home loop. Completes or cancels every request of @queue (NULL: of all queues of this loop) and waits for it:
+	 * afterwards the device touches no guest memory of theirs. They are not handled any more. When all stop, NULL
+	 * comes last, after each queue that has another home. NULL: it keeps nothing. */
 	void (*stop)(struct virtio_device *vdev, struct virtio_queue *queue);
 	/* Home loop: there may be something to pop. */
 	void (*handle_queue)(struct virtio_queue *queue);
@@ -87,6 +90,7 @@ struct virtio_transport_ops {
 struct virtio_queue {
 	struct virtqueue vq;
 	struct virtio_device *vdev;
+	struct loop *home; /* the device's unless realize sets it, behind virtio_device_add_queues() */
 	uint16_t index;
 	uint16_t size_max;
 	bool enabled;  /* device lock: the driver switched it on */
@@ -162,6 +166,13 @@ void virtio_device_update_config(struct virtio_device *vdev, uint32_t offset, co
 /* The device bits that are offered from the driver's next reset on. Any thread. */
 void virtio_device_offer(struct virtio_device *vdev, uint64_t features);
 
+/* Home loop. May it be handled? Not while it is stopped, nor when another loop has found the driver broken. */
+static inline bool virtio_queue_live(const struct virtio_queue *queue)
+{
+	return queue->running &&
+	       !(atomic_load_explicit(&queue->vdev->status, memory_order_relaxed) & VIRTIO_STATUS_NEEDS_RESET);
+}
+
 /* Home loop. False: nothing more to take, or the driver broke a rule (dealt with already). */
 bool __must_check virtio_queue_pop(struct virtio_queue *queue, struct virtq_chain *chain);
 /* Home loop. Publishes what was pushed and interrupts the driver if it wants that. */
@@ -178,7 +189,7 @@ int __must_check virtio_queue_call_begin(struct virtio_queue *queue, struct loop
 void virtio_queue_call_end(struct virtio_queue *queue, struct loop_fd *call);
 /*
  * The driver broke a rule: DEVICE_NEEDS_RESET, a configuration interrupt, one warning, and no queue is handled until
- * the driver resets the device. @why: static text. Home loop.
+ * the driver resets the device: those of other loops from virtio_queue_live() on. @why: static text. Home loop.
  */
 void virtio_device_error(struct virtio_device *vdev, const char *why);
 

@@ -30,7 +30,7 @@ static void kick_handler(struct loop_fd *lfd, uint32_t events)
 	struct virtio_queue *queue = container_of(lfd, struct virtio_queue, kick);
 
 	(void)events;
-	if (queue->running)
+	if (virtio_queue_live(queue))
 		queue->vdev->ops->handle_queue(queue);
 }
 
@@ -41,7 +41,7 @@ static void queue_start(struct virtio_queue *queue)
 	if (queue->running || !queue->enabled ||
 	    atomic_load(&vdev->status) & VIRTIO_STATUS_NEEDS_RESET)
 		return;
-	if (loop_fd_add(vdev->home, &queue->kick)) {
+	if (loop_fd_add(queue->home, &queue->kick)) {
 		virtio_device_error(vdev, "its queue cannot be watched");
 		return;
 	}
@@ -56,24 +56,71 @@ static void queue_stop(struct virtio_queue *queue)
 	queue->running = false;
 }
 
-static void home_start(void *opaque)
-{
-	struct virtio_device *vdev = opaque;
+/* What one loop has of a device. */
+struct share {
+	struct virtio_device *vdev;
+	struct loop *loop;
+};
 
-	if (vdev->ops->start)
+static void share_start(void *opaque)
+{
+	const struct share *share = opaque;
+	struct virtio_device *vdev = share->vdev;
+
+	if (share->loop == vdev->home && vdev->ops->start)
 		vdev->ops->start(vdev);
 	for (unsigned int i = 0; i < vdev->queue_count; i++)
-		queue_start(&vdev->queues[i]);
+		if (vdev->queues[i].home == share->loop)
+			queue_start(&vdev->queues[i]);
 }
 
-static void home_stop(void *opaque)
+static void share_stop(void *opaque)
 {
-	struct virtio_device *vdev = opaque;
+	const struct share *share = opaque;
+	struct virtio_device *vdev = share->vdev;
 
-	for (unsigned int i = 0; i < vdev->queue_count; i++)
-		queue_stop(&vdev->queues[i]);
-	if (vdev->ops->stop)
+	for (unsigned int i = 0; i < vdev->queue_count; i++) {
+		struct virtio_queue *queue = &vdev->queues[i];
+
+		if (queue->home != share->loop)
+			continue;
+		queue_stop(queue);
+		if (share->loop != vdev->home && vdev->ops->stop)
+			vdev->ops->stop(vdev, queue);
+	}
+	if (share->loop == vdev->home && vdev->ops->stop)
 		vdev->ops->stop(vdev, NULL);
+}
+
+/* On each loop, once, that has queues of the device and is not the device's own. */
+static void on_other_loops(struct virtio_device *vdev, void (*fn)(void *opaque))
+{
+	for (unsigned int i = 0; i < vdev->queue_count; i++) {
+		struct share share = { vdev, vdev->queues[i].home };
+		bool done = share.loop == vdev->home;
+
+		for (unsigned int j = 0; !done && j < i; j++)
+			done = vdev->queues[j].home == share.loop;
+		if (!done)
+			loop_run_sync(share.loop, fn, &share);
+	}
+}
+
+/* Under the device lock. The device is live before any of its queues, and to the end of the last one. */
+static void start_all(struct virtio_device *vdev)
+{
+	struct share own = { vdev, vdev->home };
+
+	loop_run_sync(vdev->home, share_start, &own);
+	on_other_loops(vdev, share_start);
+}
+
+static void stop_all(struct virtio_device *vdev)
+{
+	struct share own = { vdev, vdev->home };
+
+	on_other_loops(vdev, share_stop);
+	loop_run_sync(vdev->home, share_stop, &own);
 }
 
 static void home_reset(void *opaque)
@@ -101,7 +148,7 @@ bool virtio_queue_pop(struct virtio_queue *queue, struct virtq_chain *chain)
 {
 	int ret;
 
-	if (!queue->running)
+	if (!virtio_queue_live(queue))
 		return false;
 	ret = virtqueue_pop(&queue->vq, chain);
 	if (ret < 0)
@@ -140,7 +187,7 @@ int virtio_queue_call_begin(struct virtio_queue *queue, struct loop_fd *call)
 	if (queue->direct || call->loop)
 		return 0;
 	queue->direct = ops->queue_eventfd && !ops->queue_eventfd(queue->vdev, queue, call->fd);
-	return queue->direct ? 0 : loop_fd_add(queue->vdev->home, call);
+	return queue->direct ? 0 : loop_fd_add(queue->home, call);
 }
 
 void virtio_queue_call_end(struct virtio_queue *queue, struct loop_fd *call)
@@ -156,7 +203,8 @@ void virtio_device_error(struct virtio_device *vdev, const char *why)
 	uint8_t old = atomic_fetch_or(&vdev->status, VIRTIO_STATUS_NEEDS_RESET);
 
 	for (unsigned int i = 0; i < vdev->queue_count; i++)
-		queue_stop(&vdev->queues[i]);
+		if (loop_is_current(vdev->queues[i].home))
+			queue_stop(&vdev->queues[i]);
 	if (old & VIRTIO_STATUS_NEEDS_RESET)
 		return;
 	log_warn_limited(&vdev->limit, "%s: the driver is broken, the device stops until it is reset: %s",
@@ -219,7 +267,7 @@ void virtio_queue_enable_locked(struct virtio_queue *queue)
 	queue->was_reset = false;
 	if (vdev->started && !resting(vdev) &&
 	    !(atomic_load(&vdev->status) & VIRTIO_STATUS_NEEDS_RESET))
-		loop_run_sync(vdev->home, home_queue_start, queue);
+		loop_run_sync(queue->home, home_queue_start, queue);
 }
 
 void virtio_queue_disable_locked(struct virtio_queue *queue)
@@ -242,7 +290,7 @@ void virtio_queue_reset_locked(struct virtio_queue *queue)
 
 	if (!vdev->started || !virtio_has_feature(vdev, VIRTIO_F_RING_RESET) || !queue->enabled)
 		return;
-	loop_run_sync(vdev->home, home_queue_stop, queue);
+	loop_run_sync(queue->home, home_queue_stop, queue);
 	virtqueue_reset(&queue->vq);
 	queue->enabled = false;
 	queue->was_reset = true;
@@ -279,7 +327,7 @@ static bool accept_features(struct virtio_device *vdev)
 static void reset_locked(struct virtio_device *vdev)
 {
 	if (vdev->started)
-		loop_run_sync(vdev->home, home_stop, vdev);
+		stop_all(vdev);
 	for (unsigned int i = 0; i < vdev->queue_count; i++) {
 		struct virtio_queue *queue = &vdev->queues[i];
 
@@ -304,7 +352,7 @@ static void start_locked(struct virtio_device *vdev)
 		atomic_fetch_or(&vdev->isr, VIRTIO_ISR_CONFIG);
 		vdev->transport_ops->notify_config(vdev);
 	} else if (!resting(vdev)) {
-		loop_run_sync(vdev->home, home_start, vdev);
+		start_all(vdev);
 	}
 }
 
@@ -436,6 +484,9 @@ int virtio_device_realize(struct virtio_device *vdev, const struct virtio_transp
 		release(vdev);
 		return ret;
 	}
+	for (unsigned int i = 0; i < vdev->queue_count; i++)
+		if (!vdev->queues[i].home)
+			vdev->queues[i].home = vdev->home;
 	virtio_device_offer(vdev, vdev->features_offered);
 	vdev->features_offered = atomic_load(&vdev->features_next);
 	return 0;
@@ -471,9 +522,9 @@ static void rest_locked(struct virtio_device *vdev, bool *flag, bool value)
 	if (!vdev->started || resting(vdev) == before)
 		return;
 	if (!before)
-		loop_run_sync(vdev->home, home_stop, vdev);
+		stop_all(vdev);
 	else if (!(atomic_load(&vdev->status) & VIRTIO_STATUS_NEEDS_RESET))
-		loop_run_sync(vdev->home, home_start, vdev);
+		start_all(vdev);
 }
 
 bool virtio_is_device(const struct device *dev)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * virtio-net (virtio 1.2 §5.1). All queues of a device live on one home loop, or, with vhost=on, in
+ * virtio-net (virtio 1.2 §5.1). The queues of a device live on its loops (see net.h), or, with vhost=on, in
  * the kernel, or in another process: then only the control queue and the interrupts are handled here.
  */
 #include "net.h"
@@ -17,8 +17,6 @@
 #define LOG_MODULE "virtio-net"
 #include "util/log.h"
 
-#define RETRY_NS NSEC_PER_SEC
-
 /* §5.1.4 */
 struct net_config {
 	uint8_t mac[ETHER_ADDR];
@@ -33,6 +31,10 @@ struct net_config {
 		  "MTU that the guest is told; 0: not told"), \
 	PROP_LINK("iothread", struct virtio_net, iothread, LINK_IOTHREAD, 0, \
 		  "thread that moves the frames; the main thread without it"), \
+	PROP_LINK("rx-iothread", struct virtio_net, rx_iothread, LINK_IOTHREAD, 0, \
+		  "thread that receives; that of iothread without it"), \
+	PROP_LINK("tx-iothread", struct virtio_net, tx_iothread, LINK_IOTHREAD, 0, \
+		  "thread that sends; that of iothread without it"), \
 	PROP_BOOL("mq", struct virtio_net, mq, false, "use all queues of the netdev"), \
 	PROP_POW2(16, "queue-size", struct virtio_net, queue_size, 256, 4096, 256, \
 		  "entries of a queue"), \
@@ -64,78 +66,18 @@ void net_update_config(struct virtio_net *net)
 	virtio_device_set_config(&net->vdev, &config, sizeof(config));
 }
 
-void net_watch(struct net_pair *pair, bool in, bool out)
-{
-	uint32_t events = (in ? EPOLLIN : 0) | (out ? EPOLLOUT : 0);
-	int ret = 0;
-
-	if (in == pair->want_in && out == pair->want_out)
-		return;
-	pair->want_in = in;
-	pair->want_out = out;
-	if (!events) {
-		loop_fd_del(&pair->fd);
-	} else if (pair->fd.loop) {
-		ret = loop_fd_set_events(&pair->fd, events);
-	} else {
-		pair->fd.events = events;
-		ret = loop_fd_add(pair->net->vdev.home, &pair->fd);
-	}
-	if (ret) {
-		loop_fd_del(&pair->fd);
-		pair->want_in = pair->want_out = false;
-		net_host_error(pair, "watching", ret);
-	}
-}
-
-void net_host_error(struct net_pair *pair, const char *what, int error)
-{
-	struct virtio_net *net = pair->net;
-
-	log_warn_limited(&net->host_limit, "%s: netdev '%s': %s: %s; tried again in a second",
-			 net->vdev.dev.id, net->netdev->id, what, strerror(-error));
-	pair->failed = true;
-	loop_timer_set(&net->retry, clock_now_ns() + RETRY_NS);
-}
-
-static void retry(struct loop_timer *timer)
-{
-	struct virtio_net *net = container_of(timer, struct virtio_net, retry);
-
-	for (unsigned int i = 0; i < net->pair_count; i++) {
-		net->pairs[i].failed = false;
-		if (net->pairs[i].rx->running)
-			virtio_queue_kick(net->pairs[i].rx);
-		if (net->pairs[i].tx->running)
-			virtio_queue_kick(net->pairs[i].tx);
-	}
-}
-
-static void fd_ready(struct loop_fd *lfd, uint32_t events)
-{
-	struct net_pair *pair = container_of(lfd, struct net_pair, fd);
-	bool error = events & (EPOLLERR | EPOLLHUP);
-
-	if (pair->want_out && (error || events & EPOLLOUT)) {
-		net_watch(pair, pair->want_in, false);
-		net_tx_handle(pair);
-	}
-	if (pair->want_in && (error || events & EPOLLIN))
-		net_rx_handle(pair);
-}
-
 int net_set_pairs(struct virtio_net *net, unsigned int pairs)
 {
 	struct netdev *netdev = net->netdev;
+	uint16_t before = net->pairs_used;
 
+	/* Nobody takes the errors of a descriptor that is switched off for the host's: see net_rx_handle(). */
+	net->pairs_used = MIN(pairs, before);
 	for (unsigned int i = 0; netdev && i < netdev->queue_count; i++) {
-		int ret;
+		int ret = netdev->ops->set_queue(netdev, i, i < pairs);
 
-		if (i >= pairs && i < net->pair_count)
-			net_watch(&net->pairs[i], false,
-				  false); /* its descriptor shows nothing but errors now */
-		ret = netdev->ops->set_queue(netdev, i, i < pairs);
 		if (ret) {
+			net->pairs_used = before;
 			log_warn_limited(&net->host_limit, "%s: netdev '%s': queue %u: %s",
 					 net->vdev.dev.id, netdev->id, i, strerror(-ret));
 			return ret;
@@ -144,9 +86,9 @@ int net_set_pairs(struct virtio_net *net, unsigned int pairs)
 	net->pairs_used = pairs;
 	if (net->path && net->path->pairs_changed)
 		net->path->pairs_changed(net);
-	for (unsigned int i = 0; i < pairs; i++)
-		if (net->pairs[i].rx->running)
-			virtio_queue_kick(net->pairs[i].rx);
+	/* Whether a queue runs is its loop's to know; a signal too many does nothing. */
+	for (unsigned int i = 0; i < net->pair_count; i++)
+		virtio_queue_kick(net->pairs[i].rx);
 	return 0;
 }
 
@@ -247,27 +189,36 @@ static void net_start(struct virtio_device *vdev)
 		(void)net_start_netdev(net); /* said so already */
 }
 
+static void stop_receiving(struct net_pair *pair)
+{
+	if (pair->net->path)
+		pair->net->path->queue_stop(pair->net, pair->rx);
+	net_retry_cancel(&pair->rx_retry);
+	net_watch_in(pair, false);
+	net_rx_stop(pair);
+}
+
+static void stop_sending(struct net_pair *pair)
+{
+	if (pair->net->path)
+		pair->net->path->queue_stop(pair->net, pair->tx);
+	net_retry_cancel(&pair->tx_retry);
+	net_watch_out(pair, false);
+}
+
 static void net_stop(struct virtio_device *vdev, struct virtio_queue *queue)
 {
 	struct virtio_net *net = to_net(vdev);
 
-	if (!queue) {
-		loop_timer_cancel(&net->retry);
+	if (!queue)
 		net->started = false;
-	}
 	for (unsigned int i = 0; i < net->pair_count; i++) {
 		struct net_pair *pair = &net->pairs[i];
-		bool rx = !queue || queue == pair->rx, tx = !queue || queue == pair->tx;
 
-		if (rx && net->path)
-			net->path->queue_stop(net, pair->rx);
-		if (tx && net->path)
-			net->path->queue_stop(net, pair->tx);
-		net_watch(pair, pair->want_in && !rx, pair->want_out && !tx);
-		if (rx)
-			net_rx_stop(pair);
-		if (!queue)
-			pair->failed = false;
+		if (queue ? queue == pair->rx : pair->rx->home == vdev->home)
+			stop_receiving(pair);
+		if (queue ? queue == pair->tx : pair->tx->home == vdev->home)
+			stop_sending(pair);
 	}
 }
 
@@ -282,11 +233,13 @@ static uint16_t link_status(struct virtio_net *net)
 
 void net_set_power_on(struct virtio_net *net)
 {
+	pthread_mutex_lock(&net->filter_lock);
 	memcpy(net->mac, net->mac_default, sizeof(net->mac));
+	net_filter_reset(&net->filter);
+	pthread_mutex_unlock(&net->filter_lock);
 	net->status = link_status(net);
 	net->pairs_used = 1;
 	net->guest_offloads = NET_GUEST_OFFLOADS;
-	net_filter_reset(&net->filter);
 	net_update_config(net);
 }
 
@@ -447,6 +400,11 @@ static void free_pairs(struct virtio_net *net)
 	net->pairs = NULL;
 }
 
+static struct loop *loop_of(const struct virtio_net *net, struct iothread *iothread)
+{
+	return iothread ? iothread_loop(iothread) : net->vdev.home;
+}
+
 static int create_pairs(struct virtio_net *net, struct error **errp)
 {
 	net->pairs = calloc(net->pair_count, sizeof(*net->pairs));
@@ -457,9 +415,9 @@ static int create_pairs(struct virtio_net *net, struct error **errp)
 		pair->index = i;
 		pair->rx = &net->vdev.queues[2 * i];
 		pair->tx = &net->vdev.queues[2 * i + 1];
-		pair->fd = (struct loop_fd){ .fd = net->netdev ? net->netdev->fds[i] : -1,
-					     .handler = fd_ready };
-		list_init(&pair->fd.node);
+		pair->rx->home = loop_of(net, net->rx_iothread);
+		pair->tx->home = loop_of(net, net->tx_iothread);
+		net_watch_init(pair);
 		pair->buffers = calloc(net->queue_size, sizeof(*pair->buffers));
 		pair->rx_iov = calloc(NET_IOV_MAX, sizeof(*pair->rx_iov));
 		pair->spill = malloc(NETDEV_HEADER + NET_FRAME_MAX);
@@ -478,6 +436,10 @@ static int net_realize(struct virtio_device *vdev, struct error **errp)
 
 	if (!net->netdev && !empty)
 		return error_set(errp, -EINVAL, "netdev is required");
+	if (net->netdev && netdev_moved_by_others(net->netdev) && (net->rx_iothread || net->tx_iothread))
+		return error_set(errp, -EINVAL,
+				 "rx-iothread and tx-iothread: the frames of netdev '%s' do not pass through this process",
+				 net->netdev->id);
 	if (net->mtu && net->mtu < 68)
 		return error_set(errp, -ERANGE,
 				 "mtu=%u is less than 68, the least that IPv4 allows", net->mtu);
@@ -488,8 +450,8 @@ static int net_realize(struct virtio_device *vdev, struct error **errp)
 	ret = empty ? 0 : netdev_attach(net->netdev, &net->user, errp);
 	if (ret)
 		return ret;
+	pthread_mutex_init(&net->filter_lock, NULL);
 	vdev->home = net->iothread ? iothread_loop(net->iothread) : vdev->dev.platform->main_loop;
-	loop_timer_init(&net->retry, vdev->home, retry);
 	net->pair_count = net->mq && net->netdev ? net->netdev->queue_count : 1;
 	ret = virtio_device_add_queues(vdev, 2 * net->pair_count + 1, net->queue_size, errp);
 	if (ret)
@@ -517,6 +479,7 @@ static int net_realize(struct virtio_device *vdev, struct error **errp)
 		net->path->free(net);
 fail:
 	free_pairs(net);
+	pthread_mutex_destroy(&net->filter_lock);
 	if (net->netdev)
 		netdev_detach(net->netdev);
 	return ret;
@@ -529,6 +492,7 @@ static void net_unrealize(struct virtio_device *vdev)
 	if (net->path)
 		net->path->free(net);
 	free_pairs(net);
+	pthread_mutex_destroy(&net->filter_lock);
 	if (net->netdev)
 		netdev_detach(net->netdev);
 }

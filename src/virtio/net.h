@@ -2,8 +2,12 @@
 /*
  * virtio-net (virtio 1.2 §5.1), cut into: the device (net.c), receiving (net_rx.c), sending
  * (net_tx.c), the control queue and the receive filter (net_ctrl.c), headers and scattered bytes
- * (net_packet.c), the kernel's data path (vhost_net.c) and another process's (vhost_user_net.c), back ends
- * that come and go (net_slot.c).
+ * (net_packet.c), the netdev's descriptors in the loops (net_watch.c), the kernel's data path (vhost_net.c) and
+ * another process's (vhost_user_net.c), back ends that come and go (net_slot.c).
+ *
+ * There are up to three loops: the device's home loop has the control queue and the configuration, the rx loop all queues
+ * to receive, the tx loop all queues to send. Without rx-iothread and tx-iothread they are one. What more than one of
+ * them looks at is atomic or under filter_lock; on the home loop nothing waits for another one.
  */
 #ifndef VIRTIO_NET_H
 #define VIRTIO_NET_H
@@ -83,7 +87,7 @@ unsigned int net_skip(struct iovec **iov, unsigned int count, size_t len);
  * (§5.1.6.2)? */
 bool net_header_valid(const struct net_header *header, uint64_t features, uint32_t frame_len);
 
-/* --- Receive filter, net_ctrl.c. Home loop. --- */
+/* --- Receive filter, net_ctrl.c. Under filter_lock. --- */
 
 #define NET_MAC_TABLE 64
 
@@ -110,17 +114,30 @@ struct net_buffer {
 	uint32_t len;
 };
 
+/* A queue of the netdev in one loop, watched while frames are wanted or sending waits. */
+struct net_watch {
+	struct net_pair *pair;
+	struct loop *loop;
+	struct loop_fd fd; /* fd.fd: -1: there is no back end, or it has no descriptor */
+	bool want_in, want_out;
+};
+
+/* The netdev gave an error: it is left alone until the timer says so. */
+struct net_retry {
+	struct virtio_queue *queue;
+	struct loop_timer timer;
+	bool failed;
+};
+
 struct net_pair {
 	struct virtio_net *net;
 	unsigned int index;
 	struct virtio_queue *rx, *tx;
-	/* home loop */
-	struct loop_fd
-		fd; /* the netdev's queue; watched while frames are wanted or sending waits */
-	bool want_in, want_out;
-	bool failed; /* the netdev gives errors: not looked at until the retry timer says so */
+	struct net_watch watches[2];
+	struct net_watch *rx_watch, *tx_watch; /* the same one when both queues have the same loop */
+	struct net_retry rx_retry, tx_retry;
 
-	/* Popped receive chains, in order, with their memory in rx_iov[0 … rx_iov_count). One more
+	/* Rx loop. Popped receive chains, in order, with their memory in rx_iov[0 … rx_iov_count). One more
 	 * iovec for the spill. */
 	struct net_buffer *buffers; /* as many as the queue has entries */
 	unsigned int buffer_count, rx_iov_count;
@@ -131,14 +148,19 @@ struct net_pair {
 	uint8_t *spill;
 	uint32_t rx_pending;
 
+	/* tx loop */
 	uint8_t *bounce; /* for frames to send in too many pieces; allocated when the first one
 			    comes */
 };
 
 struct virtio_net {
 	struct virtio_device vdev;
-	struct netdev *netdev; /* NULL: an empty slot. Changed on the home loop, by the main thread */
-	struct iothread *iothread;
+	/*
+	 * NULL: an empty slot. Changed on the home loop, by the main thread, while the other loops have no
+	 * descriptor of it.
+	 */
+	struct netdev *netdev;
+	struct iothread *iothread, *rx_iothread, *tx_iothread;
 	char *mac_text;
 	uint16_t queue_size, mtu;
 	bool mq;
@@ -149,16 +171,18 @@ struct virtio_net {
 	struct virtio_queue *ctrl_last; /* where the control queue is with MQ */
 	uint8_t mac_default[ETHER_ADDR];
 
-	/* home loop */
+	/* Written on the home loop. */
+	_Atomic uint16_t status;
+	_Atomic uint16_t pairs_used; /* by the driver; survives a pause */
+	pthread_mutex_t filter_lock; /* leaf; the home loop writes, the rx loop reads: */
 	uint8_t mac[ETHER_ADDR];
-	uint16_t status;
-	uint16_t pairs_used; /* by the driver; survives a pause */
+	struct net_filter filter;
+
+	/* home loop */
 	uint64_t guest_offloads; /* features that the driver has not switched off since; so does it
 				  */
-	struct net_filter filter;
-	struct loop_timer retry; /* after an error of the back end */
-	struct log_limit host_limit;
 	bool started; /* between start and stop */
+	struct log_limit host_limit; /* any thread */
 	/* Who moves the frames. NULL: this process. */
 	const struct net_path *path;
 	struct vhost_net *vhost;
@@ -170,19 +194,29 @@ static inline struct virtio_net *to_net(struct virtio_device *vdev)
 	return container_of(vdev, struct virtio_net, vdev);
 }
 
-/* All on the home loop. */
+/* Home loop. */
 void net_update_config(struct virtio_net *net); /* from mac and status */
 void net_link_changed(struct virtio_net *net);	/* or may have: of the netdev, or of the path */
-void net_watch(struct net_pair *pair, bool in, bool out);
-void net_host_error(struct net_pair *pair, const char *what,
-		    int error); /* the netdev fails; looked at again in a second */
-bool net_link_up(const struct virtio_net *net);
 int __must_check net_set_pairs(struct virtio_net *net, unsigned int pairs);
 /* @features: those of NET_GUEST_OFFLOADS that received frames may use from now on. */
 int __must_check net_set_offloads(struct virtio_net *net, uint64_t features);
 
 void net_set_power_on(struct virtio_net *net); /* address, link, filter as before any driver */
 int net_start_netdev(struct virtio_net *net); /* for a driver that is there; -errno was logged */
+
+bool net_link_up(const struct virtio_net *net); /* any thread */
+
+/* --- net_watch.c --- */
+
+void net_watch_init(struct net_pair *pair);	     /* in realize: rx, tx, and their homes are set */
+void net_watch_in(struct net_pair *pair, bool on);   /* rx loop: calls net_rx_handle() */
+void net_watch_out(struct net_pair *pair, bool on);  /* tx loop: once, calls net_tx_handle() */
+/* The queue's loop: the netdev fails; the queue is handled again in a second. */
+void net_host_error(struct net_retry *retry, const char *what, int error);
+void net_retry_cancel(struct net_retry *retry);
+/* Main thread: the queues' loops have the descriptors of net->netdev from now on, or none. */
+void net_connect(struct virtio_net *net);
+void net_disconnect(struct virtio_net *net);
 
 void net_rx_handle(struct net_pair *pair);
 void net_rx_stop(struct net_pair *pair); /* chains that are not filled go back */

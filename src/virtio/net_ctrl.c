@@ -83,7 +83,9 @@ static bool rx_mode(const struct command *cmd, uint8_t what)
 	if (what >= ARRAY_SIZE(modes) || !virtio_has_feature(&cmd->net->vdev, feature) ||
 	    !argument(cmd, &on, 1))
 		return false;
+	pthread_mutex_lock(&cmd->net->filter_lock);
 	*modes[what] = on;
+	pthread_mutex_unlock(&cmd->net->filter_lock);
 	return true;
 }
 
@@ -121,11 +123,14 @@ static bool set_mac(const struct command *cmd, uint8_t what)
 	struct virtio_net *net = cmd->net;
 	struct net_filter filter = net->filter;
 	size_t offset = cmd->offset, left = cmd->len;
+	uint8_t mac[ETHER_ADDR];
 
 	if (what == MAC_ADDR_SET) {
-		if (!virtio_has_feature(&net->vdev, NET_F_CTRL_MAC_ADDR) ||
-		    !argument(cmd, net->mac, ETHER_ADDR))
+		if (!virtio_has_feature(&net->vdev, NET_F_CTRL_MAC_ADDR) || !argument(cmd, mac, ETHER_ADDR))
 			return false;
+		pthread_mutex_lock(&net->filter_lock);
+		memcpy(net->mac, mac, ETHER_ADDR);
+		pthread_mutex_unlock(&net->filter_lock);
 		net_update_config(net);
 		return true;
 	}
@@ -137,7 +142,9 @@ static bool set_mac(const struct command *cmd, uint8_t what)
 			&filter.multicast_overflow) ||
 	    left)
 		return false;
+	pthread_mutex_lock(&net->filter_lock);
 	net->filter = filter;
+	pthread_mutex_unlock(&net->filter_lock);
 	return true;
 }
 
@@ -153,10 +160,12 @@ static bool set_vlan(const struct command *cmd, uint8_t what)
 	vlan = le16_to_cpu(arg);
 	if (vlan >= 4096)
 		return false;
+	pthread_mutex_lock(&net->filter_lock);
 	if (what == VLAN_ADD)
 		net->filter.vlans[vlan / 64] |= 1ULL << (vlan % 64);
 	else
 		net->filter.vlans[vlan / 64] &= ~(1ULL << (vlan % 64));
+	pthread_mutex_unlock(&net->filter_lock);
 	return true;
 }
 
@@ -250,7 +259,7 @@ void net_ctrl_handle(struct virtio_queue *queue)
 			*(uint8_t *)chain.iov[chain.out_count].iov_base = ack;
 			virtqueue_push(&queue->vq, chain.head, 1);
 		}
-	} while (queue->running && virtqueue_notify_on(&queue->vq));
+	} while (virtio_queue_live(queue) && virtqueue_notify_on(&queue->vq));
 out:
 	virtio_queue_flush(queue);
 }

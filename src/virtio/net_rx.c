@@ -122,13 +122,18 @@ static bool accepted(struct net_pair *pair, uint32_t len)
 {
 	struct virtio_net *net = pair->net;
 	uint8_t frame[ETHER_HEADER + 4] = { 0 };
+	bool pass;
 
 	if (len < NETDEV_HEADER + ETHER_HEADER)
 		return false;
 	/* The spill is the last piece. */
-	return net_gather(pair->rx_iov, pair->rx_iov_count + 1, NETDEV_HEADER, frame,
-			  MIN(len - NETDEV_HEADER, (uint32_t)sizeof(frame))) &&
-	       net_filter_pass(&net->filter, net->mac, frame);
+	if (!net_gather(pair->rx_iov, pair->rx_iov_count + 1, NETDEV_HEADER, frame,
+			MIN(len - NETDEV_HEADER, (uint32_t)sizeof(frame))))
+		return false;
+	pthread_mutex_lock(&net->filter_lock);
+	pass = net_filter_pass(&net->filter, net->mac, frame);
+	pthread_mutex_unlock(&net->filter_lock);
+	return pass;
 }
 
 /* Copies the spill behind what is in the buffers. False: still not enough of them. */
@@ -151,7 +156,7 @@ static bool retry_pending(struct net_pair *pair)
 	uint64_t spilled_at = pair->buffer_bytes;
 	enum supply supply = fill_up(pair);
 
-	if (!pair->rx->running)
+	if (!virtio_queue_live(pair->rx))
 		return false;
 	if (finish_pending(pair, spilled_at))
 		return true;
@@ -180,7 +185,7 @@ static int receive(struct net_pair *pair)
 	ssize_t n;
 
 	iov[pair->rx_iov_count] = (struct iovec){ pair->spill, NETDEV_HEADER + NET_FRAME_MAX };
-	n = readv(pair->fd.fd, iov, pair->rx_iov_count + 1);
+	n = readv(pair->rx_watch->fd.fd, iov, pair->rx_iov_count + 1);
 	if (n < 0)
 		return errno == EAGAIN ? 0 : errno == EINTR ? 1 : -errno;
 	if (!n)
@@ -203,7 +208,13 @@ static bool ready(struct net_pair *pair)
 	if (pair->rx_pending)
 		return retry_pending(pair);
 	(void)fill_up(pair);
-	return pair->rx->running && pair->buffer_count;
+	return virtio_queue_live(pair->rx) && pair->buffer_count;
+}
+
+/* By the driver. Asked again when reading failed: the control queue may have switched the netdev's queue off meanwhile. */
+static bool used(const struct net_pair *pair)
+{
+	return pair->index < pair->net->pairs_used;
 }
 
 void net_rx_handle(struct net_pair *pair)
@@ -212,8 +223,8 @@ void net_rx_handle(struct net_pair *pair)
 	unsigned int budget = FRAMES_A_TURN;
 	bool want = true;
 
-	if (!queue->running || !pair->net->netdev || pair->index >= pair->net->pairs_used || pair->failed) {
-		net_watch(pair, false, pair->want_out);
+	if (!virtio_queue_live(queue) || pair->rx_watch->fd.fd < 0 || !used(pair) || pair->rx_retry.failed) {
+		net_watch_in(pair, false);
 		return;
 	}
 	virtqueue_notify_off(&queue->vq);
@@ -225,19 +236,19 @@ void net_rx_handle(struct net_pair *pair)
 			break;
 		}
 		if (!ready(pair)) {
-			if (queue->running && virtqueue_notify_on(&queue->vq))
+			if (virtio_queue_live(queue) && virtqueue_notify_on(&queue->vq))
 				continue;
 			want = false; /* until the driver says that there are buffers */
 			break;
 		}
 		ret = receive(pair);
-		if (ret < 0)
-			net_host_error(pair, "receiving", ret);
+		if (ret < 0 && used(pair))
+			net_host_error(&pair->rx_retry, "receiving", ret);
 		want = ret >= 0;
 		if (ret <= 0)
 			break;
 	}
-	net_watch(pair, want, pair->want_out);
+	net_watch_in(pair, want);
 	virtio_queue_flush(queue);
 }
 

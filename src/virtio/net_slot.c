@@ -34,15 +34,19 @@ struct plug_call {
 	uint8_t mac[ETHER_ADDR];
 };
 
+static void home_take(void *opaque)
+{
+	const struct plug_call *call = opaque;
+
+	call->net->netdev = call->netdev;
+}
+
 static void home_plug(void *opaque)
 {
 	const struct plug_call *call = opaque;
 	struct virtio_net *net = call->net;
-	struct net_pair *pair = &net->pairs[0];
 
-	net->netdev = call->netdev;
 	memcpy(net->mac_default, call->mac, ETHER_ADDR);
-	pair->fd.fd = net->netdev->fds[0];
 	/*
 	 * A driver keeps the address that it read when it was bound, and its frames must find it: a new one is
 	 * shown when the device has been reset.
@@ -53,26 +57,23 @@ static void home_plug(void *opaque)
 		net->status = net->netdev->link_up ? NET_S_LINK_UP : 0;
 		net_update_config(net);
 	}
-	/* Frames may arrive from now on; the ring may have had buffers for them for long. */
-	if (!net_start_netdev(net) && pair->rx->running)
-		virtio_queue_kick(pair->rx);
+	/* Frames may arrive from now on; the ring may have had buffers for them for long: it is looked at. */
+	(void)net_start_netdev(net); /* said so already */
 }
 
 static void home_unplug(void *opaque)
 {
 	struct virtio_net *net = opaque;
-	struct net_pair *pair = &net->pairs[0];
 
-	loop_timer_cancel(&net->retry);
-	net_watch(pair, false, false);
-	net_rx_stop(pair);
-	pair->fd.fd = -1;
-	pair->failed = false;
-	net->netdev = NULL;
 	net->status = 0;
 	net_update_config(net);
-	if (pair->tx->running) /* what waited for the back end is dropped now */
-		virtio_queue_kick(pair->tx);
+}
+
+static void home_leave(void *opaque)
+{
+	struct virtio_net *net = opaque;
+
+	net->netdev = NULL;
 }
 
 static int plug(struct virtio_net *net, const struct plug_config *config, struct error **errp)
@@ -94,6 +95,9 @@ static int plug(struct virtio_net *net, const struct plug_config *config, struct
 		ret = netdev_attach(config->netdev, &net->user, errp);
 	if (ret)
 		return ret;
+	/* Nothing is sent before the link is up, which comes last. */
+	loop_run_sync(net->vdev.home, home_take, &call);
+	net_connect(net);
 	loop_run_sync(net->vdev.home, home_plug, &call);
 	virtio_device_offer(&net->vdev, net_offer(net));
 	return 0;
@@ -131,6 +135,8 @@ void net_unplug(struct device *dev)
 	struct netdev *netdev = net->netdev;
 
 	loop_run_sync(net->vdev.home, home_unplug, net);
+	net_disconnect(net);
+	loop_run_sync(net->vdev.home, home_leave, net);
 	netdev_detach(netdev);
 	virtio_device_offer(&net->vdev, net_offer(net));
 }

@@ -47,7 +47,7 @@ static int send_frame(struct net_pair *pair, struct net_header *header, struct v
 	for (unsigned int i = 0; i < count; i++)
 		iov[i + 1] = data[i];
 	do {
-		n = writev(pair->fd.fd, iov, count + 1);
+		n = writev(pair->tx_watch->fd.fd, iov, count + 1);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0 && errno == EAGAIN)
 		return -EAGAIN;
@@ -63,9 +63,9 @@ void net_tx_handle(struct net_pair *pair)
 	struct virtq_chain chain;
 	struct net_header header;
 
-	if (!queue->running)
+	if (!virtio_queue_live(queue))
 		return;
-	net_watch(pair, pair->want_in, false);
+	net_watch_out(pair, false);
 	virtqueue_notify_off(&queue->vq);
 	do {
 		while (virtio_queue_pop(queue, &chain)) {
@@ -81,12 +81,12 @@ void net_tx_handle(struct net_pair *pair)
 			}
 			if (send_frame(pair, &header, &chain)) {
 				virtqueue_unpop(&queue->vq, chain.head);
-				net_watch(pair, pair->want_in, true);
+				net_watch_out(pair, true);
 				goto out;
 			}
 			virtqueue_push(&queue->vq, chain.head, 0);
 		}
-	} while (queue->running && virtqueue_notify_on(&queue->vq));
+	} while (virtio_queue_live(queue) && virtqueue_notify_on(&queue->vq));
 out:
 	virtio_queue_flush(queue);
 }

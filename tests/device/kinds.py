@@ -210,6 +210,11 @@ def with_iothread(options):
     return (*IOTHREAD, *options[:-1], options[-1] + ",iothread=i0")
 
 
+def with_iothreads(options):
+    """A card whose receiving and sending are two threads' work."""
+    return (*IOTHREAD, "-object", "iothread,id=i1", *options[:-1], options[-1] + ",rx-iothread=i0,tx-iothread=i1")
+
+
 ALL = (
     Disk("blk", v.ID_BLK, *drive()),
     Disk("blk-iothread", v.ID_BLK, *drive(iothread=True)),
@@ -221,6 +226,7 @@ ALL = (
     Vsock("vsock-iothread", v.ID_VSOCK, *with_iothread(VSOCK)),
     Net("net", v.ID_NET, *NET),
     Net("net-iothread", v.ID_NET, *with_iothread(NET)),
+    Net("net-rx-and-tx-iothreads", v.ID_NET, *with_iothreads(NET)),
     NetControl("net-control", v.ID_NET, *NET),
 )
 BY_NAME = {kind.name: kind for kind in ALL}

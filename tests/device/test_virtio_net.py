@@ -16,7 +16,7 @@ F_CSUM, F_MRG, F_CTRL, F_CTRL_RX, F_CTRL_VLAN, F_EXTRA, F_MQ, F_CTRL_MAC = (1 <<
 CONTROL_FEATURES = F_CTRL | F_CTRL_RX | F_CTRL_VLAN | F_EXTRA | F_CTRL_MAC
 MAC, OTHER, BROADCAST = bytes.fromhex("525400000001"), bytes.fromhex("525400000002"), b"\xff" * 6
 GROUP = bytes.fromhex("01005e000001")
-KINDS = {"main": kinds.NET, "iothread": kinds.with_iothread(kinds.NET)}
+KINDS = {"main": kinds.NET, "iothread": kinds.with_iothread(kinds.NET), "rx-and-tx-iothreads": kinds.with_iothreads(kinds.NET)}
 
 
 def frame(data, to=BROADCAST, kind=0x88b5):
@@ -253,9 +253,10 @@ def test_link(driver):
     assert driver.passes(frame(bytes(46))) == [True]
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("pairs", (2, 4))
-def test_several_pairs(start, pairs):
-    options = [option.replace("fd=$TAP", "fds=$TAP").replace("netdev=n0", "netdev=n0,mq=on") for option in kinds.NET]
+def test_several_pairs(start, pairs, kind):
+    options = [option.replace("fd=$TAP", "fds=$TAP").replace("netdev=n0", "netdev=n0,mq=on") for option in KINDS[kind]]
     driver = Driver(start(*options, pairs=pairs), pairs)
     assert driver.device.get(v.CONFIG + 8, 2) == pairs
     driver.start(F_MQ | F_CTRL)
@@ -279,6 +280,104 @@ def test_several_pairs(start, pairs):
             return len(got) == 64
 
         driver.vm.until(all_came, f"64 frames on {count} pairs")
+
+
+def traffic(vm, tid):
+    """How many bytes a thread has read and written."""
+    with open(f"/proc/{vm.process.pid}/task/{tid}/io", encoding="ascii") as f:
+        found = dict(line.split(": ") for line in f)
+    return int(found["rchar"]), int(found["wchar"])
+
+
+def test_rx_and_tx_iothreads_do_what_they_are_for(start):
+    """One thread reads what comes, the other one writes what goes; the rest is the main thread's."""
+    driver = Driver(start(*kinds.with_iothreads(kinds.NET)))
+    vm = driver.vm
+    tids = {one["id"]: one["thread-id"] for one in vm.qmp("query-iothreads")}
+    before = {name: traffic(vm, tid) for name, tid in tids.items()}
+    for i in range(200):
+        driver.send(frame(pattern(100, i)))
+        assert vm.tap.frame() == frame(pattern(100, i))
+    sent = {name: traffic(vm, tid) for name, tid in tids.items()}
+    for i in range(200):
+        vm.tap.send(frame(pattern(100, i)))
+        assert driver.receive() == frame(pattern(100, i))
+    received = {name: traffic(vm, tid) for name, tid in tids.items()}
+    assert sent["i1"][1] - before["i1"][1] >= 20000 and received["i0"][0] - sent["i0"][0] >= 20000
+    assert sent["i0"][1] - before["i0"][1] < 10000 and received["i1"][0] - sent["i1"][0] < 10000  # but for wake-ups
+    for name in tids:
+        assert "in use" in vm.qmp_raw("object-del", id=name)["error"]["desc"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_stop_and_cont_under_traffic(start, kind):
+    """Frames that come while the VM is stopped wait in the tap, and nothing is written for them."""
+    driver = Driver(start(*KINDS[kind]))
+    vm = driver.vm
+    region = slice(driver.rx.at, driver.rx.at + 16 * 4096)
+    for turn in range(20):
+        vm.qmp("stop")
+        before = bytes(vm.ram[region])
+        for i in range(5):
+            vm.tap.send(frame(pattern(200, 5 * turn + i)))
+        driver.queues[1].publish(driver.queues[1].chain([(AT, 12 + 60, False)]))
+        driver.queues[1].kick()
+        for _ in range(3):
+            vm.ask("inb 0x3ff")
+        assert vm.ram[region] == before and not driver.queues[1].answered() and driver.rx.empty()
+        vm.qmp("cont")
+        for i in range(5):
+            assert driver.receive() == frame(pattern(200, 5 * turn + i))
+        driver.queues[1].take()
+        vm.tap.frame()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_unplug_under_traffic(start, kind):
+    """The back end of a slot goes while frames come and go; what is sent then is lost; the next one's frames arrive."""
+    driver = Driver(start(*KINDS[kind][:-1], KINDS[kind][-1] + ",id=net0"))
+    vm = driver.vm
+    for turn in range(10):
+        for i in range(20):
+            vm.tap.send(frame(pattern(200, i)))
+        vm.qmp("device_del", id=f"net{turn}")
+        driver.send(frame(b"nobody is there".ljust(46)))
+        vm.qmp("device_add", driver="virtio-net-mmio", id=f"net{turn + 1}", netdev="n0")
+        assert driver.passes(frame(pattern(100, turn))) == [True]
+        driver.send(frame(b"alive".ljust(46)))
+        assert vm.tap.frames()[-1] == frame(b"alive".ljust(46))
+
+
+@pytest.mark.parametrize("queue", (0, 1, 2))
+def test_a_driver_that_breaks_one_of_the_iothreads_loses_all(start, queue):
+    """What one thread finds out stops the queues of the others, and a reset mends it."""
+    driver = Driver(start(*kinds.with_iothreads(kinds.NET)))
+    for _ in range(5):
+        driver.start(F_CTRL, count=0)
+        vm, bad = driver.vm, driver.queues[queue]
+        bad.put(0, 1 << 40, 64, v.WRITE if queue == 0 else 0)
+        bad.publish(0)
+        bad.kick()
+        if queue == 0:
+            vm.tap.send(frame(bytes(46)))
+        vm.until(driver.device.broken, "the device to break")
+        good = driver.queues[1 if queue != 1 else 2]
+        good.publish(good.chain([(AT, 64, False)]))
+        good.kick()
+        assert not good.answered()
+        driver.device.reset()
+        driver.start()
+        assert driver.passes(frame(bytes(46))) == [True]
+        driver.send(frame(b"alive".ljust(46)))
+        assert vm.tap.frames()[-1] == frame(b"alive".ljust(46))
+
+
+def test_iothreads_of_frames_that_are_moved_elsewhere(tmp_path):
+    done = subprocess.run([guest.STRATOVIRT, "-accel", "test", "-m", "128", "-object", "iothread,id=i0",
+                           "-chardev", f"socket,id=c0,path={tmp_path}/s,server=on,wait=off", "-netdev", "vhost-user,id=n,chardev=c0",
+                           "-device", "virtio-net-device,netdev=n,rx-iothread=i0"],
+                          stdin=subprocess.DEVNULL, text=True, stderr=subprocess.PIPE, timeout=guest.LIMIT)
+    assert done.returncode == 1 and "do not pass through this process" in done.stderr
 
 
 def test_vhost_says_what_it_lacks():
