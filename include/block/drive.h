@@ -45,7 +45,8 @@ uint64_t block_drive_size(const struct block_drive *drive); /* bytes, a multiple
 bool block_drive_readonly(const struct block_drive *drive);
 bool block_drive_discard(const struct block_drive *drive);      /* discard=unmap */
 bool block_drive_direct(const struct block_drive *drive);       /* O_DIRECT in effect */
-const struct block_limits *block_drive_limits(const struct block_drive *drive);
+const struct block_limits *block_drive_limits(const struct block_drive *drive); /* those of its group */
+const char *block_drive_group(const struct block_drive *drive); /* name of the throttle group, or NULL: no limits */
 bool block_drive_ignores_flush(const struct block_drive *drive); /* cache=unsafe */
 bool block_drive_writethrough(const struct block_drive *drive);  /* every write is on stable storage when done */
 int block_drive_flash_unit(const struct block_drive *drive); /* -drive if=pflash,unit=N; -1: no flash */
@@ -72,9 +73,13 @@ enum block_io_status { BLOCK_IO_OK, BLOCK_IO_FAILED, BLOCK_IO_NOSPACE };
 enum block_io_status block_drive_io_status(const struct block_drive *drive);
 void block_drive_set_io_status(struct block_drive *drive, enum block_io_status status);
 
-/* On a drive that may be in use. Main thread. -EINVAL, -ERANGE: see block_limits_check(). */
+/*
+ * On a drive that may be in use: the limits of throttle group @group, which the drive is in from now on, and so of all
+ * drives in it. NULL: the group that it is in, or one of its own. Without any limit it leaves its group as that is. Main
+ * thread. -EINVAL, -ERANGE: see block_limits_check().
+ */
 int __must_check block_drive_set_limits(struct block_drive *drive, const struct block_limits *limits,
-					struct error **errp);
+					const char *group, struct error **errp);
 /*
  * A file gets @size (a multiple of 512); what is cut off is lost. A block device has the size that it has: it is
  * read again, and -EINVAL when it is smaller than @size.

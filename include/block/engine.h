@@ -40,6 +40,7 @@ struct block_request {
 	uint64_t advanced;  /* bytes that iov does not have any more */
 	unsigned int attempts; /* how often the host had no resources for the step */
 	int step;           /* enum block_step */
+	unsigned int stage; /* how many of the drive's throttle groups it has passed */
 	int result;         /* of the system call */
 	uint8_t *bounce;    /* where the caller's memory does not suit direct I/O */
 	struct iovec piece; /* the one iovec of a bounced transfer */

@@ -35,23 +35,29 @@ struct block_limits {
 /* What the tables cannot say: -EINVAL for limits that contradict each other, -ERANGE for one that is too large. */
 int __must_check block_limits_check(const struct block_limits *limits, struct error **errp);
 
-/* The rows of a property table whose object has a struct block_limits @f. */
-#define BLOCK_LIMIT_PROPS(T, f)                                                                    \
-	BLOCK_LIMIT_PROP(T, f.limit[BLOCK_LIMIT_IOPS], "iops-total", "requests"),                  \
-	BLOCK_LIMIT_PROP(T, f.limit[BLOCK_LIMIT_IOPS_READ], "iops-read", "reads"),                 \
-	BLOCK_LIMIT_PROP(T, f.limit[BLOCK_LIMIT_IOPS_WRITE], "iops-write", "writes"),              \
-	BLOCK_LIMIT_PROP(T, f.limit[BLOCK_LIMIT_BPS], "bps-total", "bytes"),                       \
-	BLOCK_LIMIT_PROP(T, f.limit[BLOCK_LIMIT_BPS_READ], "bps-read", "bytes read"),              \
-	BLOCK_LIMIT_PROP(T, f.limit[BLOCK_LIMIT_BPS_WRITE], "bps-write", "bytes written"),         \
-	PROP_UINT(64, "throttling.iops-size", T, f.iops_size, 0, BUCKET_RATE_MAX, 0,               \
+/* No limit at all. */
+extern const struct block_limits block_no_limits;
+bool block_limits_any(const struct block_limits *limits); /* is there one? */
+
+/* The rows of a property table whose object has a struct block_limits @f; all names begin with @prefix. */
+#define BLOCK_LIMIT_PROPS_NAMED(prefix, T, f)                                                      \
+	BLOCK_LIMIT_PROP(prefix, T, f.limit[BLOCK_LIMIT_IOPS], "iops-total", "requests"),          \
+	BLOCK_LIMIT_PROP(prefix, T, f.limit[BLOCK_LIMIT_IOPS_READ], "iops-read", "reads"),         \
+	BLOCK_LIMIT_PROP(prefix, T, f.limit[BLOCK_LIMIT_IOPS_WRITE], "iops-write", "writes"),      \
+	BLOCK_LIMIT_PROP(prefix, T, f.limit[BLOCK_LIMIT_BPS], "bps-total", "bytes"),               \
+	BLOCK_LIMIT_PROP(prefix, T, f.limit[BLOCK_LIMIT_BPS_READ], "bps-read", "bytes read"),      \
+	BLOCK_LIMIT_PROP(prefix, T, f.limit[BLOCK_LIMIT_BPS_WRITE], "bps-write", "bytes written"), \
+	PROP_UINT(64, prefix "iops-size", T, f.iops_size, 0, BUCKET_RATE_MAX, 0,                   \
 		  "bytes that count as one request; 0: a request counts as one, whatever its size")
 
-#define BLOCK_LIMIT_PROP(T, f, name, what)                                                         \
-	PROP_UINT(64, "throttling." name, T, f.average, 0, BUCKET_RATE_MAX, 0,                     \
+#define BLOCK_LIMIT_PROP(prefix, T, f, name, what)                                                 \
+	PROP_UINT(64, prefix name, T, f.average, 0, BUCKET_RATE_MAX, 0,                            \
 		  what " a second, 0 for no limit"),                                               \
-	PROP_UINT(64, "throttling." name "-max", T, f.max, 0, BUCKET_RATE_MAX, 0,                  \
+	PROP_UINT(64, prefix name "-max", T, f.max, 0, BUCKET_RATE_MAX, 0,                         \
 		  what " a second in a burst"),                                                    \
-	PROP_UINT(64, "throttling." name "-max-length", T, f.max_length, 1,                        \
+	PROP_UINT(64, prefix name "-max-length", T, f.max_length, 1,                               \
 		  BLOCK_LIMIT_LENGTH_MAX, 1, "seconds that the burst may last")
+
+#define BLOCK_LIMIT_PROPS(T, f) BLOCK_LIMIT_PROPS_NAMED("throttling.", T, f)
 
 #endif

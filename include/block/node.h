@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * QEMU's block nodes, "blockdev-add": a drive under one or two names. Main thread.
+ * QEMU's block nodes, "blockdev-add": a drive under one name or several. Main thread.
  *
  *   {"driver": "file", "node-name": "S", "filename": F}                        a drive, id S
  *   {"driver": "raw", "node-name": "T", "file": "S"}                           the same drive, now with id T; S is its file
  *   {"driver": "raw", "node-name": "T", "file": {"driver": "file", …}}         both in one
+ *   {"driver": "throttle", "node-name": "L", "throttle-group": G, "file": "T"} the same drive, now with id L, in group G as well
  *
- * The only format is raw, so a format node adds no layer: it gives the drive another id and its own say on read-only,
- * discard and detect-zeroes. Both names find the drive under LINK_DRIVE.
+ * The only format is raw, so a format node does nothing to the data: it gives the drive another id and its own say on read-only,
+ * discard and detect-zeroes. All names find the drive under LINK_DRIVE.
  */
 #ifndef BLOCK_NODE_H
 #define BLOCK_NODE_H
@@ -27,9 +28,9 @@ int __must_check block_node_add(const struct opts *opts, struct link_scope *scop
 int __must_check block_node_del(const char *name, struct link_scope *scope, struct block_drive **gone,
 				struct error **errp);
 
-/* How the node @name of @drive shows: "raw", "file", "host_device". */
+/* How the node @name of @drive shows: "raw", "file", "host_device", "throttle". */
 const char *block_node_driver(const struct block_drive *drive, const char *name);
-/* Is it the one below another node? */
+/* Is it below another node? */
 bool block_node_is_file(const struct block_drive *drive, const char *name);
 /* Made by -drive, not as a node. */
 bool block_drive_is_legacy(const struct block_drive *drive);

@@ -73,6 +73,7 @@ struct property {
 #define LINK_RNG "rng"           /* struct rng_backend */
 #define LINK_MEMORY "memory-backend" /* struct ram_backend */
 #define LINK_NETDEV "netdev"
+#define LINK_THROTTLE_GROUP "throttle-group" /* struct throttle_group */
 
 struct link_scope; /* kind + id → object; does not own the objects. Main thread. */
 struct link_scope *link_scope_new(void);

@@ -123,9 +123,26 @@ struct machine_kind {
 bool machine_class_at(unsigned int index, struct machine_kind *ret);
 bool machine_object_class_at(unsigned int index, struct machine_kind *ret);
 
-/* The objects of -object, in order of creation. False past the end. */
-bool machine_object_at(const struct machine *machine, unsigned int index, const char **type,
-		       const char **id);
+/* A value of an object that can be seen, or changed, while it is there. */
+struct json_object;
+struct object_value {
+	const char *name; /* NULL ends a table */
+	const char *type; /* as qom-list shows it */
+	struct json_object *(*get)(const void *object); /* a new reference */
+	int (*set)(void *object, struct json_object *value, struct error **errp); /* any type of value */
+};
+
+/* An object of -object. */
+struct machine_object {
+	const char *type, *id;
+	const struct property *props; /* that it was made with, on @config; NULL: they are not kept */
+	const void *config;
+	const struct object_value *values; /* NULL: none */
+	void *object;
+};
+
+/* In order of creation. False past the end. */
+bool machine_object_at(const struct machine *machine, unsigned int index, struct machine_object *ret);
 
 /* "-machine help" (name NULL) and "-machine NAME,help" and the like. -ENOENT when there is no such thing. */
 int __must_check machine_help(const char *name, FILE *out, struct error **errp);

@@ -61,6 +61,8 @@ const struct property block_drive_props[] = {
 	PROP_ENUM("werror", struct block_drive, on_error[1], werror_words, BLOCK_ON_ERROR_ENOSPC,
 		  "when the host cannot write; enospc: stop on a full disk, else report"),
 	BLOCK_LIMIT_PROPS(struct block_drive, limits),
+	PROP_STRING("throttling.group", struct block_drive, group_name, 1, 255, NULL,
+		    "drives that name the same group share its limits: those that were set last"),
 	PROP_END,
 };
 
@@ -211,6 +213,17 @@ static int open_image(struct block_drive *drive, struct error **errp)
 	return 0;
 }
 
+/* QEMU's rule: the limits of a drive are those of its group, from now on. */
+static int join_group(struct block_drive *drive, struct error **errp)
+{
+	bool limited = block_limits_any(&drive->limits);
+
+	if (!limited && !drive->group_name)
+		return 0;
+	drive->group = throttle_group_get(drive->group_name ? drive->group_name : drive->id, drive->scope);
+	return limited ? throttle_group_set_limits(drive->group, &drive->limits, errp) : 0;
+}
+
 int block_drive_new(const struct opts *opts, struct link_scope *scope, struct block_drive **ret,
 		    struct error **errp)
 {
@@ -222,6 +235,7 @@ int block_drive_new(const struct opts *opts, struct link_scope *scope, struct bl
 
 	drive->fd = -1;
 	drive->lock_fd = -1;
+	drive->scope = scope;
 	err = property_apply(block_drive_props, drive, opts, skip, NULL, errp);
 	if (err) {
 		free(drive);
@@ -239,6 +253,8 @@ int block_drive_new(const struct opts *opts, struct link_scope *scope, struct bl
 		err = open_image(drive, errp);
 	if (!err)
 		err = link_scope_add(scope, LINK_DRIVE, id, drive, errp);
+	if (!err)
+		err = join_group(drive, errp); /* cannot fail: the limits were checked */
 	if (err) {
 		what = opts_describe(opts);
 		error_prefix(errp, "%s: ", what);
@@ -262,7 +278,8 @@ void block_drive_free(struct block_drive *drive)
 	fd_close(&drive->fd);
 	fd_close(&drive->lock_fd);
 	property_release(block_drive_props, drive);
-	free(drive->node.file);
+	block_node_forget(drive);
+	throttle_group_put(drive->group);
 	free(drive->id);
 	free(drive);
 }

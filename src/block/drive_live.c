@@ -41,7 +41,24 @@ bool block_drive_direct(const struct block_drive *drive)
 
 const struct block_limits *block_drive_limits(const struct block_drive *drive)
 {
-	return &drive->limits;
+	return drive->group ? throttle_group_limits(drive->group) : &block_no_limits;
+}
+
+const char *block_drive_group(const struct block_drive *drive)
+{
+	return drive->group ? throttle_group_name(drive->group) : NULL;
+}
+
+unsigned int block_drive_groups(const struct block_drive *drive, struct throttle_group *groups[BLOCK_GROUPS_MAX])
+{
+	unsigned int count = 0;
+
+	if (drive->group)
+		groups[count++] = drive->group;
+	for (const struct block_layer *layer = drive->top; layer; layer = layer->below)
+		if (layer->group)
+			groups[count++] = layer->group;
+	return count;
 }
 
 bool block_drive_ignores_flush(const struct block_drive *drive)
@@ -134,16 +151,25 @@ static void tell_user(struct block_drive *drive)
 		drive->user->changed(drive->user);
 }
 
-int block_drive_set_limits(struct block_drive *drive, const struct block_limits *limits,
+int block_drive_set_limits(struct block_drive *drive, const struct block_limits *limits, const char *group,
 			   struct error **errp)
 {
+	struct throttle_group *old = drive->group;
 	int ret = block_limits_check(limits, errp);
 
 	if (ret)
 		return ret;
-	drive->limits = *limits;
+	if (!block_limits_any(limits)) {
+		drive->group = NULL;
+	} else {
+		if (!group)
+			group = old ? throttle_group_name(old) : drive->id;
+		drive->group = throttle_group_get(group, drive->scope);
+		ret = throttle_group_set_limits(drive->group, limits, errp);
+	}
 	tell_user(drive);
-	return 0;
+	throttle_group_put(old);
+	return ret;
 }
 
 static int resize_device(struct block_drive *drive, uint64_t size, struct error **errp)

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "internal.h"
-#include "throttle.h"
+#include "throttle_member.h"
 
 #define LOG_MODULE "block"
 #include "util/log.h"
@@ -23,15 +23,6 @@
 /* A host without resources is asked again for about a second. */
 #define AGAIN_NS NSEC_PER_MSEC
 #define AGAIN_MAX 1000
-
-/* Held requests that may begin soon after each other begin together: what a wake-up costs would limit them, too. */
-#define HELD_TOGETHER_NS (NSEC_PER_MSEC / 10)
-
-/* Requests that the limits hold back. The first one has reserved its time. */
-struct held {
-	struct list requests;
-	int64_t start_ns; /* of the first */
-};
 
 struct block_engine {
 	struct block_drive *drive;
@@ -43,9 +34,11 @@ struct block_engine {
 	struct list waiting; /* steps the back half has no room for, or that follow a finished one */
 	struct list later;   /* steps that the host had no resources for */
 	struct loop_timer later_timer;
-	struct throttle throttle;
-	struct held held[2]; /* reads, writes */
-	struct loop_timer held_timer;
+	unsigned int stages; /* of members, which a request passes in this order */
+	struct engine_member {
+		struct throttle_member member;
+		struct block_engine *engine;
+	} members[BLOCK_GROUPS_MAX];
 };
 
 /* Never written to: all its pages are the one zero page. */
@@ -339,6 +332,7 @@ static void finish(struct block_engine *engine, struct block_request *request, i
 {
 	free(request->bounce);
 	request->bounce = NULL;
+	request->stage = 0;
 	engine->outstanding--;
 	account(engine, request, result);
 	request->done(request, result);
@@ -385,116 +379,90 @@ static void start(struct block_engine *engine, struct block_request *request)
 
 /* --- Limits --- */
 
-static uint64_t held_bytes(const struct block_request *request)
+/* On through the groups that it has not passed yet. */
+static void admit(struct block_engine *engine, struct block_request *request)
 {
-	return request->op == BLOCK_DISCARD ? 0 : request->length - request->completed;
-}
+	while (request->op != BLOCK_FLUSH && request->stage < engine->stages) {
+		struct throttle_member *member = &engine->members[request->stage].member;
 
-static void reserve_first(struct block_engine *engine, struct held *held, int64_t now_ns)
-{
-	struct list *node = list_first(&held->requests);
-	const struct block_request *request = list_entry(node, struct block_request, node);
-
-	held->start_ns = throttle_reserve(&engine->throttle, request->op != BLOCK_READ,
-					  held_bytes(request), now_ns);
-}
-
-static void set_held_timer(struct block_engine *engine)
-{
-	int64_t first_ns = INT64_MAX;
-
-	for (unsigned int i = 0; i < ARRAY_SIZE(engine->held); i++)
-		if (!list_empty(&engine->held[i].requests))
-			first_ns = MIN(first_ns, engine->held[i].start_ns);
-	if (first_ns == INT64_MAX)
-		loop_timer_cancel(&engine->held_timer);
-	else
-		loop_timer_set(&engine->held_timer, MAX(first_ns, batch_now(engine) + HELD_TOGETHER_NS));
-}
-
-/* True when the request has to wait. */
-static bool hold(struct block_engine *engine, struct block_request *request)
-{
-	bool write = request->op != BLOCK_READ;
-	struct held *held = &engine->held[write];
-	int64_t start_ns;
-
-	if (list_empty(&held->requests)) {
-		start_ns = throttle_reserve(&engine->throttle, write, held_bytes(request), batch_now(engine));
-		if (start_ns <= batch_now(engine))
-			return false;
-		held->start_ns = start_ns;
-		list_add_tail(&held->requests, &request->node);
-		set_held_timer(engine);
-	} else {
-		list_add_tail(&held->requests, &request->node);
+		if (throttle_member_hold(member, request, batch_now(engine)))
+			return;
+		request->stage++;
 	}
-	return true;
+	start(engine, request);
 }
 
-/* Starts the first of them if it is time. */
-static bool release_first(struct block_engine *engine, struct held *held)
+static void release_due(struct block_engine *engine, struct throttle_member *member)
 {
-	struct list *node = list_first(&held->requests);
+	struct list due, *node;
 
-	if (!node || held->start_ns > batch_now(engine))
-		return false;
-	list_del(node);
-	/* As of the time that was meant: that we are late is not the guest's loss. */
-	if (!list_empty(&held->requests))
-		reserve_first(engine, held, held->start_ns);
-	start(engine, list_entry(node, struct block_request, node));
-	return true;
+	list_init(&due);
+	throttle_member_due(member, batch_now(engine), &due);
+	while ((node = list_first(&due))) {
+		struct block_request *request = list_entry(node, struct block_request, node);
+
+		list_del(node);
+		request->stage++;
+		admit(engine, request);
+	}
 }
 
-/* A read and a write in turns, as far as the time has come. */
-static void release_held(struct block_engine *engine)
+static void member_ready(struct throttle_member *member)
 {
-	bool more = true;
+	struct block_engine *engine = container_of(member, struct engine_member, member)->engine;
 
 	engine->now_ns = 0;
-	while (more) {
-		more = false;
-		for (unsigned int i = 0; i < ARRAY_SIZE(engine->held); i++)
-			more |= release_first(engine, &engine->held[i]);
-	}
-	set_held_timer(engine);
+	release_due(engine, member);
 	block_engine_submit(engine);
 	engine->user->batch_done(engine->user);
 }
 
-static void held_over(struct loop_timer *timer)
+static void join_groups(struct block_engine *engine, struct list *displaced)
 {
-	release_held(container_of(timer, struct block_engine, held_timer));
+	struct throttle_group *groups[BLOCK_GROUPS_MAX];
+
+	engine->stages = block_drive_groups(engine->drive, groups);
+	for (unsigned int i = 0; i < BLOCK_GROUPS_MAX; i++) {
+		struct throttle_member *member = &engine->members[i].member;
+		struct throttle_group *group = i < engine->stages ? groups[i] : NULL;
+
+		if (member->group == group)
+			continue;
+		throttle_member_take_back(member, displaced);
+		throttle_member_join(member, group);
+	}
 }
 
 void block_engine_limits_changed(struct block_engine *engine)
 {
+	struct list displaced, *node;
+
 	engine->now_ns = 0;
-	throttle_init(&engine->throttle, &engine->drive->limits);
-	for (unsigned int i = 0; i < ARRAY_SIZE(engine->held); i++)
-		if (!list_empty(&engine->held[i].requests))
-			reserve_first(engine, &engine->held[i], batch_now(engine));
-	release_held(engine);
+	list_init(&displaced);
+	join_groups(engine, &displaced);
+	while ((node = list_first(&displaced))) {
+		list_del(node);
+		admit(engine, list_entry(node, struct block_request, node));
+	}
+	for (unsigned int i = 0; i < engine->stages; i++)
+		release_due(engine, &engine->members[i].member);
+	block_engine_submit(engine);
+	engine->user->batch_done(engine->user);
 }
 
+/* What has passed one group does not pay there again. */
 static void give_back_held(struct block_engine *engine)
 {
-	loop_timer_cancel(&engine->held_timer);
-	for (unsigned int i = 0; i < ARRAY_SIZE(engine->held); i++) {
-		struct held *held = &engine->held[i];
-		bool reserved = true;
-		struct list *node;
+	struct list held, *node;
 
-		while ((node = list_first(&held->requests))) {
-			struct block_request *request = list_entry(node, struct block_request, node);
+	list_init(&held);
+	for (unsigned int i = engine->stages; i--;)
+		throttle_member_take_back(&engine->members[i].member, &held);
+	while ((node = list_first(&held))) {
+		struct block_request *request = list_entry(node, struct block_request, node);
 
-			if (reserved)
-				throttle_return(&engine->throttle, i, held_bytes(request));
-			reserved = false;
-			list_del(node);
-			request->done(request, -ECANCELED);
-		}
+		list_del(node);
+		request->done(request, -ECANCELED);
 	}
 }
 
@@ -507,8 +475,7 @@ void block_engine_again(struct block_engine *engine, struct block_request *reque
 	request->piece_len = 0;
 	request->attempts = 0;
 	list_init(&request->node);
-	if (!engine->throttle.limited || request->op == BLOCK_FLUSH || !hold(engine, request))
-		start(engine, request);
+	admit(engine, request);
 }
 
 void block_engine_add(struct block_engine *engine, struct block_request *request)
@@ -516,6 +483,7 @@ void block_engine_add(struct block_engine *engine, struct block_request *request
 	request->account = account_of(request->op);
 	request->completed = 0;
 	request->advanced = 0;
+	request->stage = 0;
 	block_engine_again(engine, request);
 }
 
@@ -580,11 +548,11 @@ int block_engine_new(struct block_drive *drive, struct loop *home, unsigned int 
 	engine->user = user;
 	list_init(&engine->waiting);
 	list_init(&engine->later);
-	for (unsigned int i = 0; i < ARRAY_SIZE(engine->held); i++)
-		list_init(&engine->held[i].requests);
 	loop_timer_init(&engine->later_timer, home, later_over);
-	loop_timer_init(&engine->held_timer, home, held_over);
-	throttle_init(&engine->throttle, &drive->limits);
+	for (unsigned int i = 0; i < BLOCK_GROUPS_MAX; i++) {
+		engine->members[i].engine = engine;
+		throttle_member_init(&engine->members[i].member, home, member_ready);
+	}
 	if (drive->aio == BLOCK_AIO_IO_URING) {
 		err = block_uring_new(engine, drive->fd, home, depth, &engine->backend, &engine->self);
 		if (err)
@@ -597,6 +565,7 @@ int block_engine_new(struct block_drive *drive, struct loop *home, unsigned int 
 		free(engine);
 		return error_set_errno(errp, err, "drive '%s': no I/O engine", drive->id);
 	}
+	join_groups(engine, NULL);
 	*ret = engine;
 	return 0;
 }
@@ -606,7 +575,8 @@ void block_engine_free(struct block_engine *engine)
 	if (!engine)
 		return;
 	loop_timer_cancel(&engine->later_timer);
-	loop_timer_cancel(&engine->held_timer);
+	for (unsigned int i = 0; i < engine->stages; i++)
+		throttle_member_leave(&engine->members[i].member);
 	engine->backend->free(engine->self);
 	free(engine);
 }

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "block/engine.h"
+#include "block/throttle_group.h"
 
 /* Indices of the words of drive.c's lists. */
 enum block_aio { BLOCK_AIO_IO_URING, BLOCK_AIO_THREADS, BLOCK_AIO_NATIVE, BLOCK_AIO_OFF };
@@ -22,16 +23,22 @@ struct block_counters {
 	_Atomic uint64_t highest_write;
 };
 
-/* How the drive came to be by blockdev-add (node.c); all zero for -drive. */
-struct block_node {
-	bool is_node;
-	const char *driver; /* of the node that has the drive's id: a static word */
-	const char *file_driver;
-	char *file; /* id of the file node below it, or NULL: it has none, or one without a name */
-	bool file_is_own; /* made together with the node above and goes with it */
-	bool file_readonly, file_ignore_flush;
-	int file_detect_zeroes, file_discard; /* as they were before a node was put above */
+/*
+ * A node that names the drive (node.c). What it says replaces what the nodes below said, which comes back when it goes.
+ */
+struct block_layer {
+	struct block_layer *below; /* NULL: this one has the image */
+	bool owns_below;           /* that one was made together with it and goes with it */
+	const char *driver;        /* a static word */
+	char *name;
+	struct throttle_group *group; /* of a throttle node, else NULL; a reference */
+	bool readonly, ignore_flush;  /* the drive's before this one came */
+	int detect_zeroes, discard;
 };
+
+#define BLOCK_FILTERS_MAX 4
+/* How many groups a request passes at most: the drive's own, and those of throttle nodes. */
+#define BLOCK_GROUPS_MAX (1 + BLOCK_FILTERS_MAX)
 
 struct block_drive {
 	/* Properties. */
@@ -39,11 +46,14 @@ struct block_drive {
 	int iface, media, format, aio, cache, discard, detect_zeroes; /* words; aio: one of the first two */
 	bool readonly, direct;
 	uint8_t unit; /* of if=pflash */
-	struct block_limits limits; /* an engine has a copy of its own; main thread */
+	struct block_limits limits; /* of the options: how the group is to begin */
+	char *group_name;           /* likewise */
 	int on_error[2];            /* enum block_on_error of reads, writes */
 
 	char *id; /* changes only while nobody uses the drive */
-	struct block_node node;
+	struct block_layer *top; /* has the drive's id; NULL: made by -drive */
+	struct link_scope *scope;
+	struct throttle_group *group; /* what limits the drive itself, or NULL; a reference */
 	int fd; /* read by I/O threads; the flags change only while there is no engine */
 	int lock_fd;
 	uint64_t size; /* main thread */
@@ -60,6 +70,11 @@ struct block_drive {
 
 /* Sets size and block_device from what the file is. */
 int __must_check block_drive_read_size(struct block_drive *drive, struct error **errp);
+
+/* The groups that a request passes, in this order; how many. Main thread, or while it waits. */
+unsigned int block_drive_groups(const struct block_drive *drive, struct throttle_group *groups[BLOCK_GROUPS_MAX]);
+/* Takes all names off that were put above the drive's; it is about to be freed. */
+void block_node_forget(struct block_drive *drive);
 
 /* Takes the locks of the image. -EBUSY names the file. */
 int __must_check block_lock(int fd, const char *file, bool readonly, struct error **errp);

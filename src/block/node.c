@@ -11,10 +11,18 @@
 #define ID_MAX 255
 
 /* Indices of the words below. */
-enum { DRIVER_NONE, DRIVER_RAW, DRIVER_FILE, DRIVER_HOST_DEVICE, DRIVER_HOST_CDROM, DRIVER_QCOW2 };
+enum {
+	DRIVER_NONE,
+	DRIVER_RAW,
+	DRIVER_THROTTLE,
+	DRIVER_FILE, /* this and what follows: with an image */
+	DRIVER_HOST_DEVICE,
+	DRIVER_HOST_CDROM,
+	DRIVER_QCOW2
+};
 
-static const char *const driver_words[] = { "",		  "raw",   "file", "host_device",
-					    "host_cdrom", "qcow2", NULL };
+static const char *const driver_words[] = { "",		   "raw",	 "throttle", "file",
+					    "host_device", "host_cdrom", "qcow2",    NULL };
 static const char *const aio_words[] = {
 	"", "io_uring", "iouring", "threads", "native", "off", NULL
 };
@@ -23,7 +31,7 @@ static const char *const detect_zeroes_words[] = { "off", "on", "unmap", NULL };
 
 struct node_config {
 	int driver, file_driver, aio, file_aio, discard, detect_zeroes;
-	char *name, *filename, *file, *file_filename, *file_name;
+	char *name, *filename, *file, *file_filename, *file_name, *group;
 	bool read_only, auto_read_only, file_read_only, file_auto_read_only, direct, no_flush;
 	struct block_limits limits; /* the drive's own options count */
 };
@@ -31,15 +39,17 @@ struct node_config {
 const struct property block_node_props[] = {
 	PROP_STRING("node-name", struct node_config, name, 1, ID_MAX, NULL, "the node's id"),
 	PROP_ENUM("driver", struct node_config, driver, driver_words, DRIVER_NONE,
-		  "raw: a format; file, host_device: an image file or a block device itself"),
+		  "raw: a format; throttle: limits; file, host_device: an image file or a block device itself"),
 	PROP_STRING("filename", struct node_config, filename, 1, 4095, NULL,
 		    "the image, for file and host_device"),
 	PROP_STRING("file", struct node_config, file, 1, ID_MAX, NULL,
-		    "raw: the node with the image"),
+		    "raw, throttle: the node below"),
 	PROP_ENUM("file.driver", struct node_config, file_driver, driver_words, DRIVER_FILE,
 		  "file or host_device"),
 	PROP_STRING("file.filename", struct node_config, file_filename, 1, 4095, NULL,
-		    "raw: the image"),
+		    "raw, throttle: the image"),
+	PROP_STRING("throttle-group", struct node_config, group, 1, ID_MAX, NULL,
+		    "throttle: the object with the limits"),
 	PROP_STRING("file.node-name", struct node_config, file_name, 1, ID_MAX, NULL,
 		    "an id for the node below"),
 	PROP_ENUM("file.aio", struct node_config, file_aio, aio_words, 0,
@@ -84,13 +94,16 @@ static int check_driver(const struct node_config *config, struct error **errp)
 		return error_set(errp, -EINVAL, "'filename' and 'file' exclude each other");
 	if (!nested && !config->filename)
 		return error_set(errp, -EINVAL, "'filename' is missing");
-	if (nested && config->driver > DRIVER_RAW)
+	if (nested && config->driver >= DRIVER_FILE)
 		return error_set(errp, -EINVAL, "driver '%s' takes 'filename', not 'file'",
 				 driver_words[config->driver]);
-	if (config->filename && config->driver <= DRIVER_RAW)
+	if (config->filename && config->driver < DRIVER_FILE)
 		return error_set(errp, -EINVAL, "'filename' needs driver file or host_device");
-	if (nested && config->file_driver <= DRIVER_RAW)
+	if (nested && config->file_driver < DRIVER_FILE)
 		return error_set(errp, -EINVAL, "'file.driver' must be file or host_device");
+	if ((config->driver == DRIVER_THROTTLE) != (config->group != NULL))
+		return error_set(errp, -EINVAL, config->group ? "'throttle-group' needs driver throttle" :
+				 "driver throttle needs 'throttle-group'");
 	return 0;
 }
 
@@ -151,64 +164,145 @@ static int open_drive(const struct node_config *config, const struct opts *given
 	return code;
 }
 
+/* --- Layers --- */
+
+static void push(struct block_drive *drive, const char *name, const char *driver)
+{
+	struct block_layer *layer = xcalloc(1, sizeof(*layer));
+
+	layer->below = drive->top;
+	layer->driver = driver;
+	layer->name = xstrdup(name);
+	layer->readonly = drive->readonly;
+	layer->discard = drive->discard;
+	layer->detect_zeroes = drive->detect_zeroes;
+	layer->ignore_flush = drive->ignore_flush;
+	drive->top = layer;
+	free(drive->id);
+	drive->id = xstrdup(name);
+}
+
+/* The node below is what it was; without one the drive keeps the name. */
+static void pop(struct block_drive *drive)
+{
+	struct block_layer *layer = drive->top;
+
+	drive->top = layer->below;
+	if (drive->top) {
+		free(drive->id);
+		drive->id = xstrdup(drive->top->name);
+	}
+	drive->readonly = layer->readonly;
+	drive->discard = layer->discard;
+	drive->detect_zeroes = layer->detect_zeroes;
+	drive->ignore_flush = layer->ignore_flush;
+	throttle_group_put(layer->group);
+	free(layer->name);
+	free(layer);
+}
+
+void block_node_forget(struct block_drive *drive)
+{
+	while (drive->top)
+		pop(drive);
+}
+
+static const struct block_layer *layer_named(const struct block_drive *drive, const char *name)
+{
+	const struct block_layer *layer = drive->top;
+
+	while (layer && strcmp(layer->name, name))
+		layer = layer->below;
+	return layer;
+}
+
+/* The group of a throttle node must be there already. *ret: NULL for other nodes. */
+static int find_group(const struct node_config *config, struct link_scope *scope, struct throttle_group **ret,
+		      struct error **errp)
+{
+	*ret = NULL;
+	if (!config->group)
+		return 0;
+	if (!link_scope_find(scope, LINK_THROTTLE_GROUP, config->group))
+		return error_set(errp, -ENOENT, "throttle-group '%s' not found", config->group);
+	*ret = throttle_group_get(config->group, scope);
+	return 0;
+}
+
 static int add_drive(const struct node_config *config, const struct opts *given,
 		     struct link_scope *scope, struct block_drive **made, struct error **errp)
 {
+	struct throttle_group *group;
 	struct block_drive *drive;
-	struct block_node *node;
 	int ret;
 
-	ret = open_drive(config, given, scope, &drive, errp);
+	ret = find_group(config, scope, &group, errp);
+	if (!ret)
+		ret = open_drive(config, given, scope, &drive, errp);
 	if (ret)
-		return ret;
+		goto fail;
 	if (config->file_name) {
 		ret = link_scope_add(scope, LINK_DRIVE, config->file_name, drive, errp);
 		if (ret) {
 			link_scope_del(scope, LINK_DRIVE, config->name);
 			block_drive_free(drive);
-			return ret;
+			goto fail;
 		}
+		push(drive, config->file_name, driver_words[config->file_driver]);
 	}
 	drive->ignore_flush |= config->no_flush;
-	node = &drive->node;
-	node->is_node = true;
-	node->driver = driver_words[config->filename ? config->driver : DRIVER_RAW];
-	node->file_driver = driver_words[config->file_driver];
-	node->file_is_own = true;
-	node->file = config->file_name ? xstrdup(config->file_name) : NULL;
+	push(drive, config->name, driver_words[config->filename || group ? config->driver : DRIVER_RAW]);
+	drive->top->owns_below = config->file_name;
+	drive->top->group = group;
 	*made = drive;
 	return 0;
+
+fail:
+	throttle_group_put(group);
+	return ret;
 }
 
-/* A format node above a file node. */
-static int add_above(const struct node_config *config, const struct opts *given,
-		     struct link_scope *scope, struct error **errp)
+static int check_below(const struct node_config *config, const struct block_drive *drive, struct error **errp)
 {
-	struct block_drive *drive = link_scope_find(scope, LINK_DRIVE, config->file);
-	struct block_node *node;
-	int ret;
+	struct throttle_group *groups[BLOCK_GROUPS_MAX];
+	unsigned int filters;
 
 	if (!drive)
 		return error_set(errp, -ENOENT, "Cannot find device='' nor node-name='%s'",
 				 config->file);
-	node = &drive->node;
-	if (!node->is_node || drive->attached || node->file || !strcmp(node->driver, "raw"))
+	if (!drive->top || drive->attached || strcmp(drive->id, config->file) ||
+	    (!config->group && !strcmp(drive->top->driver, "raw")))
 		return error_set(errp, -EBUSY, "node '%s' is in use or no file node", config->file);
-	if (drive->readonly && !config->read_only && !config->auto_read_only)
+	if (drive->readonly && !config->read_only && !config->auto_read_only && !config->group)
 		return error_set(errp, -EACCES, "node '%s' is read-only, so '%s' must be",
 				 config->file, config->name);
-	ret = link_scope_add(scope, LINK_DRIVE, config->name, drive, errp);
+	filters = block_drive_groups(drive, groups) - (drive->group != NULL);
+	if (config->group && filters == BLOCK_FILTERS_MAX)
+		return error_set(errp, -ENOTSUP, "node '%s' is below %d throttle nodes already", config->file,
+				 BLOCK_FILTERS_MAX);
+	return 0;
+}
+
+/* A format or throttle node above a node. */
+static int add_above(const struct node_config *config, const struct opts *given,
+		     struct link_scope *scope, struct error **errp)
+{
+	struct block_drive *drive = link_scope_find(scope, LINK_DRIVE, config->file);
+	struct throttle_group *group;
+	int ret;
+
+	ret = check_below(config, drive, errp);
+	if (!ret)
+		ret = find_group(config, scope, &group, errp);
 	if (ret)
 		return ret;
-	node->file = drive->id;
-	node->file_is_own = false;
-	node->file_driver = node->driver;
-	node->driver = driver_words[DRIVER_RAW];
-	node->file_readonly = drive->readonly;
-	node->file_discard = drive->discard;
-	node->file_detect_zeroes = drive->detect_zeroes;
-	node->file_ignore_flush = drive->ignore_flush;
-	drive->id = xstrdup(config->name);
+	ret = link_scope_add(scope, LINK_DRIVE, config->name, drive, errp);
+	if (ret) {
+		throttle_group_put(group);
+		return ret;
+	}
+	push(drive, config->name, driver_words[group ? config->driver : DRIVER_RAW]);
+	drive->top->group = group;
 	drive->readonly |= config->read_only;
 	if (opts_get(given, "discard"))
 		drive->discard = config->discard % 2;
@@ -217,6 +311,8 @@ static int add_above(const struct node_config *config, const struct opts *given,
 	drive->ignore_flush |= config->no_flush;
 	return 0;
 }
+
+/* --- For users --- */
 
 int block_node_add(const struct opts *opts, struct link_scope *scope, struct block_drive **made,
 		   struct error **errp)
@@ -254,50 +350,45 @@ int block_node_del(const char *name, struct link_scope *scope, struct block_driv
 		   struct error **errp)
 {
 	struct block_drive *drive = link_scope_find(scope, LINK_DRIVE, name);
-	struct block_node *node;
+	const struct block_layer *above;
 
 	if (!drive)
 		return error_set(errp, -ENOENT, "Failed to find node with node-name='%s'", name);
-	node = &drive->node;
-	if (block_node_is_file(drive, name))
+	if (block_node_is_file(drive, name)) {
+		for (above = drive->top; strcmp(above->below->name, name);)
+			above = above->below;
 		return error_set(errp, -EBUSY, "Node '%s' is busy: node is used as 'file' of '%s'",
-				 name, drive->id);
+				 name, above->name);
+	}
 	if (drive->attached)
 		return error_set(errp, -EBUSY, "Node '%s' is busy: device '%s' uses it", name,
 				 drive->user ? block_drive_device(drive) : "?");
 	link_scope_del(scope, LINK_DRIVE, name);
-	*gone = NULL;
-	if (!node->file || node->file_is_own) {
-		if (node->file)
-			link_scope_del(scope, LINK_DRIVE, node->file);
-		*gone = drive;
+	*gone = drive;
+	if (!drive->top || !drive->top->below)
+		return 0;
+	if (drive->top->owns_below) {
+		link_scope_del(scope, LINK_DRIVE, drive->top->below->name);
 		return 0;
 	}
-	/* The node below is what it was. */
-	free(drive->id);
-	drive->id = node->file;
-	node->file = NULL;
-	node->driver = node->file_driver;
-	drive->readonly = node->file_readonly;
-	drive->discard = node->file_discard;
-	drive->detect_zeroes = node->file_detect_zeroes;
-	drive->ignore_flush = node->file_ignore_flush;
+	pop(drive);
+	*gone = NULL;
 	return 0;
 }
 
 bool block_node_is_file(const struct block_drive *drive, const char *name)
 {
-	return drive->node.file && !strcmp(drive->node.file, name);
+	return drive->top && strcmp(drive->top->name, name) != 0;
 }
 
 const char *block_node_driver(const struct block_drive *drive, const char *name)
 {
-	if (!drive->node.is_node)
-		return "raw";
-	return block_node_is_file(drive, name) ? drive->node.file_driver : drive->node.driver;
+	const struct block_layer *layer = layer_named(drive, name);
+
+	return layer ? layer->driver : "raw";
 }
 
 bool block_drive_is_legacy(const struct block_drive *drive)
 {
-	return !drive->node.is_node;
+	return !drive->top;
 }

@@ -13,6 +13,18 @@ static const char *const kind_names[BLOCK_LIMIT_KINDS] = {
 	[BLOCK_LIMIT_BPS_READ] = "bps-read",	 [BLOCK_LIMIT_BPS_WRITE] = "bps-write",
 };
 
+const struct block_limits block_no_limits = {
+	.limit = { { 0, 0, 1 }, { 0, 0, 1 }, { 0, 0, 1 }, { 0, 0, 1 }, { 0, 0, 1 }, { 0, 0, 1 } },
+};
+
+bool block_limits_any(const struct block_limits *limits)
+{
+	for (unsigned int kind = 0; kind < BLOCK_LIMIT_KINDS; kind++)
+		if (limits->limit[kind].average)
+			return true;
+	return false;
+}
+
 /* --- What is a sensible limit --- */
 
 static int check_limit(const struct block_limit *limit, const char *name, struct error **errp)
@@ -70,7 +82,7 @@ int block_limits_check(const struct block_limits *limits, struct error **errp)
 void throttle_init(struct throttle *throttle, const struct block_limits *limits)
 {
 	throttle->iops_size = limits->iops_size;
-	throttle->limited = false;
+	throttle->limited = block_limits_any(limits);
 	for (unsigned int kind = 0; kind < BLOCK_LIMIT_KINDS; kind++) {
 		const struct block_limit *limit = &limits->limit[kind];
 
@@ -82,7 +94,6 @@ void throttle_init(struct throttle *throttle, const struct block_limits *limits)
 			if (limit->max_length > 1)
 				bucket_init(&throttle->peak[kind], limit->max);
 		}
-		throttle->limited |= limit->average != 0;
 	}
 }
 

@@ -248,6 +248,7 @@ static int settle_limits(struct opts *drive, struct error **errp)
 		{ "bps_max", "throttling.bps-total-max" },
 		{ "bps_rd_max", "throttling.bps-read-max" },
 		{ "bps_wr_max", "throttling.bps-write-max" },
+		{ "group", "throttling.group" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {

@@ -13,6 +13,7 @@
 #include "chardev/chardev.h"
 #include "internal.h"
 #include "net/netdev.h"
+#include "throttle_object.h"
 #include "util/alloc.h"
 #include "util/log.h"
 #include "util/parse.h"
@@ -211,20 +212,54 @@ static int secret_create(struct machine *machine, const struct opts *opts, const
 	return ret;
 }
 
+static void throttle_group_destroy(void *object)
+{
+	throttle_group_put(object);
+}
+
+static int throttle_group_create(struct machine *machine, const struct opts *opts, const char *id,
+				 struct error **errp)
+{
+	struct throttle_group *group;
+	int ret;
+
+	ret = throttle_object_new(opts, id, machine->platform.links, &group, errp);
+	if (!ret)
+		backend_note(machine, LINK_THROTTLE_GROUP, group, throttle_group_destroy);
+	return ret;
+}
+
+static const void *iothread_kept(const void *object)
+{
+	return iothread_config(object);
+}
+
+static const void *throttle_group_kept(const void *object)
+{
+	return throttle_group_limits(object); /* all that a struct throttle_group_config is */
+}
+
 static const struct object_class {
 	const char *name, *summary;
 	const struct property *props; /* for help; NULL = only the id */
 	int (*create)(struct machine *machine, const struct opts *opts, const char *id,
 		      struct error **errp);
+	const void *(*config)(const void *object); /* what @props were stored in; NULL: not kept */
+	const struct object_value *values;
 } object_classes[] = {
-	{ "iothread", "a thread for the I/O of devices that name it", iothread_props, iothread_create },
-	{ "memory-backend-ram", "anonymous memory", ram_memory_backend_ram_props, memory_ram_create },
+	{ "iothread", "a thread for the I/O of devices that name it", iothread_props, iothread_create,
+	  iothread_kept, NULL },
+	{ "memory-backend-ram", "anonymous memory", ram_memory_backend_ram_props, memory_ram_create,
+	  NULL, NULL },
 	{ "memory-backend-memfd", "memory in a memfd, huge pages if asked",
-	  ram_memory_backend_memfd_props, memory_memfd_create },
+	  ram_memory_backend_memfd_props, memory_memfd_create, NULL, NULL },
 	{ "memory-backend-file", "memory in a file or on hugetlbfs", ram_memory_backend_file_props,
-	  memory_file_create },
-	{ "secret", "accepted for libvirt, without effect: nothing takes passwords", secret_props, secret_create },
-	{ "rng-random", "random bytes from a character device", rng_random_props, rng_create },
+	  memory_file_create, NULL, NULL },
+	{ "secret", "accepted for libvirt, without effect: nothing takes passwords", secret_props, secret_create,
+	  NULL, NULL },
+	{ "rng-random", "random bytes from a character device", rng_random_props, rng_create, NULL, NULL },
+	{ "throttle-group", "limits that several drives share", throttle_group_props, throttle_group_create,
+	  throttle_group_kept, throttle_object_values },
 };
 
 static const struct object_class *object_class_find(const char *name, struct error **errp)
@@ -290,7 +325,8 @@ int machine_object_del(struct machine *machine, const char *id, struct error **e
 
 	if (!backend)
 		return error_set(errp, -ENOENT, "object '%s' not found", id);
-	if (device_find_user(&machine->platform, backend->object) || backend->object == machine->ram)
+	if (device_find_user(&machine->platform, backend->object) || backend->object == machine->ram ||
+	    (!strcmp(backend->kind, LINK_THROTTLE_GROUP) && throttle_group_is_shared(backend->object)))
 		return error_set(errp, -EBUSY, "object '%s' is in use, can not be deleted", id);
 	if (!strcmp(backend->kind, LINK_IOTHREAD))
 		machine->iothreads--;
@@ -299,16 +335,23 @@ int machine_object_del(struct machine *machine, const char *id, struct error **e
 	return 0;
 }
 
-bool machine_object_at(const struct machine *machine, unsigned int index, const char **type,
-		       const char **id)
+bool machine_object_at(const struct machine *machine, unsigned int index, struct machine_object *ret)
 {
+	const struct object_class *class;
 	struct backend *backend;
 
 	list_for_each(backend, &machine->backends, node) {
 		if (!backend->type || index--)
 			continue;
-		*type = backend->type;
-		*id = backend->id;
+		class = object_class_find(backend->type, NULL);
+		*ret = (struct machine_object){
+			.type = backend->type,
+			.id = backend->id,
+			.props = class->config ? class->props : NULL,
+			.config = class->config ? class->config(backend->object) : NULL,
+			.values = class->values,
+			.object = backend->object,
+		};
 		return true;
 	}
 	return false;

@@ -41,11 +41,12 @@ static QMP_TYPE_ENUM(detect_zeroes, "BlockdevDetectZeroesOptions", "off", "on", 
 	QMP_OPTIONAL("iops_max_length", qmp_int, NULL),                                            \
 	QMP_OPTIONAL("iops_rd_max_length", qmp_int, NULL),                                         \
 	QMP_OPTIONAL("iops_wr_max_length", qmp_int, NULL),                                         \
-	QMP_OPTIONAL("iops_size", qmp_int, "bytes that count as one request")
+	QMP_OPTIONAL("iops_size", qmp_int, "bytes that count as one request"),                     \
+	QMP_OPTIONAL("group", qmp_str, "the drives in this group share the limits")
 
 static QMP_TYPE_OBJECT(device_info, "BlockDeviceInfo", QMP_MEMBER("file", qmp_str, "the image"),
 		       QMP_OPTIONAL("node-name", qmp_str, NULL), QMP_MEMBER("ro", qmp_bool, NULL),
-		       QMP_MEMBER("drv", qmp_str, "raw, file, host_device"),
+		       QMP_MEMBER("drv", qmp_str, "raw, throttle, file, host_device"),
 		       QMP_MEMBER("backing_file_depth", qmp_int, "always 0"),
 		       QMP_MEMBER("encrypted", qmp_bool, "always false"),
 		       QMP_MEMBER("detect_zeroes", detect_zeroes, NULL),
@@ -74,7 +75,7 @@ static const char *const limit_words[BLOCK_LIMIT_KINDS] = {
 #define LIMIT_WORD_MAX 32
 
 /* As QEMU: what is not in use is left out, but for the averages. */
-static void add_limits(struct json_object *info, const struct block_limits *limits)
+static void add_limits(struct json_object *info, const struct block_limits *limits, const char *group)
 {
 	char word[LIMIT_WORD_MAX];
 
@@ -91,6 +92,8 @@ static void add_limits(struct json_object *info, const struct block_limits *limi
 	}
 	if (limits->iops_size)
 		qmp_add_int(info, "iops_size", (int64_t)limits->iops_size);
+	if (group)
+		qmp_add_str(info, "group", group);
 }
 
 static struct json_object *node_info(const struct block_drive *drive, const char *name)
@@ -98,7 +101,7 @@ static struct json_object *node_info(const struct block_drive *drive, const char
 	struct json_object *info = json_object_new_object(), *image = json_object_new_object(),
 			   *cache = json_object_new_object();
 
-	add_limits(info, block_drive_limits(drive));
+	add_limits(info, block_drive_limits(drive), block_drive_group(drive));
 	qmp_add_str(info, "detect_zeroes", block_drive_detect_zeroes(drive));
 	qmp_add_int(image, "virtual-size", (int64_t)block_drive_size(drive));
 	qmp_add_str(image, "filename", block_drive_file(drive));
@@ -393,6 +396,7 @@ static int read_limits(struct json_object *args, struct block_limits *limits, st
 QMP_HANDLER(block_set_io_throttle)
 {
 	const char *disk = qmp_arg_str(args, "id"), *name = qmp_arg_str(args, "device");
+	const char *group = qmp_arg_str(args, "group");
 	struct block_limits limits;
 	struct block_drive *drive;
 	char quote[QMP_QUOTE_MAX];
@@ -406,8 +410,10 @@ QMP_HANDLER(block_set_io_throttle)
 		return error_set(errp, QMP_DEVICE_NOT_FOUND, "Device '%s' not found",
 				 qmp_quote(disk ? disk : name, quote));
 	err = read_limits(args, &limits, errp);
+	if (!group && !err && !block_drive_group(drive)) /* QEMU's name for one of its own */
+		group = name ? name : disk;
 	if (!err)
-		err = block_drive_set_limits(drive, &limits, errp);
+		err = block_drive_set_limits(drive, &limits, group, errp);
 	return qmp_generic_error(err, errp);
 }
 
@@ -452,16 +458,16 @@ const struct qmp_command qmp_block_commands[] = {
 	  .returns = &stats_info_array,
 	  .handler = query_blockstats },
 	{ .name = "blockdev-add",
-	  .help = "opens an image as a node, or puts a raw node above a file node; more members as "
+	  .help = "opens an image as a node, or puts a raw or throttle node above a node; more members as "
 		  "for "
-		  "-blockdev of QEMU: cache.direct, cache.no-flush, discard, detect-zeroes, aio",
+		  "-blockdev of QEMU: cache.direct, cache.no-flush, discard, detect-zeroes, aio, throttle-group",
 	  .args = QMP_MEMBERS(
-		  QMP_OPTIONAL("driver", qmp_str, "raw, file, host_device or host_cdrom"),
+		  QMP_OPTIONAL("driver", qmp_str, "raw, throttle, file, host_device or host_cdrom"),
 		  QMP_OPTIONAL("node-name", qmp_str, "required"),
 		  QMP_OPTIONAL("read-only", qmp_bool, NULL),
 		  QMP_OPTIONAL("auto-read-only", qmp_bool, NULL),
-		  QMP_OPTIONAL("filename", qmp_str, "for all drivers but raw"),
-		  QMP_OPTIONAL("file", qmp_any, "raw: a file node's name, or one's members")),
+		  QMP_OPTIONAL("filename", qmp_str, "for all drivers but raw and throttle"),
+		  QMP_OPTIONAL("file", qmp_any, "raw, throttle: a node's name, or a file node's members")),
 	  .flags = QMP_MORE_ARGS,
 	  .handler = blockdev_add },
 	{ .name = "blockdev-del",
@@ -469,11 +475,11 @@ const struct qmp_command qmp_block_commands[] = {
 	  .args = QMP_MEMBERS(QMP_MEMBER("node-name", qmp_str, "or a -drive's id")),
 	  .handler = blockdev_del },
 	{ .name = "block_set_io_throttle",
-	  .help = "limits a drive's requests, in use or not",
+	  .help = "limits the requests of a drive, in use or not, and of all in its group; without any "
+		  "limit it leaves the group",
 	  .args = QMP_MEMBERS(QMP_OPTIONAL("device", qmp_str, "the -drive or node, or"),
 			      QMP_OPTIONAL("id", qmp_str, "the disk's id or path"),
-			      LIMIT_MEMBERS,
-			      QMP_OPTIONAL("group", qmp_str, "no effect: every drive is its own")),
+			      LIMIT_MEMBERS),
 	  .handler = block_set_io_throttle },
 	{ .name = "block_resize",
 	  .help = "gives an image another size, or reads that of a block device again; the guest "

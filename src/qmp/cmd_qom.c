@@ -167,7 +167,7 @@ enum node_kind {
 struct node {
 	enum node_kind kind;
 	struct device *dev;	  /* NODE_DEVICE */
-	const char *type;	  /* NODE_OBJECT */
+	struct machine_object object; /* NODE_OBJECT */
 };
 
 static bool find_cpu(struct machine *machine, const char *name)
@@ -191,11 +191,9 @@ static bool find_device(struct machine *machine, const char *id, bool internal, 
 
 static bool find_object(struct machine *machine, const char *id, struct node *node)
 {
-	const char *found;
-
 	node->kind = NODE_OBJECT;
-	for (unsigned int i = 0; machine_object_at(machine, i, &node->type, &found); i++) {
-		if (!strcmp(id, found))
+	for (unsigned int i = 0; machine_object_at(machine, i, &node->object); i++) {
+		if (!strcmp(id, node->object.id))
 			return true;
 	}
 	return false;
@@ -289,18 +287,33 @@ static void list_unattached(struct json_object *list, struct machine *machine)
 	add_devices(list, machine, true);
 }
 
+/* Dotted names are members of a value. */
+static bool is_shown(const struct property *prop)
+{
+	return !(prop->flags & PROPERTY_IGNORED) && !strchr(prop->name, '.');
+}
+
 static const struct property *find_property(const struct node *node, const char *name)
 {
 	const struct property *prop = NULL;
 
 	if (node->kind == NODE_DEVICE && node->dev->class->props)
 		prop = property_find(node->dev->class->props, name);
-	return prop && !(prop->flags & PROPERTY_IGNORED) ? prop : NULL;
+	if (node->kind == NODE_OBJECT && node->object.props)
+		prop = property_find(node->object.props, name);
+	return prop && is_shown(prop) ? prop : NULL;
+}
+
+static void add_properties(struct json_object *list, const struct property *props)
+{
+	for (const struct property *p = props; p && p->name; p++)
+		if (is_shown(p))
+			add_entry(list, p->name, property_type_name(p));
 }
 
 static void list_node(struct json_object *list, struct machine *machine, const struct node *node)
 {
-	const char *type, *id;
+	struct machine_object object;
 	char name[64];
 
 	switch (node->kind) {
@@ -320,19 +333,21 @@ static void list_node(struct json_object *list, struct machine *machine, const s
 		list_unattached(list, machine);
 		break;
 	case NODE_OBJECTS:
-		for (unsigned int i = 0; machine_object_at(machine, i, &type, &id); i++)
-			add_child(list, id, type);
+		for (unsigned int i = 0; machine_object_at(machine, i, &object); i++)
+			add_child(list, object.id, object.type);
 		break;
 	case NODE_DEVICE:
-		for (const struct property *p = node->dev->class->props; p && p->name; p++)
-			if (!(p->flags & PROPERTY_IGNORED))
-				add_entry(list, p->name, property_type_name(p));
+		add_properties(list, node->dev->class->props);
 		for (const struct device_value *v = node->dev->class->values; v && v->name; v++)
 			if (!find_property(node, v->name)) /* one that -device takes, too */
 				add_entry(list, v->name, v->type);
 		break;
-	case NODE_CPU:
 	case NODE_OBJECT:
+		add_properties(list, node->object.props);
+		for (const struct object_value *v = node->object.values; v && v->name; v++)
+			add_entry(list, v->name, v->type);
+		break;
+	case NODE_CPU:
 		break;
 	}
 }
@@ -349,7 +364,7 @@ static const char *node_type(struct machine *machine, const struct node *node, c
 	case NODE_CPU:
 		return CPU_TYPE;
 	case NODE_OBJECT:
-		return node->type;
+		return node->object.type;
 	default:
 		return "container";
 	}
@@ -390,15 +405,15 @@ static struct json_object *link_value(const struct device *dev, const struct pro
 	return json_object_new_string(search.id ? search.id : "");
 }
 
-static struct json_object *property_value(const struct device *dev, const struct property *prop)
+static struct json_object *property_value(const struct node *node, const struct property *prop)
 {
 	struct json_object *value;
 	uint64_t number = 0;
 	char *text;
 
-	if (prop->type == PROPERTY_LINK)
-		return link_value(dev, prop);
-	text = property_get(prop, dev);
+	if (prop->type == PROPERTY_LINK) /* of objects, none has one */
+		return link_value(node->dev, prop);
+	text = property_get(prop, node->kind == NODE_DEVICE ? node->dev : node->object.config);
 	switch (prop->type) {
 	case PROPERTY_BOOL:
 		value = json_object_new_boolean(!strcmp(text, "on"));
@@ -425,6 +440,16 @@ static const struct device_value *find_value(const struct node *node, const char
 	return NULL;
 }
 
+static const struct object_value *find_object_value(const struct node *node, const char *name)
+{
+	if (node->kind != NODE_OBJECT)
+		return NULL;
+	for (const struct object_value *v = node->object.values; v && v->name; v++)
+		if (!strcmp(v->name, name))
+			return v;
+	return NULL;
+}
+
 static int no_such_property(struct qmp_call *call, const struct node *node, const char *name,
 			    struct error **errp)
 {
@@ -438,6 +463,7 @@ static int no_such_property(struct qmp_call *call, const struct node *node, cons
 QMP_HANDLER(qom_get)
 {
 	const char *name = qmp_arg_str(args, "property");
+	const struct object_value *object_value;
 	const struct device_value *value;
 	const struct property *prop;
 	struct node node;
@@ -457,17 +483,23 @@ QMP_HANDLER(qom_get)
 		*ret = value->get(node.dev);
 		return 0;
 	}
+	object_value = find_object_value(&node, name);
+	if (object_value) {
+		*ret = object_value->get(node.object.object);
+		return 0;
+	}
 	prop = find_property(&node, name);
 	if (!prop)
 		return no_such_property(call, &node, name, errp);
-	*ret = property_value(node.dev, prop);
+	*ret = property_value(&node, prop);
 	return 0;
 }
 
-/* What -device takes is fixed once the device is there. */
+/* What -device and -object take is fixed once the thing is there. */
 QMP_HANDLER(qom_set)
 {
 	const char *name = qmp_arg_str(args, "property");
+	const struct object_value *object_value;
 	const struct device_value *value;
 	char quote[QMP_QUOTE_MAX];
 	struct node node;
@@ -480,6 +512,10 @@ QMP_HANDLER(qom_set)
 	value = find_value(&node, name);
 	if (value && value->set)
 		return value->set(node.dev, json_object_object_get(args, "value"), errp);
+	object_value = find_object_value(&node, name);
+	if (object_value && object_value->set)
+		return qmp_generic_error(
+			object_value->set(node.object.object, json_object_object_get(args, "value"), errp), errp);
 	if (value || find_property(&node, name) || !strcmp(name, "type"))
 		return error_set(errp, -EPERM, "Property '%s' cannot be changed",
 				 qmp_quote(name, quote));

@@ -416,7 +416,7 @@ static void empty_the_bucket(void)
 
 	/* A request that counts as 3600 makes the next one wait for an hour. */
 	limits.iops_size = 1;
-	ck_assert_int_eq(block_drive_set_limits(drive, &limits, NULL), 0);
+	ck_assert_int_eq(block_drive_set_limits(drive, &limits, NULL, NULL), 0);
 	block_engine_limits_changed(engine);
 	ck_assert_int_eq(transfer(BLOCK_READ, 0, buf, 3600), 0);
 }
@@ -465,7 +465,7 @@ START_TEST(a_new_limit_counts_at_once)
 	limits = *block_drive_limits(drive);
 	limits.iops_size = 0;
 	limits.limit[BLOCK_LIMIT_IOPS].average = 0;
-	ck_assert_int_eq(block_drive_set_limits(drive, &limits, NULL), 0);
+	ck_assert_int_eq(block_drive_set_limits(drive, &limits, NULL, NULL), 0);
 	block_engine_limits_changed(engine);
 	while (done_count < HELD)
 		loop_run(loop);

@@ -58,11 +58,15 @@ static void setup(void)
 	iothread = NULL;
 }
 
-static void teardown(void)
+static void free_back_ends(void)
 {
-	rig_close();
 	iothread_free(iothread);
 	block_drive_free(drive);
+}
+
+static void teardown(void)
+{
+	rig_close_with(free_back_ends);
 	unlink(image);
 }
 

@@ -71,12 +71,16 @@ static void setup(void)
 	events = 0;
 }
 
-static void teardown(void)
+static void free_back_ends(void)
 {
-	rig_close();
 	iothread_free(iothread);
 	block_drive_free(drives[0]);
 	block_drive_free(drives[1]);
+}
+
+static void teardown(void)
+{
+	rig_close_with(free_back_ends);
 	unlink(image);
 }
 
@@ -234,7 +238,7 @@ static void set_iops(struct block_drive *drive, uint64_t iops)
 	struct block_limits limits = *block_drive_limits(drive);
 
 	limits.limit[BLOCK_LIMIT_IOPS].average = iops;
-	ck_assert_int_eq(block_drive_set_limits(drive, &limits, NULL), 0);
+	ck_assert_int_eq(block_drive_set_limits(drive, &limits, NULL, NULL), 0);
 }
 
 /* Held back by the limit of a drive that goes. */

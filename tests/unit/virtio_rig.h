@@ -106,17 +106,25 @@ static inline const char *rig_create(const char *text)
 	return rig.err ? error_text(rig.err) : NULL;
 }
 
-static inline void rig_close(void)
+/* @free_back_ends: when the devices are gone, and the names of the back ends still there; or NULL. */
+static inline void rig_close_with(void (*free_back_ends)(void))
 {
 	error_free(rig.err);
 	devices_destroy(&rig.platform);
 	ck_assert(!rig.slot_taken);
 	ck_assert_int_eq(rig.irq_fd, -1);
+	if (free_back_ends)
+		free_back_ends();
 	link_scope_free(rig.platform.links);
 	loop_free(rig.loop);
 	mem_space_free(rig.space);
 	ram_backend_free(rig.ram);
 	ram_backend_free(rig.high);
+}
+
+static inline void rig_close(void)
+{
+	rig_close_with(NULL);
 }
 
 /* --- Registers --- */
