@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """virsh and the documented XML, with a guest that any KVM can run."""
 
+import json
 import os
 import re
 import signal
@@ -215,6 +216,38 @@ def test_throttling(domain):
     assert "total_iops_sec : 1000" in virsh("blkdeviotune", domain.name, "hda")
     virsh("blkdeviotune", domain.name, "hda", "--total-iops-sec", "500")
     assert "total_iops_sec : 500" in virsh("blkdeviotune", domain.name, "hda")
+
+
+def limits_of_groups(domain):
+    """What the VMM says of them: {group: iops}, each for all of its drives."""
+    answer = json.loads(virsh("qemu-monitor-command", domain.name, '{"execute": "query-block"}'))
+    return [(b["inserted"].get("group"), b["inserted"]["iops"]) for b in answer["return"]]
+
+
+def test_throttle_groups(tmp_path, bridge):
+    """<group_name>, at start and when a disk comes, and blkdeviotune, which changes it for all in the group."""
+    tune = "<iotune><total_iops_sec>900</total_iops_sec><group_name>drives</group_name></iotune>"
+    domain = Domain(tmp_path, bridge, change=lambda xml: re.sub("<iotune>.*</iotune>", tune, xml))
+    path = domain.file("more.raw", "\0" * 512)
+    os.truncate(path, 4 << 20)
+    disk = domain.file("more.xml", f"<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{path}'/>"
+                       f"<target dev='vdb' bus='virtio'/>{tune}</disk>")
+    domain.define()
+    try:
+        virsh("start", domain.name)
+        assert limits_of_groups(domain) == [("drives", 900)]
+        virsh("attach-device", domain.name, disk, "--live")
+        assert limits_of_groups(domain) == [("drives", 900)] * 2
+        assert re.search(r"group_name\s*: drives", virsh("blkdeviotune", domain.name, "vdb"))
+        virsh("blkdeviotune", domain.name, "vdb", "--total-iops-sec", "500")
+        assert limits_of_groups(domain) == [("drives", 500)] * 2
+        assert "total_iops_sec : 500" in virsh("blkdeviotune", domain.name, "hda")
+        virsh("blkdeviotune", domain.name, "vdb", "--total-iops-sec", "70", "--group-name", "other")
+        assert limits_of_groups(domain) == [("drives", 500), ("other", 70)]
+        virsh("blkdeviotune", domain.name, "vdb", "--total-iops-sec", "0")
+        assert limits_of_groups(domain) == [("drives", 500), (None, 0)]
+    finally:
+        domain.remove()
 
 
 def test_statistics(domain):

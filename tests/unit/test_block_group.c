@@ -179,7 +179,7 @@ static void expect_near(uint64_t have, uint64_t want, unsigned int percent)
 START_TEST(shared_evenly)
 {
 	static const uint64_t rates[] = { 200, 50000 };
-	static const unsigned int seconds[] = { 10, 3 }, depth[] = { 1, 8 };
+	static const unsigned int seconds[] = { 10, 1 }, depth[] = { 1, 8 };
 	unsigned int other = 1 + (_i & 1); /* its loop is another one, or the same */
 	uint64_t rate = rates[_i / 2], want = rate * seconds[_i / 2];
 
@@ -197,6 +197,57 @@ START_TEST(shared_evenly)
 	expect_near(begun(&disks[other]), want / 2, 3);
 	/* Nobody looks all the time: some times for each request, and for many together when there are many. */
 	ck_assert_uint_le(wakes, 4 * MIN(want, 10000 * (uint64_t)seconds[_i / 2]));
+}
+END_TEST
+
+/* The promise for a disk: within 2 % of its limit over ten seconds, whichever it is, by timers that look seldom. */
+START_TEST(average_of_one)
+{
+	static const struct {
+		enum block_limit_kind kind;
+		uint64_t average, requests; /* requests: in ten seconds */
+	} rows[] = {
+		{ BLOCK_LIMIT_IOPS, 200, 2000 },
+		{ BLOCK_LIMIT_IOPS, 50000, 500000 },
+		{ BLOCK_LIMIT_IOPS_READ, 999, 9990 },
+		{ BLOCK_LIMIT_BPS, 1000000, 2441 },
+		{ BLOCK_LIMIT_BPS_READ, 100 * MIB, 256000 },
+	};
+
+	disks[0].depth = 32;
+	set_limit(rows[_i].kind, rows[_i].average);
+	start_disk(&disks[0]);
+	/* With the tenth of a second's worth that may come at once. */
+	run_for(10 * NSEC_PER_SEC);
+	expect_near(begun(&disks[0]), rows[_i].requests, 2);
+	ck_assert_uint_le(wakes, MIN(rows[_i].requests, (uint64_t)100000) + 100);
+}
+END_TEST
+
+/* A burst at its own rate for as long as it may last, then the average, and again after a rest. */
+START_TEST(burst_of_one)
+{
+	uint64_t first;
+
+	disks[0].depth = 32;
+	limits.limit[BLOCK_LIMIT_IOPS] = (struct block_limit){ .average = 100, .max = 1000, .max_length = 5 };
+	ck_assert_int_eq(throttle_group_set_limits(group, &limits, NULL), 0);
+	for (unsigned int i = 0; i < 2; i++) {
+		forget();
+		start_disk(&disks[0]);
+		run_for(NSEC_PER_SEC);
+		first = begun(&disks[0]);
+		expect_near(first, 1100, 2);
+		run_for(4 * NSEC_PER_SEC);
+		expect_near(begun(&disks[0]) - first, 4000, 2);
+		run_for(5 * NSEC_PER_SEC);
+		forget();
+		run_for(10 * NSEC_PER_SEC);
+		expect_near(begun(&disks[0]), 1000, 2);
+		stop_disk(&disks[0], false);
+		run_for(60 * NSEC_PER_SEC);
+	}
+	disks[0].depth = 0; /* nothing waits */
 }
 END_TEST
 
@@ -318,12 +369,13 @@ END_TEST
 
 static Suite *group_suite(void)
 {
-	const TTest *tests[] = { three_of_them, reads_and_writes, mixed, new_limits_count_at_once, names };
+	const TTest *tests[] = { burst_of_one, three_of_them, reads_and_writes, mixed, new_limits_count_at_once, names };
 	Suite *suite = suite_create("block_group");
 	TCase *tcase = tcase_create("group");
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_set_timeout(tcase, 120);
+	tcase_add_loop_test(tcase, average_of_one, 0, 5);
 	tcase_add_loop_test(tcase, shared_evenly, 0, 4);
 	tcase_add_loop_test(tcase, one_rests, 0, 2);
 	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
