@@ -17,6 +17,7 @@ extern const struct device_class cpu_hotplug_class; /* "acpi-cpu-hotplug" */
 /* aarch64 */
 extern const struct device_class pl011_class; /* "pl011": serial port */
 extern const struct device_class pl031_class; /* "pl031": real-time clock */
+extern const struct device_class pl061_class; /* "pl061": GPIO; devices/pl061.h */
 
 /* any architecture */
 extern const struct device_class fw_cfg_io_class;  /* "fw_cfg_io"; devices/fw_cfg.h */

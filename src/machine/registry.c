@@ -33,6 +33,7 @@ const struct device_class *const machine_device_classes[] = {
 #ifdef __aarch64__
 	&pl011_class,
 	&pl031_class,
+	&pl061_class,
 #endif
 	&fw_cfg_io_class,
 	&fw_cfg_mem_class,

@@ -14,8 +14,8 @@ import virtio as v
 NATIVE = platform.machine() == "aarch64"
 BINARY = os.path.join(guest.TOP, "build", "" if NATIVE else "aarch64", "stratovirt")
 RAM = 0x40000000
-SERIAL, RTC, FW_CFG, MMIO, ECAM = 0x9000000, 0x9010000, 0x9020000, 0xa000000, 511 << 30
-SERIAL_GSI, RTC_GSI, MMIO_GSI, PCI_GSI = 7, 5, 32, 16
+SERIAL, RTC, FW_CFG, GPIO, MMIO, ECAM = 0x9000000, 0x9010000, 0x9020000, 0x9030000, 0xa000000, 511 << 30
+SERIAL_GSI, RTC_GSI, GPIO_GSI, MMIO_GSI, PCI_GSI = 7, 5, 8, 32, 16
 
 
 @pytest.fixture
@@ -50,6 +50,123 @@ def test_serial_port_and_clock_are_where_guests_know_them(start):
             assert vm.pending(RTC_GSI) and vm.read(4, RTC) == now + 4
             vm.write(4, RTC + 0x1c, 1)
             assert not vm.pending(RTC_GSI)
+
+
+# PL061 (DDI 0190, 3.2)
+DATA, DIR, IS, IBE, IEV, IE, RIS, MIS, IC, AFSEL = 0x3fc, 0x400, 0x404, 0x408, 0x40c, 0x410, 0x414, 0x418, 0x41c, 0x420
+BUTTON = 1 << 3
+MSEC = 1_000_000
+
+
+@pytest.fixture
+def gpio(start):
+    with start(machine="microvm") as vm:
+        vm.get = lambda at: vm.read(4, GPIO + at)
+        vm.put = lambda at, value: vm.write(4, GPIO + at, value)
+        yield vm
+
+
+def test_gpio_registers_after_reset(gpio):
+    assert [gpio.get(at) for at in range(0xfe0, 0x1000, 4)] == [0x61, 0x10, 0x04, 0, 0x0d, 0xf0, 0x05, 0xb1]
+    stored = (DIR, IS, IBE, IEV, IE, AFSEL)
+    for _ in range(2):
+        assert [gpio.get(at) for at in (DATA, RIS, MIS, IC, 0x424, 0xfdc, *stored)] == [0] * (6 + len(stored))
+        for n, at in enumerate(stored):
+            gpio.put(at, 0x1a5 + n)
+        assert [gpio.get(at) for at in stored] == [0xa5 + n for n in range(len(stored))]
+        for at in (RIS, MIS, 0x424, 0xfe0, 0xffc):
+            gpio.put(at, 0xff)
+        assert gpio.get(0xfe0) == 0x61 and gpio.get(0xffc) == 0xb1
+        gpio.qmp("system_reset")
+        gpio.event("RESET")
+
+
+def test_gpio_address_bits_mask_the_data_pins(gpio):
+    gpio.put(DIR, 0xf0)
+    gpio.put(DATA, 0xff)
+    assert gpio.get(DATA) == 0xf0  # inputs stay what they are
+    gpio.put(0x5a << 2, 0)
+    assert gpio.get(DATA) == 0xa0 and gpio.get(0x81 << 2) == 0x80 and gpio.get(0) == 0
+    gpio.put(DIR, 0xff)
+    assert gpio.get(DATA) == 0xa0
+    gpio.put(DIR, 0)
+    assert gpio.get(DATA) == 0
+
+
+def test_power_button_is_a_pin_that_stays_down_until_it_was_looked_at(gpio):
+    gpio.put(IBE, BUTTON)
+    gpio.put(IE, BUTTON)
+    gpio.qmp("system_powerdown")
+    gpio.event("POWERDOWN")
+    assert gpio.pending(GPIO_GSI) and gpio.get(RIS) == BUTTON and gpio.get(MIS) == BUTTON
+    gpio.put(IC, BUTTON)
+    assert not gpio.pending(GPIO_GSI)
+    gpio.step(3000 * MSEC)
+    assert gpio.get((0xff & ~BUTTON) << 2) == 0  # who looks at other pins has not seen it
+    gpio.step(200 * MSEC)
+    assert gpio.get(BUTTON << 2) == BUTTON and gpio.get(RIS) == 0
+    gpio.step(50 * MSEC)
+    assert gpio.get(DATA) == BUTTON
+    gpio.step(100 * MSEC)
+    assert gpio.get(DATA) == 0 and gpio.get(RIS) == BUTTON and gpio.pending(GPIO_GSI)
+    gpio.put(IC, 0xff)
+    assert not gpio.pending(GPIO_GSI)
+
+
+def test_power_button_comes_up_where_nobody_looks(gpio):
+    gpio.qmp("system_powerdown")
+    gpio.step(10_500 * MSEC)
+    assert gpio.get(DATA) == 0
+    gpio.qmp("stop")
+    gpio.qmp("system_powerdown")
+    gpio.step(60_000 * MSEC)
+    gpio.qmp("cont")
+    gpio.step(5_000 * MSEC)
+    assert gpio.get(DATA) == BUTTON
+    gpio.qmp("system_reset")
+    gpio.event("RESET")
+    assert gpio.get(DATA) == 0
+
+
+def test_gpio_edges_and_levels(gpio):
+    def press():
+        gpio.qmp("system_powerdown")
+        raised = gpio.get(RIS)
+        gpio.get(DATA)
+        gpio.put(IC, 0xff)
+        cleared = gpio.get(RIS)
+        gpio.step(100 * MSEC)
+        return raised, cleared, gpio.get(RIS), gpio.pending(GPIO_GSI)
+
+    # GPIOIS, GPIOIBE, GPIOIEV: pressed, cleared, released
+    for sense, both, event, expected in (
+            (0, 0, 0, (0, 0, BUTTON)), (0, 0, BUTTON, (BUTTON, 0, 0)), (0, BUTTON, 0, (BUTTON, 0, BUTTON)),
+            (BUTTON, 0, BUTTON, (BUTTON, BUTTON, 0)), (BUTTON, 0, 0, (0, 0, BUTTON))):
+        gpio.put(IS, sense)
+        gpio.put(IBE, both)
+        gpio.put(IEV, event)
+        gpio.put(IC, 0xff)
+        assert press() == (*expected, False)
+    # As an output the pin sees nothing; masked it tells nobody, and tells when it is no longer.
+    gpio.put(IS, 0)
+    gpio.put(IBE, BUTTON)
+    gpio.put(IC, 0xff)
+    gpio.put(DIR, BUTTON)
+    assert press() == (0, 0, 0, False)
+    gpio.put(DIR, 0)
+    gpio.qmp("system_powerdown")
+    assert not gpio.pending(GPIO_GSI)
+    gpio.put(IE, BUTTON)
+    assert gpio.pending(GPIO_GSI)
+
+
+def test_power_button_pressed_again_is_noticed(gpio):
+    gpio.put(IEV, BUTTON)
+    for _ in range(2):
+        gpio.qmp("system_powerdown")
+        assert gpio.get(RIS) == BUTTON
+        gpio.put(IC, BUTTON)
+        assert gpio.get(RIS) == 0
 
 
 def test_virtio_mmio_slots_and_their_lines(start):

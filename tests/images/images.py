@@ -39,7 +39,7 @@ os.environ["PATH"] = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin
 # The drivers that a guest may need; those of them that a kernel has built in are skipped.
 GUEST_MODULES = """virtio_mmio virtio_pci virtio_blk virtio_rng virtio_net virtio_console
     virtio_balloon virtio_scsi sd_mod virtiofs vmw_vsock_virtio_transport ext4
-    pvpanic pvpanic_mmio pvpanic_pci button evdev qemu_fw_cfg""".split()
+    pvpanic pvpanic_mmio pvpanic_pci button evdev gpio_keys qemu_fw_cfg""".split()
 
 
 class ImageError(Exception):

@@ -288,6 +288,7 @@ START_TEST(tree_of_many_cpus)
 		topology = (struct vcpu_topology){ counts[i], 256, 2, 1, 2, 32, 2 };
 		machine.pmu = machine.its = true;
 		machine.rtc = (struct fdt_device){ 0x9010000, 0x1000, 5 };
+		machine.gpio = (struct fdt_device){ 0x9030000, 0x1000, 8 };
 		machine.fw_cfg = (struct fdt_device){ 0x9020000, 24, 0 };
 		machine.flash_bank_size = 64 * MIB;
 		machine.virtio = virtio;
@@ -303,10 +304,17 @@ START_TEST(tree_of_many_cpus)
 			found++;
 		}
 		ck_assert_uint_eq((unsigned int)found, counts[i]);
+		/* Clusters of 16: what one SGI can address. */
+		ck_assert_uint_eq(vcpu_arch_id(&topology, counts[i] - 1), (counts[i] - 1) % 16 | (counts[i] - 1) / 16 << 8);
 		node = fdt_path_offset(tree(), "/intc@8000000");
 		regs = fdt_getprop(tree(), node, "reg", &len);
 		ck_assert_int_eq(len, counts[i] > 123 ? 48 : 32);
 		ck_assert_uint_eq(fdt64_ld((const fdt64_t *)regs + 2), GIC_REDIST_BASE);
+		ck_assert_uint_eq(fdt64_ld((const fdt64_t *)regs + 3), MIN(counts[i], 123u) * 0x20000ULL);
+		if (counts[i] > 123) {
+			ck_assert_uint_eq(fdt64_ld((const fdt64_t *)regs + 4), 510 * GIB);
+			ck_assert_uint_eq(fdt64_ld((const fdt64_t *)regs + 5), (counts[i] - 123) * 0x20000ULL);
+		}
 		check_with_dtc();
 		teardown();
 	}
@@ -379,6 +387,42 @@ END_TEST
 
 /* --- ACPI ------------------------------------------------------------------------------------------- */
 
+static uint64_t field(const uint8_t *at, unsigned int bytes)
+{
+	uint64_t value = 0;
+
+	memcpy(&value, at, bytes);
+	return value;
+}
+
+/* §5.2.12: one GICC for each CPU, with its affinity, and the redistributors' regions. */
+static void check_madt(const uint8_t *madt, size_t size, unsigned int cpus)
+{
+	unsigned int gicc = 0, gicr = 0, its = 0;
+	uint64_t frames = 0;
+
+	for (size_t at = 44; at < size; at += madt[at + 1]) {
+		const uint8_t *entry = madt + at;
+
+		ck_assert_uint_ge(entry[1], 2);
+		if (entry[0] == 11) {
+			ck_assert_uint_eq(field(entry + 8, 4), gicc);
+			ck_assert_uint_eq(field(entry + 68, 8), gicc % 16 | gicc / 16 << 8);
+			gicc++;
+		} else if (entry[0] == 14) {
+			ck_assert_uint_eq(field(entry + 4, 8), gicr++ ? 510 * GIB : GIC_REDIST_BASE);
+			frames += field(entry + 12, 4);
+		} else if (entry[0] == 15) {
+			ck_assert_uint_eq(field(entry + 8, 8), GIC_ITS_BASE);
+			its++;
+		}
+	}
+	ck_assert_uint_eq(gicc, cpus);
+	ck_assert_uint_eq(gicr, cpus > 123 ? 2 : 1);
+	ck_assert_uint_eq(frames, cpus * 0x20000ULL);
+	ck_assert_uint_eq(its, 1);
+}
+
 START_TEST(acpi_tables_please_iasl)
 {
 	static const struct acpi_virtio_mmio virtio[] = { { 0xa000000, 0x200, 64 } };
@@ -409,6 +453,8 @@ START_TEST(acpi_tables_please_iasl)
 
 			if (!memcmp(table, "XSDT", 4))
 				continue;
+			if (!memcmp(table, "APIC", 4))
+				check_madt(table, tables->tables[i].len, cpus);
 			write_file("table.dat", table, tables->tables[i].len);
 			unlink("table.dsl");
 			/* Addresses and checksums come when the tables are placed. */

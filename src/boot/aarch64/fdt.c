@@ -16,17 +16,22 @@
 #include "../file.h"
 #include "boot/arm64.h"
 #include "cpu/gic.h"
+#include "devices/pl061.h"
 #include "util/alloc.h"
 #include "util/endian.h"
 
 /* phandles; those of the CPUs follow */
-enum { PHANDLE_CLOCK = 1, PHANDLE_GIC, PHANDLE_ITS, PHANDLE_CPU };
+enum { PHANDLE_CLOCK = 1, PHANDLE_GIC, PHANDLE_ITS, PHANDLE_GPIO, PHANDLE_CPU };
 
 /* Interrupt specifiers (arm,gic-v3.yaml) */
 #define IRQ_SPI 0
 #define IRQ_PPI 1
 #define IRQ_EDGE_RISING 1
 #define IRQ_LEVEL_HIGH 4
+
+/* include/uapi/linux/input-event-codes.h; gpio.txt: high is on */
+#define KEY_POWER 116
+#define GPIO_ACTIVE_HIGH 0
 
 #define SERIAL_CLOCK_HZ 24000000
 #define CELLS_MAX 192 /* an interrupt map of 16 entries has 160 */
@@ -265,6 +270,39 @@ static int put_rtc(void *fdt, const struct fdt_device *rtc)
 	return ret | fdt_end_node(fdt);
 }
 
+/* pl061-gpio.yaml, gpio-keys.yaml */
+static int put_power_button(void *fdt, const struct fdt_device *gpio)
+{
+	static const char compatible[] = "arm,pl061\0arm,primecell";
+	struct cells pin = { .count = 0 };
+	int ret = begin_at(fdt, "pl061", gpio->base);
+
+	ret |= put_strings(fdt, "compatible", compatible);
+	ret |= put_reg(fdt, gpio->base, gpio->size);
+	ret |= put_interrupt(fdt, IRQ_SPI, gpio->gsi, IRQ_LEVEL_HIGH);
+	ret |= fdt_property_u32(fdt, "clocks", PHANDLE_CLOCK);
+	ret |= fdt_property_string(fdt, "clock-names", "apb_pclk");
+	ret |= put_flag(fdt, "gpio-controller");
+	ret |= fdt_property_u32(fdt, "#gpio-cells", 2);
+	ret |= put_flag(fdt, "interrupt-controller");
+	ret |= fdt_property_u32(fdt, "#interrupt-cells", 2);
+	ret |= fdt_property_u32(fdt, "#address-cells", 0);
+	ret |= fdt_property_u32(fdt, "phandle", PHANDLE_GPIO);
+	ret |= fdt_end_node(fdt);
+
+	add32(&pin, PHANDLE_GPIO);
+	add32(&pin, PL061_POWER_PIN);
+	add32(&pin, GPIO_ACTIVE_HIGH);
+	ret |= fdt_begin_node(fdt, "gpio-keys");
+	ret |= fdt_property_string(fdt, "compatible", "gpio-keys");
+	ret |= fdt_begin_node(fdt, "key-power");
+	ret |= fdt_property_string(fdt, "label", "power button");
+	ret |= fdt_property_u32(fdt, "linux,code", KEY_POWER);
+	ret |= put_cells(fdt, "gpios", &pin);
+	ret |= fdt_end_node(fdt);
+	return ret | fdt_end_node(fdt);
+}
+
 static int put_virtio(void *fdt, const struct fdt_device *dev)
 {
 	int ret = begin_at(fdt, "virtio_mmio", dev->base);
@@ -373,6 +411,8 @@ static int put_devices(void *fdt, const struct fdt_machine *machine)
 		ret |= put_serial(fdt, &machine->serial);
 	if (machine->rtc.size)
 		ret |= put_rtc(fdt, &machine->rtc);
+	if (machine->gpio.size)
+		ret |= put_power_button(fdt, &machine->gpio);
 	if (machine->fw_cfg.size)
 		ret |= put_fw_cfg(fdt, &machine->fw_cfg);
 	for (unsigned int i = 0; i < machine->virtio_count; i++)

@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "devices/fw_cfg.h"
+#include "devices/ged.h"
+#include "devices/pl061.h"
 #include "util/alloc.h"
 #include "util/log.h"
 
@@ -83,6 +85,24 @@ int arm_create_rtc(struct arm_vm *vm, struct error **errp)
 
 	snprintf(props, sizeof(props), "base=0x%llx,gsi=%d", ARM_RTC_BASE, ARM_GSI_RTC);
 	return device_create_internal(&vm->machine.platform, "pl031", "rtc", props, &dev, errp);
+}
+
+int arm_create_gpio(struct arm_vm *vm, struct error **errp)
+{
+	struct device *dev;
+	char props[64];
+	int ret;
+
+	snprintf(props, sizeof(props), "base=0x%llx,gsi=%d", ARM_GPIO_BASE, ARM_GSI_GPIO);
+	ret = device_create_internal(&vm->machine.platform, "pl061", "gpio", props, &dev, errp);
+	vm->has_gpio = !ret;
+	return ret;
+}
+
+int arm_power_button(struct machine *machine)
+{
+	return to_arm_vm(machine)->has_gpio ? pl061_power_button(&machine->platform) :
+					      ged_power_button(&machine->platform);
 }
 
 /* Each -serial is a back end of its own, "chardev:ID" or "none". */
@@ -168,6 +188,8 @@ int arm_load(struct arm_vm *vm, bool direct, struct vcpu_entry *entry, struct er
 			};
 	if (vm->has_serial)
 		fdt.serial = (struct fdt_device){ ARM_SERIAL_BASE, ARM_PAGE, ARM_GSI_SERIAL };
+	if (vm->has_gpio)
+		fdt.gpio = (struct fdt_device){ ARM_GPIO_BASE, PL061_SIZE, ARM_GSI_GPIO };
 	if (machine->fw_cfg)
 		fdt.fw_cfg = (struct fdt_device){ ARM_FW_CFG_BASE, FW_CFG_MEM_SIZE, 0 };
 	if (machine->flash[0]) {

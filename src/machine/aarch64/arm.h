@@ -15,6 +15,7 @@
 #define ARM_SERIAL_BASE 0x09000000ULL
 #define ARM_RTC_BASE 0x09010000ULL
 #define ARM_FW_CFG_BASE 0x09020000ULL
+#define ARM_GPIO_BASE 0x09030000ULL
 #define ARM_GED_BASE 0x09080000ULL
 #define ARM_PAGE 0x1000ULL
 #define ARM_VIRTIO_BASE 0x0a000000ULL
@@ -34,6 +35,7 @@
 #define ARM_GSI_RTC 5
 #define ARM_GSI_GED 6
 #define ARM_GSI_SERIAL 7
+#define ARM_GSI_GPIO 8
 #define ARM_GSI_PCI 16 /* INTA to INTD */
 #define ARM_GSI_VIRTIO 32
 #define ARM_VIRTIO_SLOTS 64
@@ -46,7 +48,7 @@ struct arm_vm {
 	int replaceable_slots; /* microvm's */
 
 	bool slot_used[ARM_VIRTIO_SLOTS];
-	bool has_serial;
+	bool has_serial, has_gpio;
 	struct fdt_pci pci; /* ecam_size 0: no PCI */
 	struct pci_host *pci_host;
 	struct boot_source *source;
@@ -76,11 +78,14 @@ static inline struct arm_vm *to_arm_vm(struct machine *machine)
 int __must_check arm_init_memory(struct machine *machine, struct error **errp);
 void arm_create_slots(struct arm_vm *vm); /* of virtio-mmio */
 int __must_check arm_create_rtc(struct arm_vm *vm, struct error **errp);
+/* What the power button is wired to where no ACPI announces a GED. */
+int __must_check arm_create_gpio(struct arm_vm *vm, struct error **errp);
 int __must_check arm_create_serial(struct arm_vm *vm, struct error **errp);
 /* Opens the kernel and the device tree, if they are given, and makes the command line. */
 int __must_check arm_open_files(struct arm_vm *vm, struct error **errp);
 /* The device tree, with kernel and initrd if @direct. @entry is untouched without. */
 int __must_check arm_load(struct arm_vm *vm, bool direct, struct vcpu_entry *entry, struct error **errp);
+int arm_power_button(struct machine *machine);
 void arm_release(struct machine *machine);
 
 #endif

@@ -27,6 +27,8 @@ static int microvm_init_devices(struct machine *machine, struct error **errp)
 		machine->slot_counts[MACHINE_SLOT_NET] = ARM_NET_SLOTS;
 	}
 	ret = arm_create_rtc(vm, errp);
+	if (!ret)
+		ret = arm_create_gpio(vm, errp);
 	return ret ? ret : arm_create_serial(vm, errp);
 }
 
@@ -51,5 +53,6 @@ const struct machine_class microvm_arm_class = {
 	.init_devices = microvm_init_devices,
 	.prepare_boot = microvm_prepare_boot,
 	.load = microvm_load,
+	.power_button = arm_power_button,
 	.release = arm_release,
 };

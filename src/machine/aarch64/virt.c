@@ -130,8 +130,10 @@ static int virt_init_devices(struct machine *machine, struct error **errp)
 		ret = machine_create_fw_cfg(machine, "fw_cfg_mem", props, errp);
 	if (!ret)
 		ret = arm_create_rtc(vm, errp);
-	/* Without ACPI nothing tells the guest of it. */
-	if (!ret && machine_has_firmware(machine)) {
+	/* Each has its power button: ACPI tells of the one, a device tree of the other. */
+	if (!ret && !machine_has_firmware(machine)) {
+		ret = arm_create_gpio(vm, errp);
+	} else if (!ret) {
 		snprintf(props, sizeof(props), "base=0x%llx,gsi=%d", ARM_GED_BASE, ARM_GSI_GED);
 		ret = device_create_internal(&machine->platform, "acpi-ged", "ged", props, &dev, errp);
 	}
@@ -233,5 +235,6 @@ const struct machine_class virt_class = {
 	.init_devices = virt_init_devices,
 	.prepare_boot = virt_prepare_boot,
 	.load = virt_load,
+	.power_button = arm_power_button,
 	.release = virt_release,
 };
