@@ -21,7 +21,9 @@ GUEST_SRCS := $(wildcard $(GUEST_DIR)/*.c $(GUEST_DIR)/lib/*.c $(GUEST_DIR)/lib/
 GUEST_OBJS := $(patsubst $(GUEST_DIR)/%,$(GUEST_OUT)/%.o,$(GUEST_SRCS))
 
 .PHONY: guests
-guests: $(GUEST_ELF)
+ifneq ($(ARCH),aarch64)
+guests: $(GUEST_ELF) $(GUEST_OUT)/firmware.bin
+endif
 
 $(GUEST_ELF): $(GUEST_OBJS) $(GUEST_DIR)/link.ld
 	$(call quiet,LINK,$@)$(GUEST_CC) $(GUEST_LDFLAGS) -T $(GUEST_DIR)/link.ld -o $@ $(GUEST_OBJS)
@@ -39,8 +41,6 @@ FIRMWARE_CFLAGS := $(filter-out -m64 -march=x86-64 -mno-red-zone -mcmodel=small,
 FIRMWARE_SRCS := $(wildcard $(GUEST_DIR)/firmware/*.c $(GUEST_DIR)/firmware/*.S)
 FIRMWARE_OBJS := $(patsubst $(GUEST_DIR)/%,$(GUEST_OUT)/%.o,$(FIRMWARE_SRCS))
 
-guests: $(FIRMWARE_BIN)
-
 $(FIRMWARE_OBJS): GUEST_CFLAGS := $(FIRMWARE_CFLAGS)
 
 $(GUEST_OUT)/firmware.elf: $(FIRMWARE_OBJS) $(GUEST_DIR)/firmware/link.ld
@@ -51,3 +51,27 @@ $(FIRMWARE_BIN): $(GUEST_OUT)/firmware.elf
 	$(call quiet,OBJCOPY,$@)objcopy -O binary --gap-fill 0xff $< $@
 
 -include $(FIRMWARE_OBJS:.o=.d)
+
+# The guest of aarch64: an Image, with the library's parts that are the same there.
+ARM_GUEST := $(GUEST_OUT)/guest.bin
+ARM_GUEST_CFLAGS := $(filter-out -m64 -march=x86-64 -mno-red-zone -mcmodel=small -fcf-protection=none,$(GUEST_CFLAGS)) \
+	-fno-tree-loop-distribute-patterns -mno-outline-atomics
+ARM_GUEST_SRCS := $(wildcard $(GUEST_DIR)/aarch64/*.c $(GUEST_DIR)/aarch64/*.S) \
+	$(addprefix $(GUEST_DIR)/,blk.c rng.c lib/blk.c lib/cmdline.c lib/console.c lib/string.c lib/virtio.c)
+ARM_GUEST_OBJS := $(patsubst $(GUEST_DIR)/%,$(GUEST_OUT)/%.o,$(ARM_GUEST_SRCS))
+
+ifeq ($(ARCH),aarch64)
+guests: $(ARM_GUEST)
+
+$(ARM_GUEST_OBJS): GUEST_CC := $(CROSS_COMPILE)gcc
+$(ARM_GUEST_OBJS): GUEST_CFLAGS := $(ARM_GUEST_CFLAGS)
+
+$(GUEST_OUT)/guest-aarch64.elf: $(ARM_GUEST_OBJS) $(GUEST_DIR)/aarch64/link.ld
+	$(call quiet,LINK,$@)$(CROSS_COMPILE)gcc $(filter-out -m64,$(GUEST_LDFLAGS)) -T $(GUEST_DIR)/aarch64/link.ld \
+		-o $@ $(ARM_GUEST_OBJS)
+
+$(ARM_GUEST): $(GUEST_OUT)/guest-aarch64.elf
+	$(call quiet,OBJCOPY,$@)$(CROSS_COMPILE)objcopy -O binary $< $@
+
+-include $(wildcard $(GUEST_OUT)/aarch64/*.d)
+endif

@@ -4,8 +4,6 @@
  */
 #include "guest.h"
 
-#define COM1 0x3f8
-
 struct line {
 	char text[256];
 	u32 len;
@@ -14,7 +12,7 @@ struct line {
 static void line_flush(struct line *line)
 {
 	if (line->len)
-		kcall(k_outsb, COM1, (uintptr_t)line->text, line->len);
+		console_write(line->text, line->len);
 	line->len = 0;
 }
 

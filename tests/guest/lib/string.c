@@ -6,17 +6,32 @@
 
 void *memset(void *dst, int c, size_t n)
 {
+#ifdef __x86_64__
 	void *d = dst;
 
 	asm volatile("rep stosb" : "+D"(d), "+c"(n) : "a"(c) : "memory");
+#else
+	u8 *d = dst;
+
+	while (n--)
+		*d++ = (u8)c;
+#endif
 	return dst;
 }
 
 void *memcpy(void *dst, const void *src, size_t n)
 {
+#ifdef __x86_64__
 	void *d = dst;
 
 	asm volatile("rep movsb" : "+D"(d), "+S"(src), "+c"(n) : : "memory");
+#else
+	const u8 *s = src;
+	u8 *d = dst;
+
+	while (n--)
+		*d++ = *s++;
+#endif
 	return dst;
 }
 

@@ -44,10 +44,7 @@ static void probe_word(const char *s)
 
 void virtio_probe(void)
 {
-	static const struct { u64 base; u32 gsi; } places[] = {
-		{ 0xf0100000, 5 },
-		{ 0xfeb00000, 16 },
-	};
+	static const struct { u64 base; u32 gsi; } places[] = { VIRTIO_PLACES };
 	const char *pos = NULL, *word;
 	u32 i, n;
 
