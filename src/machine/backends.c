@@ -257,7 +257,9 @@ static const struct object_class {
 	  memory_file_create, NULL, NULL },
 	{ "secret", "accepted for libvirt, without effect: nothing takes passwords", secret_props, secret_create,
 	  NULL, NULL },
-	{ "rng-random", "random bytes from a character device", rng_random_props, rng_create, NULL, NULL },
+	{ "rng-random", "random bytes from a character device, a FIFO or a file", rng_random_props, rng_create, NULL,
+	  NULL },
+	{ "rng-builtin", "random bytes of the host's kernel, without a file", NULL, rng_create, NULL, NULL },
 	{ "throttle-group", "limits that several drives share", throttle_group_props, throttle_group_create,
 	  throttle_group_kept, throttle_object_values },
 };

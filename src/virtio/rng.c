@@ -2,7 +2,6 @@
 /* virtio-rng, the entropy device (virtio 1.2 §5.4): one queue of buffers to fill. */
 #include <errno.h>
 #include <string.h>
-#include <sys/uio.h>
 
 #include "mmio.h"
 #include "pci.h"
@@ -70,7 +69,7 @@ static void wait_for_source(struct virtio_rng *rng)
 {
 	if (rng->source.loop)
 		return;
-	if (loop_fd_add(rng->vdev.home, &rng->source)) /* not every device can be polled */
+	if (rng->source.fd < 0 || loop_fd_add(rng->vdev.home, &rng->source)) /* not every device can be polled */
 		loop_timer_set(&rng->timer, clock_now_ns() + RETRY_NS);
 }
 
@@ -86,14 +85,15 @@ static bool fill(struct virtio_rng *rng, struct virtqueue *vq, struct virtq_chai
 		loop_timer_set(&rng->timer, bucket_ready_ns(&rng->bucket, limit));
 		return false;
 	}
-	n = readv(rng->source.fd, chain->iov, cut(chain->iov, chain->in_count, MIN(limit, available)));
-	if (n < 0 && errno == EAGAIN) {
+	n = rng_backend_read(rng->rng, rng->source.fd, chain->iov,
+			     cut(chain->iov, chain->in_count, MIN(limit, available)));
+	if (n == -EAGAIN) {
 		wait_for_source(rng);
 		return false;
 	}
 	if (n <= 0) {
 		log_warn_limited(&rng->source_limit, "%s: reading %s: %s", rng->vdev.dev.id,
-				 rng_backend_filename(rng->rng), n ? strerror(errno) : "end of file");
+				 rng_backend_filename(rng->rng), n ? strerror((int)-n) : "end of file");
 		loop_timer_set(&rng->timer, now + RETRY_NS);
 		return false;
 	}
@@ -159,7 +159,7 @@ static int rng_realize(struct virtio_device *vdev, struct error **errp)
 {
 	struct virtio_rng *rng = to_rng(vdev);
 	uint64_t rate = 0;
-	int ret;
+	int fd, ret;
 
 	if (!rng->max_bytes != !rng->period)
 		return error_set(errp, -EINVAL, "max-bytes and period are given together or not at all");
@@ -176,10 +176,10 @@ static int rng_realize(struct virtio_device *vdev, struct error **errp)
 	ret = virtio_device_add_queues(vdev, 1, RNG_QUEUE_SIZE, errp);
 	if (ret)
 		return ret;
-	ret = rng_backend_open(rng->rng);
-	if (ret < 0)
+	ret = rng_backend_open(rng->rng, &fd);
+	if (ret)
 		return error_set_errno(errp, ret, "%s", rng_backend_filename(rng->rng));
-	rng->source = (struct loop_fd){ .fd = ret, .events = EPOLLIN, .handler = source_ready };
+	rng->source = (struct loop_fd){ .fd = fd, .events = EPOLLIN, .handler = source_ready };
 	list_init(&rng->source.node);
 	loop_timer_init(&rng->timer, vdev->home, timer_expired);
 	return 0;

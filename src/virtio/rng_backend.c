@@ -3,7 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 
 #include "util/alloc.h"
@@ -11,26 +14,31 @@
 
 struct rng_backend {
 	char *filename;
-	int fd;
+	bool builtin;
+	int fd; /* not of the builtin one */
 };
 
 const struct property rng_random_props[] = {
 	PROP_STRING("filename", struct rng_backend, filename, 1, 4095, "/dev/urandom",
-		    "character device that random bytes come from"),
+		    "character device, FIFO or file that random bytes come from"),
 	PROP_END,
 };
+
+static const struct property no_props[] = { PROP_END };
 
 static int open_device(struct rng_backend *rng, struct error **errp)
 {
 	struct stat st;
 
+	/* A FIFO without a writer opens all the same, and gives bytes when there is one. */
 	rng->fd = open(rng->filename, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (rng->fd < 0)
 		return error_set_errno(errp, -errno, "filename=%s cannot be opened", rng->filename);
 	if (fstat(rng->fd, &st) < 0)
 		return error_set_errno(errp, -errno, "filename=%s", rng->filename);
-	if (!S_ISCHR(st.st_mode))
-		return error_set(errp, -EINVAL, "filename=%s is not a character device", rng->filename);
+	if (!S_ISCHR(st.st_mode) && !S_ISFIFO(st.st_mode) && !S_ISREG(st.st_mode))
+		return error_set(errp, -EINVAL, "filename=%s is no character device, FIFO or file",
+				 rng->filename);
 	return 0;
 }
 
@@ -39,17 +47,18 @@ int rng_backend_new(const struct opts *opts, struct link_scope *scope, struct rn
 {
 	static const char *const skip[] = { "qom-type", "id", NULL };
 	struct rng_backend *rng = xcalloc(1, sizeof(*rng));
-	const char *id = opts_get(opts, "id");
+	const char *id = opts_get(opts, "id"), *type = opts_get(opts, "qom-type");
 	char *what;
 	int err;
 
 	rng->fd = -1;
-	err = property_apply(rng_random_props, rng, opts, skip, scope, errp);
+	rng->builtin = type && !strcmp(type, "rng-builtin");
+	err = property_apply(rng->builtin ? no_props : rng_random_props, rng, opts, skip, scope, errp);
 	if (err) {
 		free(rng);
 		return err;
 	}
-	err = open_device(rng, errp);
+	err = rng->builtin ? 0 : open_device(rng, errp);
 	if (!err)
 		err = id ? link_scope_add(scope, LINK_RNG, id, rng, errp) :
 			   error_set(errp, -EINVAL, "an id is required");
@@ -73,14 +82,43 @@ void rng_backend_free(struct rng_backend *rng)
 	free(rng);
 }
 
-int rng_backend_open(const struct rng_backend *rng)
+int rng_backend_open(const struct rng_backend *rng, int *ret)
 {
-	int fd = fcntl(rng->fd, F_DUPFD_CLOEXEC, 3);
+	int fd = rng->builtin ? -1 : fcntl(rng->fd, F_DUPFD_CLOEXEC, 3);
 
-	return fd < 0 ? -errno : fd;
+	if (fd < 0 && !rng->builtin)
+		return -errno;
+	*ret = fd;
+	return 0;
+}
+
+static ssize_t fill_builtin(const struct iovec *iov, unsigned int count)
+{
+	ssize_t total = 0;
+
+	for (unsigned int i = 0; i < count; i++) {
+		ssize_t n = getrandom(iov[i].iov_base, iov[i].iov_len, GRND_NONBLOCK);
+
+		if (n < 0)
+			return total ? total : -errno;
+		total += n;
+		if ((size_t)n < iov[i].iov_len)
+			break;
+	}
+	return total;
+}
+
+ssize_t rng_backend_read(const struct rng_backend *rng, int fd, const struct iovec *iov, unsigned int count)
+{
+	ssize_t n;
+
+	if (rng->builtin)
+		return fill_builtin(iov, count);
+	n = readv(fd, iov, (int)MIN(count, (unsigned int)IOV_MAX));
+	return n < 0 ? -errno : n;
 }
 
 const char *rng_backend_filename(const struct rng_backend *rng)
 {
-	return rng->filename;
+	return rng->builtin ? "getrandom" : rng->filename;
 }

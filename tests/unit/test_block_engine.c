@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -43,6 +44,14 @@ static void done(struct block_request *request, int result)
 	last_result = result;
 }
 
+static void limits_changed(struct block_drive_user *unused)
+{
+	(void)unused;
+	block_engine_limits_changed(engine);
+}
+
+static struct block_drive_user drive_user = { .changed = limits_changed };
+
 static void open_with(const char *options)
 {
 	char text[256];
@@ -53,6 +62,7 @@ static void open_with(const char *options)
 	ck_assert_int_eq(opts_parse("-drive", text, NULL, &opts, NULL), 0);
 	ck_assert_msg(!block_drive_new(opts, scope, &drive, &err), "%s", err ? error_text(err) : "");
 	opts_free(opts);
+	ck_assert_int_eq(block_drive_attach(drive, 512, &drive_user, &err), 0);
 	ck_assert_int_eq(block_engine_new(drive, loop, 64, &user, &engine, &err), 0);
 	/* The engine that was asked for, where the host has it. */
 	if (strstr(options, "threads"))
@@ -63,6 +73,7 @@ static void close_engine(void)
 {
 	block_engine_drain(engine);
 	block_engine_free(engine);
+	block_drive_detach(drive);
 	block_drive_free(drive);
 	link_scope_del(scope, LINK_DRIVE, "d0");
 }
@@ -417,7 +428,6 @@ static void empty_the_bucket(void)
 	/* A request that counts as 3600 makes the next one wait for an hour. */
 	limits.iops_size = 1;
 	ck_assert_int_eq(block_drive_set_limits(drive, &limits, NULL, NULL), 0);
-	block_engine_limits_changed(engine);
 	ck_assert_int_eq(transfer(BLOCK_READ, 0, buf, 3600), 0);
 }
 
@@ -466,12 +476,53 @@ START_TEST(a_new_limit_counts_at_once)
 	limits.iops_size = 0;
 	limits.limit[BLOCK_LIMIT_IOPS].average = 0;
 	ck_assert_int_eq(block_drive_set_limits(drive, &limits, NULL, NULL), 0);
-	block_engine_limits_changed(engine);
 	while (done_count < HELD)
 		loop_run(loop);
 	for (unsigned int i = 0; i < HELD; i++)
 		ck_assert_int_eq(results[i], 0);
 	close_engine();
+}
+END_TEST
+
+/* Into another group with requests waiting, and by a throttle node's group as well: the slower one counts. */
+START_TEST(through_all_groups)
+{
+	struct block_limits limits = block_no_limits;
+	struct throttle_group *slow, *own;
+
+	limits.limit[BLOCK_LIMIT_IOPS].average = 1;
+	limits.iops_size = 1;
+	ck_assert_int_eq(throttle_group_new("slow", &limits, scope, &slow, NULL), 0);
+	open_with("direct=off,throttling.iops-total=1000000");
+	drive->top = calloc(1, sizeof(*drive->top));
+	drive->top->name = strdup("d0");
+	drive->top->group = slow;
+	block_engine_limits_changed(engine);
+	ck_assert_int_eq(transfer(BLOCK_READ, 0, buf, 3600), 0); /* as empty_the_bucket() */
+	add_held();
+	ck_assert_uint_eq(done_count, 0);
+	ck_assert_int_eq(range(BLOCK_FLUSH, 0, 0, false), 0);
+	/* What has passed the first is not asked there again, whatever it says by then. */
+	done_count = done_order = 0;
+	block_engine_drain(engine);
+	ck_assert_uint_eq(done_count, HELD);
+	limits.limit[BLOCK_LIMIT_IOPS].average = 1;
+	ck_assert_int_eq(block_drive_set_limits(drive, &limits, "other", NULL), 0);
+	own = throttle_group_get("other", scope);
+	ck_assert_str_eq(block_drive_group(drive), "other");
+	ck_assert_int_eq(throttle_group_set_limits(slow, &block_no_limits, NULL), 0);
+	done_count = done_order = 0;
+	for (unsigned int i = 0; i < HELD; i++)
+		block_engine_again(engine, &held[i]);
+	block_engine_submit(engine);
+	while (done_count < HELD)
+		loop_run(loop);
+	for (unsigned int i = 0; i < HELD; i++)
+		ck_assert_int_eq(results[i], 0);
+	throttle_group_put(own);
+	close_engine();
+	ck_assert_ptr_null(link_scope_find(scope, LINK_THROTTLE_GROUP, "other"));
+	ck_assert_ptr_null(link_scope_find(scope, LINK_THROTTLE_GROUP, "slow"));
 }
 END_TEST
 
@@ -498,7 +549,7 @@ END_TEST
 static Suite *engine_suite(void)
 {
 	const TTest *limit_tests[] = { flushes_pass_what_is_held_back, drain_gives_back_in_order,
-				       a_new_limit_counts_at_once, held_requests_go_when_it_is_time };
+				       a_new_limit_counts_at_once, held_requests_go_when_it_is_time, through_all_groups };
 	const TTest *tests[] = { read_back, misaligned_memory, many_at_once, io_error_is_a_result,
 				 discard_and_zeroes, zeroes_are_detected, zeroes_without_fallocate,
 				 write_through, nothing_to_do, a_failed_request_goes_on_where_it_was };

@@ -85,7 +85,9 @@ END_TEST
 START_TEST(bad_sources)
 {
 	static const struct { const char *object, *part; } bad[] = {
-		{ "rng-random,id=r0,filename=/etc/passwd", "is not a character device" },
+		{ "rng-random,id=r0,filename=/etc", "is no character device, FIFO or file" },
+		{ "rng-builtin,id=r0,filename=/dev/random", "unknown property 'filename'" },
+		{ "rng-builtin", "id is required" },
 		{ "rng-random,id=r0,filename=/dev/absent", "cannot be opened" },
 		{ "rng-random,id=r0,filename=", "filename" },
 		{ "rng-random", "id is required" },
@@ -140,6 +142,81 @@ START_TEST(rate_limit)
 	}
 	/* 10000 bytes a second, of which 1000 at once. */
 	ck_assert_int_ge(clock_now_ns() - begin, (bytes - 1000) * NSEC_PER_SEC / 10000);
+}
+END_TEST
+
+/* Each byte of a file is given once; at its end the guest waits for more. */
+START_TEST(bytes_of_a_file)
+{
+	char path[] = "./unit-rng-XXXXXX", object[64];
+	int fd = mkstemp(path);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(write(fd, "0123456789", 10), 10);
+	snprintf(object, sizeof(object), "rng-random,id=r0,filename=%s", path);
+	start(object, "virtio-rng-device,rng=r0");
+	ask(4);
+	ck_assert_uint_eq(drvq_wait(NULL), 4);
+	ck_assert_mem_eq(rig.ram->host + 0x80000, "0123", 4);
+	ask(64);
+	ck_assert_uint_eq(drvq_wait(NULL), 6);
+	ck_assert_mem_eq(rig.ram->host + 0x80000, "456789", 6);
+	ask(64);
+	ck_assert(!run_until(drvq_used, 50));
+	ck_assert(!rig_broken());
+	ck_assert_int_eq(write(fd, "more", 4), 4);
+	ck_assert_uint_eq(drvq_wait(NULL), 4); /* a second later at most */
+	close(fd);
+	unlink(path);
+}
+END_TEST
+
+/* Nobody writes, somebody writes, nobody writes again. */
+START_TEST(bytes_of_a_fifo)
+{
+	char path[] = "./unit-rng-fifo-XXXXXX", object[64];
+	int fd = mkstemp(path);
+
+	close(fd);
+	unlink(path);
+	ck_assert_int_eq(mkfifo(path, 0600), 0);
+	snprintf(object, sizeof(object), "rng-random,id=r0,filename=%s", path);
+	start(object, "virtio-rng-device,rng=r0");
+	ask(64);
+	ck_assert(!run_until(drvq_used, 20));
+	for (unsigned int i = 0; i < 2; i++) {
+		fd = open(path, O_WRONLY);
+		ck_assert_int_ge(fd, 0);
+		ck_assert_int_eq(write(fd, "chaos", 5), 5);
+		ck_assert_uint_eq(drvq_wait(NULL), 5);
+		close(fd);
+		ask(64);
+		ck_assert(!run_until(drvq_used, 20));
+	}
+	ck_assert(!rig_broken());
+	unlink(path);
+}
+END_TEST
+
+START_TEST(bytes_of_the_kernel)
+{
+	unsigned int zeroes = 0;
+
+	start("rng-builtin,id=r0", "virtio-rng-device,rng=r0");
+	ck_assert_str_eq(rng_backend_filename(backend), "getrandom");
+	/* In pieces, and in part when it is too much for one turn. */
+	memset(rig.ram->host + 0x80000, 0, 8192);
+	drvq_desc(0, 0x80000, 3, VIRTQ_DESC_F_WRITE | VIRTQ_DESC_F_NEXT, 1);
+	drvq_desc(1, 0x80003, 4093, VIRTQ_DESC_F_WRITE, 0);
+	drvq_publish(0);
+	wr(R_NOTIFY, 0);
+	ck_assert_uint_eq(drvq_wait(NULL), 4096);
+	for (unsigned int i = 0; i < 4096; i++)
+		zeroes += !rig.ram->host[0x80000 + i];
+	ck_assert_uint_lt(zeroes, 100);
+	ck_assert_mem_eq(rig.ram->host + 0x80000 + 4096, rig.ram->host + 0x80000 + 4097, 4000);
+	ask(MIB);
+	ck_assert_uint_eq(drvq_wait(NULL), 64 * 1024);
 }
 END_TEST
 
@@ -211,8 +288,9 @@ END_TEST
 
 static Suite *rng_suite(void)
 {
-	const TTest *tests[] = { bad_options, bad_sources, random_bytes, rate_limit, source_that_makes_wait,
-				 chain_error, io_hijack };
+	const TTest *tests[] = { bad_options, bad_sources, random_bytes, rate_limit, bytes_of_a_file,
+				 bytes_of_a_fifo, bytes_of_the_kernel, source_that_makes_wait, chain_error,
+				 io_hijack };
 	Suite *suite = suite_create("virtio_rng");
 	TCase *tcase = tcase_create("rng");
 
