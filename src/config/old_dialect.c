@@ -329,7 +329,7 @@ static int translate_netdev(struct vm_config *config, struct opts *netdev, struc
 	return 0;
 }
 
-static bool has_console_bus(const struct vm_config *config)
+static struct opts *find_console_bus(const struct vm_config *config)
 {
 	static const char stem[] = "virtio-serial-";
 	struct opts *opts;
@@ -338,14 +338,16 @@ static bool has_console_bus(const struct vm_config *config)
 		const char *driver = opts_get(opts, "driver");
 
 		if (driver && strncmp(driver, stem, strlen(stem)) == 0)
-			return true;
+			return opts;
 	}
-	return false;
+	return NULL;
 }
 
-/* "id=,path=" and nothing else: a console on a unix socket. Whatever else lacks a back end is wrong
- * in today's words. */
-static void translate_chardev(struct vm_config *config, struct opts *chardev)
+/*
+ * "id=,path=" and nothing else: a console on a unix socket. Whatever else lacks a back end is wrong in today's words.
+ * *bus: the device whose port it becomes; NULL: one is made, with one port, as it was, unless others follow.
+ */
+static void translate_chardev(struct vm_config *config, struct opts *chardev, struct opts **bus)
 {
 	const char *id = opts_get(chardev, "id");
 	struct opts *device;
@@ -362,8 +364,10 @@ static void translate_chardev(struct vm_config *config, struct opts *chardev)
 	opts_set(chardev, "wait", "off");
 	if (device_names(config, "chardev", id))
 		return;
-	if (!has_console_bus(config))
-		add_device(config, chardev, "virtio-serial-device", CONSOLE_BUS_ID);
+	if (!*bus)
+		opts_set(*bus = add_device(config, chardev, "virtio-serial-device", CONSOLE_BUS_ID), "max_ports", "1");
+	else
+		opts_del(*bus, "max_ports");
 	device = add_device(config, chardev, "virtconsole", id);
 	opts_set(device, "chardev", id);
 }
@@ -403,8 +407,8 @@ static void move_to_pci(struct opts *device)
 
 int old_dialect_translate(struct vm_config *config, struct error **errp)
 {
+	struct opts *opts, *bus = find_console_bus(config);
 	bool on_pci = machine_has_pci(config);
-	struct opts *opts;
 	int ret;
 
 	list_for_each(opts, &config->devices, node)
@@ -420,7 +424,7 @@ int old_dialect_translate(struct vm_config *config, struct error **errp)
 			return ret;
 	}
 	list_for_each(opts, &config->chardevs, node)
-		translate_chardev(config, opts);
+		translate_chardev(config, opts, &bus);
 	if (on_pci)
 		list_for_each(opts, &config->devices, node)
 			move_to_pci(opts);

@@ -67,7 +67,7 @@ static const char old_file[] =
 		"virtio-blk-device,drive=data,id=data,serial=11111111,iothread=io0", "-device",    \
 		"virtio-net-device,netdev=net0,id=net0,mac=12:34:56:78:9A:BC,iothread=io1",        \
 		"-device", "virtio-net-device,netdev=net1,id=net1", "-device",                     \
-		"virtio-serial-device,id=virtio-serial0", "-device",                               \
+		"virtio-serial-device,id=virtio-serial0,max_ports=1", "-device",                   \
 		"virtconsole,chardev=con0,id=con0"
 
 START_TEST(three_front_ends_one_vm)

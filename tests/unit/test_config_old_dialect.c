@@ -105,7 +105,7 @@ START_TEST(consoles)
 {
 	config_same(("-chardev", "id=c,path=p"),
 		    ("-chardev", "socket,id=c,path=p,server=on,wait=off", "-device",
-		     "virtio-serial-device,id=virtio-serial0", "-device",
+		     "virtio-serial-device,id=virtio-serial0,max_ports=1", "-device",
 		     "virtconsole,id=c,chardev=c"));
 	/* One bus for all of them, and the one that is there. */
 	config_same(("-chardev", "id=c,path=p", "-chardev", "id=e,path=q"),
@@ -113,9 +113,10 @@ START_TEST(consoles)
 		     "socket,id=e,path=q,server,nowait", "-device",
 		     "virtio-serial-device,id=virtio-serial0", "-device",
 		     "virtconsole,id=c,chardev=c", "-device", "virtconsole,id=e,chardev=e"));
-	config_same(("-chardev", "id=c,path=p", "-device", "virtio-serial-device,id=mine"),
+	config_same(("-chardev", "id=c,path=p", "-device", "virtio-serial-device,id=mine,max_ports=7"),
 		    ("-chardev", "socket,id=c,path=p,server,nowait", "-device",
-		     "virtio-serial-device,id=mine", "-device", "virtconsole,id=c,chardev=c"));
+		     "virtio-serial-device,id=mine,max_ports=7", "-device",
+		     "virtconsole,id=c,chardev=c"));
 	config_same(("-chardev", "id=c,path=p", "-device", "x,chardev=c"),
 		    ("-chardev", "socket,id=c,path=p,server,nowait", "-device", "x,chardev=c"));
 	{
