@@ -329,7 +329,7 @@ static int translate_netdev(struct vm_config *config, struct opts *netdev, struc
 	return 0;
 }
 
-static struct opts *find_console_bus(const struct vm_config *config)
+static bool has_console_bus(const struct vm_config *config)
 {
 	static const char stem[] = "virtio-serial-";
 	struct opts *opts;
@@ -338,16 +338,16 @@ static struct opts *find_console_bus(const struct vm_config *config)
 		const char *driver = opts_get(opts, "driver");
 
 		if (driver && strncmp(driver, stem, strlen(stem)) == 0)
-			return opts;
+			return true;
 	}
-	return NULL;
+	return false;
 }
 
 /*
  * "id=,path=" and nothing else: a console on a unix socket. Whatever else lacks a back end is wrong in today's words.
- * *bus: the device whose port it becomes; NULL: one is made, with one port, as it was, unless others follow.
+ * *made: the device whose port it becomes, if it was made here: with one port, as it was, unless others follow.
  */
-static void translate_chardev(struct vm_config *config, struct opts *chardev, struct opts **bus)
+static void translate_chardev(struct vm_config *config, struct opts *chardev, struct opts **made)
 {
 	const char *id = opts_get(chardev, "id");
 	struct opts *device;
@@ -364,10 +364,10 @@ static void translate_chardev(struct vm_config *config, struct opts *chardev, st
 	opts_set(chardev, "wait", "off");
 	if (device_names(config, "chardev", id))
 		return;
-	if (!*bus)
-		opts_set(*bus = add_device(config, chardev, "virtio-serial-device", CONSOLE_BUS_ID), "max_ports", "1");
-	else
-		opts_del(*bus, "max_ports");
+	if (!has_console_bus(config))
+		opts_set(*made = add_device(config, chardev, "virtio-serial-device", CONSOLE_BUS_ID), "max_ports", "1");
+	else if (*made)
+		opts_del(*made, "max_ports");
 	device = add_device(config, chardev, "virtconsole", id);
 	opts_set(device, "chardev", id);
 }
@@ -407,8 +407,8 @@ static void move_to_pci(struct opts *device)
 
 int old_dialect_translate(struct vm_config *config, struct error **errp)
 {
-	struct opts *opts, *bus = find_console_bus(config);
 	bool on_pci = machine_has_pci(config);
+	struct opts *opts, *bus = NULL;
 	int ret;
 
 	list_for_each(opts, &config->devices, node)
