@@ -204,7 +204,7 @@ nightly:
 		tests/device/test_random.py
 	CRASHES=500 /usr/bin/python3 -m pytest -q -p no:cacheprovider tests/device/test_crash.py
 	@$(MAKE) --no-print-directory fuzz-targets soak
-	FUZZ_IASL=1 tests/fuzz/run --seconds 300 acpi
+	SLOW=1 tests/fuzz/run --seconds 300 acpi fdt
 
 SOAK_SECONDS ?= 3600
 soak: all

@@ -9,8 +9,13 @@
 FUZZ_SRC     := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_SECONDS ?= 60
 
-# The hook that feeds fresh bytes to what devices read.
-FUZZ_LDFLAGS_fuzz_devices := -Wl,--wrap=guest_slice
+# The hook that feeds fresh bytes to what devices read, and a tap without a kernel.
+FUZZ_LDFLAGS_fuzz_devices := -Wl,--wrap=guest_slice,--wrap=tap_take
+# Builders of aarch64's machines, which compute and ask no kernel.
+FUZZ_OBJ_fuzz_acpi := $(if $(filter x86_64,$(ARCH)),$(O)/obj/src/boot/aarch64/acpi_virt.o)
+FUZZ_OBJ_fuzz_fdt := $(if $(filter x86_64,$(ARCH)),$(O)/obj/src/boot/aarch64/fdt.o)
+FUZZ_LIBS_fuzz_fdt := -lfdt
+FUZZ_SHARED := $(O)/obj/tests/fuzz/shared.o
 
 fuzz-targets:
 	@$(MAKE) --no-print-directory CC=clang SAN=asan,ubsan O=build/fuzz CFLAGS=-fsanitize=fuzzer-no-link fuzz-build
@@ -20,12 +25,13 @@ fuzz: fuzz-targets
 
 fuzz-build: $(FUZZ_SRC:tests/fuzz/%.c=$(O)/fuzz/%)
 
-$(O)/fuzz/%: $(O)/obj/tests/fuzz/%.o $(UNIT_LIB)
+$(O)/fuzz/%: $(O)/obj/tests/fuzz/%.o $(FUZZ_SHARED) $(FUZZ_OBJ_fuzz_acpi) $(FUZZ_OBJ_fuzz_fdt) $(UNIT_LIB)
 	@mkdir -p $(@D)
-	$(call quiet,LINK,$@)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $(FUZZ_LDFLAGS_$(*F)) -o $@ $< $(UNIT_LIB) $(LDLIBS_ALL)
+	$(call quiet,LINK,$@)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $(FUZZ_LDFLAGS_$(*F)) -o $@ $< $(FUZZ_SHARED) \
+		$(FUZZ_OBJ_$(*F)) $(UNIT_LIB) $(LDLIBS_ALL) $(FUZZ_LIBS_$(*F))
 
-$(FUZZ_SRC:%.c=$(O)/obj/%.o): CPPFLAGS_ALL += -Isrc
-.SECONDARY: $(FUZZ_SRC:%.c=$(O)/obj/%.o)
+$(FUZZ_SRC:%.c=$(O)/obj/%.o) $(FUZZ_SHARED): CPPFLAGS_ALL += -Isrc
+.SECONDARY: $(FUZZ_SRC:%.c=$(O)/obj/%.o) $(FUZZ_OBJ_fuzz_acpi) $(FUZZ_OBJ_fuzz_fdt)
 .PHONY: fuzz fuzz-build fuzz-targets
 
--include $(FUZZ_SRC:%.c=$(O)/obj/%.d)
+-include $(FUZZ_SRC:%.c=$(O)/obj/%.d) $(FUZZ_SHARED:.o=.d)

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * ACPI tables of random machines: topologies, NUMA nodes, devices, PCI windows. A refusal has a reason; what is built is a
- * tree of tables with right lengths and checksums inside the room it was given. With FUZZ_IASL=1 in the environment,
- * which is slow, ACPICA's compiler must be able to take each DSDT apart as well.
+ * tree of tables with right lengths and checksums inside the room it was given. In the slow mode ACPICA's compiler must be
+ * able to take each DSDT apart and put it together again.
  */
-#include "fuzz.h"
-
-#include <unistd.h>
+#include "shared.h"
 
 #include "boot/acpi.h"
 #include "util/endian.h"
@@ -19,53 +17,10 @@
 #define VIRTIO_MAX 32
 #define NODES_MAX 8
 #define CPUS_MAX 254
+#define VIRT_CPUS_MAX 512
 
-static const uint8_t *input;
-static size_t left;
 static struct mem_space *space;
 static struct ram_backend *ram;
-
-static uint8_t byte(void)
-{
-	if (!left)
-		return 0;
-	left--;
-	return *input++;
-}
-
-static uint64_t number(unsigned int bytes)
-{
-	uint64_t value = 0;
-
-	for (unsigned int i = 0; i < bytes; i++)
-		value |= (uint64_t)byte() << 8 * i;
-	return value;
-}
-
-/* A level of the topology that keeps the product within the limit. */
-static uint32_t level(uint32_t *product)
-{
-	uint32_t count = 1 + byte() % MIN(CPUS_MAX / *product, 32u);
-
-	*product *= count;
-	return count;
-}
-
-static struct vcpu_topology topology(void)
-{
-	uint32_t product = 1;
-	struct vcpu_topology t = {
-		.threads = level(&product),
-		.cores = level(&product),
-		.clusters = level(&product),
-		.dies = level(&product),
-		.sockets = level(&product),
-	};
-
-	t.maxcpus = product;
-	t.cpus = 1 + byte() % product;
-	return t;
-}
 
 /* Where a machine has them: page by page, not beyond 46 bits. */
 static struct acpi_pci_window window(unsigned int pages)
@@ -106,7 +61,7 @@ static struct acpi_pci_host pci_host(void)
 
 static int build_microvm(struct acpi_tables **ret, struct error **errp)
 {
-	struct vcpu_topology cpus = topology();
+	struct vcpu_topology cpus = topology(CPUS_MAX);
 	struct acpi_virtio_mmio virtio[VIRTIO_MAX];
 	struct acpi_pci_host pci = pci_host();
 	struct acpi_microvm info = {
@@ -132,7 +87,7 @@ static int build_q35(struct acpi_tables **ret, struct error **errp)
 {
 	static unsigned int cpu_node[CPUS_MAX];
 	static uint8_t distances[NODES_MAX * NODES_MAX];
-	struct vcpu_topology cpus = topology();
+	struct vcpu_topology cpus = topology(CPUS_MAX);
 	struct acpi_numa_memory memory[NODES_MAX];
 	struct acpi_pci_host pci = pci_host();
 	struct acpi_numa numa = {
@@ -162,6 +117,31 @@ static int build_q35(struct acpi_tables **ret, struct error **errp)
 	for (unsigned int i = 0; i < numa.memory_count; i++)
 		memory[i] = (struct acpi_numa_memory){ number(4) << 12, number(4) << 12, byte() % numa.nodes };
 	return acpi_q35_build(&info, ret, errp);
+}
+
+/* Of aarch64. Its host bridge has no configuration ports. */
+static int build_virt(struct acpi_tables **ret, struct error **errp)
+{
+	struct vcpu_topology cpus = topology(VIRT_CPUS_MAX);
+	struct acpi_virtio_mmio virtio[VIRTIO_MAX];
+	struct acpi_pci_host pci = pci_host();
+	struct acpi_virt info = {
+		.topology = &cpus,
+		.pmu = byte() & 1,
+		.serial = byte() & 1 ? number(4) & ~0xfffULL : 0,
+		.serial_gsi = byte(),
+		.fw_cfg = byte() & 1 ? number(4) & ~0xfffULL : 0,
+		.ged = byte() & 1 ? number(4) & ~0xfffULL : 0,
+		.ged_gsi = byte(),
+		.virtio = virtio,
+		.virtio_count = byte() % (VIRTIO_MAX + 1),
+		.pci = &pci,
+	};
+
+	pci.has_config_ports = false;
+	for (unsigned int i = 0; i < info.virtio_count; i++)
+		virtio[i] = (struct acpi_virtio_mmio){ number(6), 0x200, byte() };
+	return acpi_virt_build(&info, ret, errp);
 }
 
 /* --- What was built --- */
@@ -194,22 +174,6 @@ static uint32_t check_table(gpa_t at)
 	return len;
 }
 
-static void disassemble(gpa_t at, uint32_t len)
-{
-	char folder[] = "/tmp/fuzz-acpi-XXXXXX", command[160];
-	FILE *file;
-
-	MUST(mkdtemp(folder));
-	snprintf(command, sizeof(command), "%s/dsdt.aml", folder);
-	file = fopen(command, "wb");
-	MUST(file && fwrite(ram->host + at, len, 1, file) == 1 && !fclose(file));
-	snprintf(command, sizeof(command), "iasl -d %s/dsdt.aml >%s/log 2>&1 && iasl %s/dsdt.dsl >>%s/log 2>&1", folder,
-		 folder, folder, folder);
-	MUST(!system(command));
-	snprintf(command, sizeof(command), "rm -r %s", folder);
-	MUST(!system(command));
-}
-
 static void check_tables(gpa_t rsdp)
 {
 	gpa_t xsdt = load(rsdp + 24, 8);
@@ -228,15 +192,16 @@ static void check_tables(gpa_t rsdp)
 		if (!dsdt)
 			dsdt = load(table + 40, 4);
 		MUST(!memcmp(ram->host + dsdt, "DSDT", 4));
-		if (getenv("FUZZ_IASL"))
-			disassemble(dsdt, check_table(dsdt));
-		else
-			(void)check_table(dsdt);
+		(void)check_table(dsdt);
+		if (slow())
+			must_run("cd \"${FILE%/*}\" && cp data dsdt.aml && iasl -d dsdt.aml && iasl dsdt.dsl",
+				 ram->host + dsdt, check_table(dsdt));
 	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static int (*const builds[])(struct acpi_tables **, struct error **) = { build_microvm, build_q35, build_virt };
 	struct ram_config config = { .kind = RAM_ANONYMOUS, .size = RAM_SIZE };
 	struct acpi_tables *tables = NULL;
 	struct error *err = NULL;
@@ -248,9 +213,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		MUST(!ram_backend_new(&config, &ram, NULL));
 		MUST(!mem_space_add_ram(space, 0, ram, 0, RAM_SIZE, NULL));
 	}
-	input = data;
-	left = size;
-	ret = byte() & 1 ? build_q35(&tables, &err) : build_microvm(&tables, &err);
+	input_begin(data, size);
+	ret = builds[byte() % ARRAY_SIZE(builds)](&tables, &err);
 	fuzz_outcome(ret, err);
 	if (ret)
 		return 0;

@@ -7,27 +7,12 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include "config/vm_config.h"
-#include "fuzz.h"
-#include "machine/machine.h"
 #include "qmp/internal.h"
+#include "shared.h"
 #include "util/fd_store.h"
 
 #define COMMANDS_MAX 24
 #define DEPTH_MAX 6
-
-struct input {
-	const uint8_t *data;
-	size_t left;
-};
-
-static unsigned int next(struct input *in)
-{
-	if (!in->left)
-		return 0;
-	in->left--;
-	return *in->data++;
-}
 
 /* --- values --- */
 
@@ -54,17 +39,17 @@ static const int64_t numbers[] = {
 	0, 1, -1, 2, 3, 4, 8, 15, 16, 255, 256, 511, 512, 4096, 65536, 1 << 20, 1 << 27, 1LL << 32, 1LL << 40, INT64_MAX, INT64_MIN,
 };
 
-static struct json_object *some_string(struct input *in)
+static struct json_object *some_string(void)
 {
-	unsigned int pick = next(in);
+	unsigned int pick = byte();
 	char text[32];
 	size_t len;
 
 	if (pick < 240)
 		return json_object_new_string(words[pick % ARRAY_SIZE(words)]);
-	len = MIN(next(in) % sizeof(text), in->left);
+	len = MIN(byte() % sizeof(text), input_left());
 	for (size_t i = 0; i < len; i++) {
-		text[i] = (char)(next(in) & 0x7f);
+		text[i] = (char)(byte() & 0x7f);
 		/* A command that makes files makes them in this folder. */
 		if (text[i] == '/' || text[i] == '.' || !text[i])
 			text[i] = '_';
@@ -72,41 +57,41 @@ static struct json_object *some_string(struct input *in)
 	return json_object_new_string_len(text, (int)len);
 }
 
-static struct json_object *of_type(struct input *in, const struct qmp_type *type, unsigned int depth);
+static struct json_object *of_type(const struct qmp_type *type, unsigned int depth);
 
-static struct json_object *of_members(struct input *in, const struct qmp_member *members, unsigned int depth)
+static struct json_object *of_members(const struct qmp_member *members, unsigned int depth)
 {
 	struct json_object *object = json_object_new_object();
 
 	for (; members && members->name; members++)
-		if (!members->optional || next(in) & 1)
-			json_object_object_add(object, members->name, of_type(in, members->type, depth + 1));
+		if (!members->optional || byte() & 1)
+			json_object_object_add(object, members->name, of_type(members->type, depth + 1));
 	return object;
 }
 
-static struct json_object *anything(struct input *in, unsigned int depth)
+static struct json_object *anything(unsigned int depth)
 {
 	struct json_object *value;
 
-	switch (depth < DEPTH_MAX ? next(in) % 7 : 2) {
+	switch (depth < DEPTH_MAX ? byte() % 7 : 2) {
 	case 0:
 		value = json_object_new_object();
-		for (unsigned int n = next(in) % 5; n; n--)
-			json_object_object_add(value, keys[next(in) % ARRAY_SIZE(keys)], anything(in, depth + 1));
+		for (unsigned int n = byte() % 5; n; n--)
+			json_object_object_add(value, keys[byte() % ARRAY_SIZE(keys)], anything(depth + 1));
 		return value;
 	case 1:
 		value = json_object_new_array();
-		for (unsigned int n = next(in) % 3; n; n--)
-			json_object_array_add(value, anything(in, depth + 1));
+		for (unsigned int n = byte() % 3; n; n--)
+			json_object_array_add(value, anything(depth + 1));
 		return value;
 	case 3:
-		return json_object_new_int64(numbers[next(in) % ARRAY_SIZE(numbers)]);
+		return json_object_new_int64(numbers[byte() % ARRAY_SIZE(numbers)]);
 	case 4:
-		return json_object_new_boolean(next(in) & 1);
+		return json_object_new_boolean(byte() & 1);
 	case 5:
-		return next(in) & 7 ? some_string(in) : NULL; /* null */
+		return byte() & 7 ? some_string() : NULL; /* null */
 	default:
-		return some_string(in);
+		return some_string();
 	}
 }
 
@@ -119,54 +104,54 @@ static unsigned int count_of(const char *const *list)
 	return count;
 }
 
-static struct json_object *of_type(struct input *in, const struct qmp_type *type, unsigned int depth)
+static struct json_object *of_type(const struct qmp_type *type, unsigned int depth)
 {
 	struct json_object *list;
 
 	/* Now and then one of another type. */
-	if (type == &qmp_any || next(in) == 0xff)
-		return anything(in, depth);
+	if (type == &qmp_any || byte() == 0xff)
+		return anything(depth);
 	switch (type->meta) {
 	case QMP_ENUM:
-		return json_object_new_string(type->values[next(in) % count_of(type->values)]);
+		return json_object_new_string(type->values[byte() % count_of(type->values)]);
 	case QMP_OBJECT:
-		return of_members(in, type->members, depth);
+		return of_members(type->members, depth);
 	case QMP_ARRAY:
 		list = json_object_new_array();
-		for (unsigned int n = depth < DEPTH_MAX ? next(in) % 4 : 0; n; n--)
-			json_object_array_add(list, of_type(in, type->element, depth + 1));
+		for (unsigned int n = depth < DEPTH_MAX ? byte() % 4 : 0; n; n--)
+			json_object_array_add(list, of_type(type->element, depth + 1));
 		return list;
 	case QMP_BUILTIN:
 		break;
 	}
 	if (type == &qmp_str)
-		return some_string(in);
+		return some_string();
 	if (type == &qmp_bool)
-		return json_object_new_boolean(next(in) & 1);
-	return json_object_new_int64(numbers[next(in) % ARRAY_SIZE(numbers)]);
+		return json_object_new_boolean(byte() & 1);
+	return json_object_new_int64(numbers[byte() % ARRAY_SIZE(numbers)]);
 }
 
-static const struct qmp_command *some_command(struct input *in)
+static const struct qmp_command *some_command(void)
 {
 	unsigned int count = 0, pick;
 
 	qmp_for_each_command(cmd)
 		count++;
-	pick = (next(in) | next(in) << 8) % count;
+	pick = (byte() | byte() << 8) % count;
 	qmp_for_each_command(cmd)
 		if (!pick--)
 			return cmd;
 	return NULL;
 }
 
-static char *some_message(struct input *in)
+static char *some_message(void)
 {
-	const struct qmp_command *cmd = some_command(in);
-	struct json_object *message = json_object_new_object(), *args = of_members(in, cmd->args, 0);
+	const struct qmp_command *cmd = some_command();
+	struct json_object *message = json_object_new_object(), *args = of_members(cmd->args, 0);
 
 	if (cmd->flags & QMP_MORE_ARGS)
-		for (unsigned int n = next(in) % 6; n; n--)
-			json_object_object_add(args, keys[next(in) % ARRAY_SIZE(keys)], anything(in, 1));
+		for (unsigned int n = byte() % 6; n; n--)
+			json_object_object_add(args, keys[byte() % ARRAY_SIZE(keys)], anything(1));
 	qmp_add_str(message, "execute", cmd->name);
 	json_object_object_add(message, "arguments", args);
 	return qmp_to_line(message);
@@ -174,21 +159,19 @@ static char *some_message(struct input *in)
 
 /* --- the machine and its client --- */
 
-static const char *const microvm[] = {
-	"stratovirt", "-machine", "microvm,replaceable-slots=on", "-m", "128", "-accel", "test", "-S", "-object",
-	"iothread,id=io0", "-object", "rng-random,id=r0,filename=/dev/urandom", "-device", "virtio-rng-device,rng=r0,id=rng0",
-	"-drive", "id=d0,file=disk0,if=none", "-device", "virtio-blk-device,drive=d0,id=blk0,iothread=io0", "-device",
-	"virtio-balloon-device,id=balloon0", "-device", "virtio-serial-device,id=vs0", "-chardev", "null,id=c0", "-device",
-	"virtserialport,chardev=c0,id=port0,name=p", "-serial", "null", NULL,
-};
+static const char microvm[] =
+	"-machine microvm,replaceable-slots=on -m 128 -accel test -S -object iothread,id=io0"
+	" -object rng-random,id=r0,filename=/dev/urandom -device virtio-rng-device,rng=r0,id=rng0"
+	" -drive id=d0,file=disk0,if=none -device virtio-blk-device,drive=d0,id=blk0,iothread=io0"
+	" -device virtio-balloon-device,id=balloon0 -device virtio-serial-device,id=vs0 -chardev null,id=c0"
+	" -device virtserialport,chardev=c0,id=port0,name=p -serial null";
 #ifdef __x86_64__
-static const char *const pcie[] = {
-	"stratovirt", "-machine", "q35", "-m", "128", "-accel", "test", "-S", "-object", "iothread,id=io0", "-device",
-	"pcie-root-port,id=rp0,bus=pcie.0,addr=0x2,chassis=1", "-drive", "id=d0,file=disk0,if=none", "-device",
-	"virtio-blk-pci,drive=d0,id=blk0,bus=rp0,addr=0,iothread=io0", "-device",
-	"virtio-balloon-pci,id=balloon0,bus=pcie.0,addr=0x3", "-object", "rng-random,id=r0,filename=/dev/urandom", "-device",
-	"virtio-rng-pci,rng=r0,id=rng0,bus=pcie.0,addr=0x4", "-serial", "null", NULL,
-};
+static const char pcie[] =
+	"-machine q35 -m 128 -accel test -S -object iothread,id=io0"
+	" -device pcie-root-port,id=rp0,bus=pcie.0,addr=0x2,chassis=1 -drive id=d0,file=disk0,if=none"
+	" -device virtio-blk-pci,drive=d0,id=blk0,bus=rp0,addr=0,iothread=io0"
+	" -device virtio-balloon-pci,id=balloon0,bus=pcie.0,addr=0x3 -object rng-random,id=r0,filename=/dev/urandom"
+	" -device virtio-rng-pci,rng=r0,id=rng0,bus=pcie.0,addr=0x4 -serial null";
 #endif
 
 static size_t written;
@@ -226,29 +209,21 @@ static void turn(struct loop *loop)
 /* The folder where commands find and leave files. */
 static void enter_folder(void)
 {
-	const char *tmp = getenv("TMPDIR"); /* tests/fuzz/run removes it */
-	char folder[4096];
-	FILE *file;
-
-	snprintf(folder, sizeof(folder), "%s/commands-XXXXXX", tmp ? tmp : "/tmp");
-	MUST(mkdtemp(folder) && !chdir(folder));
-	for (unsigned int i = 0; i < 2; i++) {
-		file = fopen(i ? "disk1" : "disk0", "w");
-		MUST(file && !ftruncate(fileno(file), 1 << 20));
-		fclose(file);
-	}
+	make_disk("disk0");
+	make_disk("disk1");
+	MUST(!chdir(folder()));
 	signal(SIGPIPE, SIG_IGN);
 }
 
-static void talk(struct qmp *qmp, struct input *in)
+static void talk(struct qmp *qmp)
 {
 	struct qmp_session session = { .open = false };
 	size_t before;
 
 	qmp_session_init(&session, qmp, &transport, false);
 	qmp_session_open(&session);
-	for (unsigned int n = 0; n < COMMANDS_MAX && in->left > 1 && session.open && !qmp->ending; n++) {
-		char *line = some_message(in);
+	for (unsigned int n = 0; n < COMMANDS_MAX && input_left() > 1 && session.open && !qmp->ending; n++) {
+		char *line = some_message();
 		size_t len = strlen(line), done = 0;
 
 		before = written;
@@ -270,36 +245,28 @@ static void talk(struct qmp *qmp, struct input *in)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct input in = { data, size };
-	const char *const *argv = microvm;
-	enum cmdline_action action;
+	const char *options = microvm;
 	struct vm_config config;
 	struct machine *machine;
 	struct qmp qmp = { .machine = NULL };
-	struct error *err = NULL;
-	char *topic = NULL;
 	struct loop *loop;
 
 	if (!written)
 		enter_folder();
+	input_begin(data, size);
 #ifdef __x86_64__
-	if (next(&in) & 1)
-		argv = pcie;
+	if (byte() & 1)
+		options = pcie;
 #endif
-	vm_config_init(&config);
 	loop = loop_new("fuzz", NULL);
-	if (cmdline_parse((int)count_of(argv), (char **)(uintptr_t)argv, &config, &action, &topic, &err) ||
-	    machine_new(&config, loop, &machine, &err)) {
-		fprintf(stderr, "%s\n", error_text(err));
-		abort();
-	}
+	machine = make_machine(options, loop, &config);
 	qmp.machine = machine;
 	qmp.loop = loop;
 	list_init(&qmp.monitors);
 	list_init(&qmp.sessions);
 	list_init(&qmp.limited);
 	qmp_event_watch(&qmp);
-	talk(&qmp, &in);
+	talk(&qmp);
 	qmp_event_unwatch(&qmp);
 	fd_store_clear();
 	machine_free(machine);

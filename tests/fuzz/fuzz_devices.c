@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * All devices of a machine under the test accelerator, in this process. The input is a program: accesses of registers and
- * ports, set-up of queues, chains of any kind, time. A hook at guest_slice(), the only way from a guest address to a
- * pointer, feeds fresh bytes of the input to what devices read. The machine is built once and reset between inputs.
+ * All devices of two machines under the test accelerator, in this process: on virtio-mmio and on PCI, at home on the main
+ * loop and on an iothread. The input is a program: accesses of registers and ports, set-up of queues, chains of any kind, time,
+ * frames and clients of the host. A hook at guest_slice(), the only way from a guest address to a pointer, feeds fresh bytes of the
+ * input to what devices read. The machines are built once and reset between inputs.
  */
-#include "fuzz.h"
+#include "shared.h"
 
+#include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
-#include <sched.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
-#include "config/vm_config.h"
-#include "machine/machine.h"
 #include "memory/space.h"
+#include "net/internal.h"
 #include "util/endian.h"
 #include "util/log.h"
 #include "virtio/virtio.h"
@@ -24,128 +25,170 @@
 #define BUFFERS 0x180000  /* behind them */
 #define ARENA_END 0x200000
 #define QUEUE_SIZE 16
+#define TAPS 4
 
 void *__real_guest_slice(const struct mem_space *space, gpa_t gpa, uint64_t len);
 void *__wrap_guest_slice(const struct mem_space *space, gpa_t gpa, uint64_t len);
+int __wrap_tap_take(struct netdev_tap *tap, struct error **errp);
 
-static struct machine *machine;
+static struct machine *machine; /* that the input is for */
+static struct mem_space *space; /* its memory */
 static struct loop *loop;
-static struct mem_space *space;
-static struct loop_call rest;
-static char folder[] = "/tmp/fuzz-devices-XXXXXX";
-
-/* --- The input --- */
-
-static const uint8_t *input;
-static size_t left;
-static bool feeding; /* devices' reads get fresh bytes */
-
-static uint8_t byte(void)
-{
-	if (!left)
-		return 0;
-	left--;
-	return *input++;
-}
-
-static uint64_t number(unsigned int bytes)
-{
-	uint64_t value = 0;
-
-	for (unsigned int i = 0; i < bytes; i++)
-		value |= (uint64_t)byte() << 8 * i;
-	return value;
-}
-
-static void bytes(void *to, size_t len)
-{
-	size_t n = MIN(len, left);
-
-	memcpy(to, input, n);
-	input += n;
-	left -= n;
-}
+static _Atomic bool feeding; /* devices' reads get fresh bytes */
 
 void *__wrap_guest_slice(const struct mem_space *of, gpa_t gpa, uint64_t len)
 {
 	void *host = __real_guest_slice(of, gpa, len);
 
 	if (host && feeding && gpa >= BUFFERS && gpa + len <= ARENA_END)
-		bytes(host, MIN(len, (uint64_t)64));
+		(void)bytes(host, MIN(len, (uint64_t)64));
 	return host;
 }
 
-/* --- The machine --- */
+/* --- The host: cables, and clients of sockets --- */
 
-static void run_to_rest_handler(struct loop_call *call)
+static int cables[TAPS]; /* the other ends of the taps */
+
+static int no_offloads(struct netdev *netdev, unsigned int offloads)
 {
-	loop_stop(call->loop);
+	(void)netdev;
+	(void)offloads;
+	return 0;
 }
 
-static void run_to_rest(void)
+static int no_queue(struct netdev *netdev, unsigned int queue, bool on)
 {
-	loop_call_schedule_idle(&rest);
-	loop_run(loop);
+	(void)netdev;
+	(void)queue;
+	(void)on;
+	return 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+/* The descriptor is one of a pair of sockets: a read takes a frame, a write gives one, as with a tap. */
+int __wrap_tap_take(struct netdev_tap *tap, struct error **errp)
 {
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
+	static const struct netdev_ops ops = { .set_offloads = no_offloads, .set_queue = no_queue };
+
+	(void)errp;
+	tap->netdev.ops = &ops;
+	tap->netdev.offloads = NETDEV_CSUM | NETDEV_TSO4 | NETDEV_TSO6 | NETDEV_ECN | NETDEV_UFO | NETDEV_USO;
+	return 0;
 }
 
-static void clean_up(void)
+/* Pairs whose ends for the machine have numbers that command lines can say. */
+#define TAP_FD 200
+
+static void make_taps(void)
 {
-	nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	int pair[2];
+
+	for (int i = 0; i < TAPS; i++) {
+		MUST(!socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair));
+		MUST(dup2(pair[0], TAP_FD + i) == TAP_FD + i);
+		close(pair[0]);
+		cables[i] = pair[1];
+	}
 }
 
-/* %s: the folder. */
-#define OPTIONS \
-	"stratovirt -machine microvm,pcie=on,replaceable-slots=off -accel test -m 128 -no-shutdown -serial null" \
-	" -device pvpanic" \
-	" -drive id=d0,file=%1$s/disk,format=raw,direct=off -device virtio-blk-device,drive=d0" \
-	" -drive id=d1,file=%1$s/disk2,format=raw,direct=off,aio=threads" \
-	" -device virtio-blk-pci,drive=d1,num-queues=4" \
-	" -object rng-random,id=r0,filename=/dev/urandom -device virtio-rng-pci,rng=r0,max-bytes=1024,period=1000" \
-	" -chardev null,id=c0 -chardev null,id=c1 -chardev null,id=c2 -device virtio-serial-device,id=s0" \
-	" -device virtconsole,chardev=c0 -device virtserialport,chardev=c1,name=one" \
-	" -device virtserialport,chardev=c2,name=two,nr=5 -device virtio-balloon-device,free-page-reporting=on" \
-	" -device virtio-vsock-pci,guest-cid=3,uds-path=%1$s/vsock"
+/* Sockets that the machine listens on, and a port of the host that a guest may connect to. */
+static const char *const places[] = { "port", "vsock" };
+static int clients[ARRAY_SIZE(places)] = { -1, -1 }, listeners[2];
 
-static void make_machine(void)
+static struct sockaddr_un address_of(const char *name, unsigned int which, const char *suffix)
 {
-	static struct vm_config config;
-	enum cmdline_action action = CMDLINE_RUN;
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%.70s/%.16s%u%.16s", folder(), name, which, suffix);
+	return address;
+}
+
+static void make_listeners(void)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(listeners); i++) {
+		struct sockaddr_un address = address_of("vsock", i, "_1024");
+
+		listeners[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		MUST(listeners[i] >= 0 && !bind(listeners[i], (struct sockaddr *)&address, sizeof(address)));
+		MUST(!listen(listeners[i], 8));
+	}
+}
+
+static void hang_up(unsigned int i)
+{
+	if (clients[i] >= 0)
+		close(clients[i]);
+	clients[i] = -1;
+}
+
+static void drain(int fd)
+{
+	static char sink[0x10000];
+
+	while (recv(fd, sink, sizeof(sink), MSG_DONTWAIT) > 0)
+		;
+}
+
+/* Nobody waits for the host. */
+static void drain_all(void)
+{
+	int fd;
+
+	for (int i = 0; i < TAPS; i++)
+		drain(cables[i]);
+	for (unsigned int i = 0; i < ARRAY_SIZE(clients); i++)
+		if (clients[i] >= 0)
+			drain(clients[i]);
+	for (unsigned int i = 0; i < ARRAY_SIZE(listeners); i++)
+		while ((fd = accept(listeners[i], NULL, NULL)) >= 0)
+			close(fd);
+}
+
+/* --- The machines --- */
+
+/* Files, sockets and descriptors are named after the machine's number. */
+#define COMMON(number)                                                                                                  \
+	" -accel test -m 128 -no-shutdown -serial null -object iothread,id=i0"                                         \
+	" -object rng-random,id=r0,filename=/dev/urandom -chardev null,id=c0 -chardev null,id=c1"                      \
+	" -chardev socket,id=c2,path=$DIR/port" number ",server=on,wait=off"                                           \
+	" -drive id=d0,file=$DIR/disk" number ",format=raw,direct=off"                                                 \
+	" -drive id=d1,file=$DIR/second" number ",format=raw,direct=off,aio=threads"
+
+static const char *const machines[] = {
+	"-machine microvm,replaceable-slots=off" COMMON("0") " -device pvpanic"
+	" -netdev tap,id=n0,fd=200 -netdev tap,id=n1,fd=201"
+	" -device virtio-blk-device,drive=d0 -device virtio-rng-device,rng=r0,max-bytes=1024,period=1000"
+	" -device virtio-serial-device,id=s0 -device virtconsole,chardev=c0 -device virtserialport,chardev=c1,name=one"
+	" -device virtserialport,chardev=c2,name=two,nr=5 -device virtio-balloon-device,free-page-reporting=on"
+	" -device virtio-vsock-device,guest-cid=3,uds-path=$DIR/vsock0 -device virtio-net-device,netdev=n0"
+	" -device virtio-blk-device,drive=d1,iothread=i0 -device virtio-net-device,netdev=n1,iothread=i0",
+
+	"-machine microvm,pcie=on,replaceable-slots=off" COMMON("1")
+	" -netdev tap,id=n0,fds=202:203"
+	" -device virtio-blk-pci,drive=d0,num-queues=4 -device virtio-rng-pci,rng=r0,max-bytes=1024,period=1000"
+	" -device virtio-serial-pci,id=s0 -device virtconsole,chardev=c0 -device virtserialport,chardev=c1,name=one"
+	" -device virtserialport,chardev=c2,name=two,nr=5 -device virtio-balloon-pci,free-page-reporting=on"
+	" -device virtio-vsock-pci,guest-cid=4,uds-path=$DIR/vsock1,iothread=i0"
+	" -device virtio-net-pci,netdev=n0,mq=on,iothread=i0 -device virtio-blk-pci,drive=d1,iothread=i0",
+};
+
+static struct machine *made[ARRAY_SIZE(machines)];
+
+static void make_machines(void)
+{
+	static struct vm_config config[ARRAY_SIZE(machines)];
+	static const char *const disks[] = { "disk0", "disk1", "second0", "second1" };
 	struct error *err = NULL;
-	char *topic = NULL;
-	static char text[2048];
-	char path[64], *argv[64], *rest_of_text;
-	int fd, argc = 0;
 
-	MUST(mkdtemp(folder));
-	atexit(clean_up);
-	for (int i = 0; i < 2; i++) {
-		snprintf(path, sizeof(path), "%s/disk%s", folder, i ? "2" : "");
-		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-		MUST(fd >= 0 && !ftruncate(fd, 1 << 20));
-		close(fd);
+	for (unsigned int i = 0; i < ARRAY_SIZE(disks); i++)
+		make_disk(disks[i]);
+	make_taps();
+	make_listeners();
+	loop = loop_new("main", &err);
+	MUST(loop);
+	for (unsigned int i = 0; i < ARRAY_SIZE(machines); i++) {
+		made[i] = make_machine(machines[i], loop, &config[i]);
+		MUST(!machine_cont(made[i], &err));
 	}
-	snprintf(text, sizeof(text), OPTIONS, folder);
-	for (char *word = strtok_r(text, " ", &rest_of_text); word; word = strtok_r(NULL, " ", &rest_of_text)) {
-		MUST(argc < (int)ARRAY_SIZE(argv));
-		argv[argc++] = word;
-	}
-	vm_config_init(&config);
-	if (cmdline_parse(argc, argv, &config, &action, &topic, &err) ||
-	    !(loop = loop_new("main", &err)) || machine_new(&config, loop, &machine, &err) ||
-	    machine_cont(machine, &err)) {
-		error_report(err);
-		abort();
-	}
-	space = machine_platform(machine)->space;
-	loop_call_init(&rest, loop, run_to_rest_handler);
 }
 
 /* --- Operations --- */
@@ -173,6 +216,8 @@ static void assign_bars(void)
 {
 	uint64_t next = WINDOW;
 
+	if (machine != made[1])
+		return;
 	for (unsigned int slot = 0; slot < 8; slot++) {
 		uint64_t config = ECAM + (slot << 15);
 
@@ -320,8 +365,9 @@ static void op_chain(void)
 	(void)!guest_write(space, at + 0x1002, &idx, sizeof(idx));
 	feeding = true;
 	notify(device, queue);
-	run_to_rest();
+	run_to_rest(loop);
 	feeding = false;
+	drain_all();
 }
 
 static void op_memory(void)
@@ -329,11 +375,11 @@ static void op_memory(void)
 	uint64_t at = ARENA + number(3) % (ARENA_END - ARENA - 64);
 	uint8_t data[64] = { 0 }, len = byte() % 64;
 
-	bytes(data, len);
+	(void)bytes(data, len);
 	(void)!guest_write(space, at, data, len);
 }
 
-static void op_register(bool write)
+static void access_register(bool write)
 {
 	static const unsigned int widths[] = { 1, 2, 4, 4, 4, 8 };
 	const struct io_region *region;
@@ -350,7 +396,17 @@ static void op_register(bool write)
 		(void)load(region->base + offset, width);
 }
 
-static void op_port(bool write)
+static void op_write(void)
+{
+	access_register(true);
+}
+
+static void op_read(void)
+{
+	access_register(false);
+}
+
+static void access_port(bool write)
 {
 	static const unsigned int widths[] = { 1, 2, 4 };
 	unsigned int width = widths[byte() % 3], count = 0;
@@ -370,10 +426,20 @@ static void op_port(bool write)
 	}
 }
 
+static void op_port_write(void)
+{
+	access_port(true);
+}
+
+static void op_port_read(void)
+{
+	access_port(false);
+}
+
 static void op_time(void)
 {
 	clock_step_to(clock_now_ns() + (int64_t)number(4) * 1000);
-	run_to_rest();
+	run_to_rest(loop);
 }
 
 static void op_ecam(void)
@@ -383,40 +449,48 @@ static void op_ecam(void)
 	store(at & ~3ULL, number(4), 4);
 }
 
+/* A frame arrives; somebody connects, sends, or hangs up. */
+static void op_host(void)
+{
+	static const char hello[] = "CONNECT 1024\n";
+	unsigned int what = byte(), i = what & 1, which = machine == made[1];
+	uint8_t data[2048] = { 0 };
+	struct sockaddr_un address;
+	size_t len;
+
+	if (what & 0x80) {
+		len = number(2) % sizeof(data);
+		(void)bytes(data, MIN(len, 128u));
+		(void)!send(cables[2 * which + i], data, len, MSG_DONTWAIT);
+	} else if (what & 0x40) {
+		hang_up(i);
+	} else if (clients[i] < 0) {
+		address = address_of(places[i], which, "");
+		clients[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		if (connect(clients[i], (struct sockaddr *)&address, sizeof(address)))
+			hang_up(i);
+		else if (i)
+			(void)!send(clients[i], hello, strlen(hello), MSG_DONTWAIT | MSG_NOSIGNAL);
+	} else {
+		len = number(2) % sizeof(data);
+		(void)bytes(data, MIN(len, 64u));
+		(void)!send(clients[i], data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	}
+	feeding = true;
+	run_to_rest(loop);
+	feeding = false;
+	drain_all();
+}
+
+/* Often a register, often a chain. */
 static void one(uint8_t op)
 {
-	switch (op % 12) {
-	case 0:
-	case 1:
-		op_register(true);
-		break;
-	case 2:
-		op_register(false);
-		break;
-	case 3:
-		op_start();
-		break;
-	case 4:
-	case 5:
-	case 6:
-		op_chain();
-		break;
-	case 7:
-		op_memory();
-		break;
-	case 8:
-		op_port(true);
-		break;
-	case 9:
-		op_port(false);
-		break;
-	case 10:
-		op_time();
-		break;
-	case 11:
-		op_ecam();
-		break;
-	}
+	static void (*const ops[])(void) = {
+		op_write, op_write, op_read, op_start, op_chain, op_chain, op_chain, op_memory,
+		op_port_write, op_port_read, op_time, op_ecam, op_host,
+	};
+
+	ops[op % ARRAY_SIZE(ops)]();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -426,19 +500,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bool power_off;
 
 	if (!machine)
-		make_machine();
-	input = data;
-	left = size;
+		make_machines();
+	input_begin(data, size);
+	machine = made[byte() % ARRAY_SIZE(made)];
+	space = machine_platform(machine)->space;
 	assign_bars();
-	for (unsigned int ops = 0; left && ops < OPS_MAX; ops++)
+	for (unsigned int ops = 0; input_left() && ops < OPS_MAX; ops++)
 		one(byte());
-	run_to_rest();
+	for (unsigned int i = 0; i < ARRAY_SIZE(clients); i++)
+		hang_up(i);
+	run_to_rest(loop);
 	power_off = machine_run_state(machine) != RUN_STATE_RUNNING;
 	MUST(!machine_reset(machine, &err));
 	if (power_off && machine_run_state(machine) != RUN_STATE_RUNNING)
 		MUST(!machine_cont(machine, &err));
 	MUST(machine_run_state(machine) == RUN_STATE_RUNNING);
-	run_to_rest();
+	run_to_rest(loop);
+	drain_all();
 	MUST(!guest_write(space, ARENA, zeroes, sizeof(zeroes)));
 	return 0;
 }
