@@ -157,16 +157,16 @@ static const char *const machines[] = {
 	"-machine microvm,replaceable-slots=off" COMMON("0") " -device pvpanic"
 	" -netdev tap,id=n0,fd=200 -netdev tap,id=n1,fd=201"
 	" -device virtio-blk-device,drive=d0 -device virtio-rng-device,rng=r0,max-bytes=1024,period=1000"
-	" -device virtio-serial-device,id=s0 -device virtconsole,chardev=c0 -device virtserialport,chardev=c1,name=one"
-	" -device virtserialport,chardev=c2,name=two,nr=5 -device virtio-balloon-device,free-page-reporting=on"
+	" -device virtio-serial-device,id=s0 -device virtconsole,chardev=c0 -device virtserialport,chardev=c2,name=one"
+	" -device virtserialport,chardev=c1,name=two,nr=5 -device virtio-balloon-device,free-page-reporting=on"
 	" -device virtio-vsock-device,guest-cid=3,uds-path=$DIR/vsock0 -device virtio-net-device,netdev=n0"
 	" -device virtio-blk-device,drive=d1,iothread=i0 -device virtio-net-device,netdev=n1,iothread=i0",
 
 	"-machine microvm,pcie=on,replaceable-slots=off" COMMON("1")
 	" -netdev tap,id=n0,fds=202:203"
 	" -device virtio-blk-pci,drive=d0,num-queues=4 -device virtio-rng-pci,rng=r0,max-bytes=1024,period=1000"
-	" -device virtio-serial-pci,id=s0 -device virtconsole,chardev=c0 -device virtserialport,chardev=c1,name=one"
-	" -device virtserialport,chardev=c2,name=two,nr=5 -device virtio-balloon-pci,free-page-reporting=on"
+	" -device virtio-serial-pci,id=s0 -device virtconsole,chardev=c0 -device virtserialport,chardev=c2,name=one"
+	" -device virtserialport,chardev=c1,name=two,nr=5 -device virtio-balloon-pci,free-page-reporting=on"
 	" -device virtio-vsock-pci,guest-cid=4,uds-path=$DIR/vsock1,iothread=i0"
 	" -device virtio-net-pci,netdev=n0,mq=on,iothread=i0 -device virtio-blk-pci,drive=d1,iothread=i0",
 };
