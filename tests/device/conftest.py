@@ -11,12 +11,27 @@ import pytest
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 import guest  # noqa: E402
+import layout  # noqa: E402
 import pci  # noqa: E402
 import tap  # noqa: E402
 
 SECTORS = 2048
 DISK = ("-drive", "id=d0,file=$DISK,format=raw,direct=off", "-device", "virtio-blk-device,drive=d0,serial=disk-0")
 RNG = ("-object", "rng-random,id=r0,filename=/dev/urandom", "-device", "virtio-rng-device,rng=r0")
+
+# Devices and machines that one architecture has alone; a test of another file says so itself: @pytest.mark.arch(…).
+ONLY = {"x86_64": ("test_platform.py", "test_serial.py", "test_q35.py", "test_vmgenid.py", "test_firmware.py"), "aarch64": ("test_aarch64.py",)}
+collect_ignore = [name for arch, names in ONLY.items() if arch != layout.ARCH for name in names]
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "arch(name): for the machines of this architecture alone")
+
+
+def pytest_collection_modifyitems(config, items):
+    other = [item for item in items if any(mark.args[0] != layout.ARCH for mark in item.iter_markers("arch"))]
+    config.hook.pytest_deselected(items=other)
+    items[:] = [item for item in items if item not in other]
 
 
 @pytest.fixture(scope="session", autouse=True)

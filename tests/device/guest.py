@@ -18,11 +18,34 @@ import subprocess
 import tempfile
 import time
 
+from layout import ARCH, HOST, MEMORY, MIB
+
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
-STRATOVIRT = os.environ.get("STRATOVIRT") or os.path.join(TOP, "build", "stratovirt")
 LIMIT = 30  # seconds that anything may take
-MIB = 1 << 20
-MEMORY = 128 * MIB
+
+
+def emulated(program):
+    """A command that runs a program of another architecture. A filter for one machine's system calls would end the emulator of
+    another."""
+    path = program + "-emulated"
+    text = f'#!/bin/sh\nexec qemu-{ARCH}-static {program} "$@" -disable-seccomp\n'
+    with tempfile.NamedTemporaryFile("w", dir=os.path.dirname(path), delete=False) as f:
+        f.write(text)
+    os.chmod(f.name, 0o755)
+    os.rename(f.name, path)
+    return path
+
+
+def binary():
+    if os.environ.get("STRATOVIRT"):
+        return os.environ["STRATOVIRT"]
+    if ARCH == HOST:
+        return os.path.join(TOP, "build", "stratovirt")
+    path = os.path.join(TOP, "build", ARCH, "stratovirt")
+    return emulated(path) if os.access(path, os.X_OK) else path
+
+
+STRATOVIRT = binary()
 
 
 class Refused(Exception):
@@ -182,6 +205,10 @@ class VM:
 
     def out(self, port, value, width=1):
         self.ask(f"out{'_bw_l'[width]} {port:#x} {value:#x}")
+
+    def settle(self):
+        """Everything that is under way in the VMM, and not the host's to do, is done afterwards."""
+        self.step(0)
 
     def step(self, ns=None):
         return int(self.ask("clock_step" if ns is None else f"clock_step {ns}"))

@@ -6,11 +6,14 @@ A kind has one queue that such a test uses, and a good request for it in three b
 
 import struct
 
+import layout
 import virtio as v
 from test_virtio_blk import drive
 
 # Where requests lie; v.HEADER and v.DATA are the disk's.
 AT = 0x300000
+# Of the guest, that a balloon may take: their numbers.
+PAGES = layout.gpa(0x7000000) >> 12
 
 
 class Kind:
@@ -123,12 +126,12 @@ class Balloon(Out):
     sizes = (16, 18, 14)  # a number lies in two buffers
 
     def content(self):
-        return struct.pack("<12I", *range(0x7000, 0x700c))
+        return struct.pack("<12I", *range(PAGES, PAGES + 12))
 
     def spoil(self, ram, rng):
         for i in range(3):
             ram[AT + 0x1000 * i:AT + 0x1000 * i + 16] = struct.pack(
-                "<4I", *(rng.choice((0x7000 + rng.randrange(16), rng.randrange(0x8000, 1 << 20), rng.getrandbits(32)))
+                "<4I", *(rng.choice((PAGES + rng.randrange(16), rng.randrange(PAGES + 0x1000, 1 << 20), rng.getrandbits(32)))
                          for _ in range(4)))
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A PCI bus driver (ECAM) and the PCI transport of virtio (virtio 1.2 4.1), on microvm with pcie=on."""
+"""A PCI bus driver (ECAM) and the PCI transport of virtio (virtio 1.2 4.1), on the machine that has one."""
 
 import virtio as v
-
-MACHINE = "microvm,pcie=on"
-ECAM, MEM32, MEM64, GSI = 0xe0000000, 0xc0000000, 64 << 30, 20
+from layout import ECAM, MEM32, MEM64, MESSAGE
+from layout import PCI_GSI as GSI
+from layout import PCI_MACHINE as MACHINE
 
 VENDOR_ID, DEVICE_ID, COMMAND, STATUS, HEADER_TYPE, BAR0 = 0x00, 0x02, 0x04, 0x06, 0x0e, 0x10
 CAPABILITIES, INTERRUPT_PIN = 0x34, 0x3d
@@ -12,7 +12,6 @@ PRIMARY_BUS, SECONDARY_BUS, SUBORDINATE_BUS, MEMORY_BASE, MEMORY_LIMIT = 0x18, 0
 IO, MEMORY, MASTER, INTX_DISABLE = 1, 2, 4, 0x400
 CAP_VENDOR, CAP_EXPRESS, CAP_MSIX = 0x09, 0x10, 0x11
 MSIX_ENABLE, MSIX_MASK = 0x8000, 0x4000
-MESSAGE = 0xfee00000  # where messages go on x86
 
 
 def devfn(slot, function=0):

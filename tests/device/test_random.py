@@ -10,6 +10,7 @@ import pytest
 
 import guest
 import kinds
+import layout
 import virtio as v
 from test_hostile import OUTSIDE, Victim
 
@@ -44,7 +45,7 @@ class Chaos:
             flags = rng.choice((0, 0, v.WRITE, v.WRITE, v.NEXT, v.NEXT | v.WRITE, v.NEXT, v.NEXT | v.WRITE, v.INDIRECT,
                                 rng.getrandbits(16)))
             following = rng.choice((i + 1, i + 1, i + 1, rng.randrange(count), rng.getrandbits(16)))
-            struct.pack_into("<QIHH", self.ram, at + 16 * i, self.address(), self.length(), flags, following & 0xffff)
+            struct.pack_into("<QIHH", self.ram, at + 16 * i, layout.gpa(self.address()), self.length(), flags, following & 0xffff)
 
     def request(self, queue):
         """A request that is nearly good: one or two fields of it are changed."""

@@ -10,6 +10,7 @@ import time
 
 import guest
 import kinds
+import layout
 import test_virtio_console as console
 import test_virtio_net as net
 import test_virtio_vsock as vsock
@@ -92,7 +93,7 @@ class Soak:
             self.disk.take()
 
     def do_balloon(self):
-        numbers = struct.pack("<256I", *(0x4000 + self.rng.randrange(0x1000) for _ in range(256)))
+        numbers = struct.pack("<256I", *((layout.RAM >> 12) + 0x4000 + self.rng.randrange(0x1000) for _ in range(256)))
         self.vm.ram[AT:AT + 1024] = numbers
         for queue in (self.inflate, self.deflate):
             assert queue.send([(AT, 1024, False)]) == 0

@@ -8,6 +8,7 @@ import pytest
 import guest
 import kinds
 import virtio as v
+from layout import ELSEWHERE, gpa
 
 AT, PAGES = kinds.AT, 0x2000000
 F_STATS, F_OOM, F_REPORTING = 2, 4, 32
@@ -43,7 +44,7 @@ def inflate(queue, pfns, pieces=1):
 def test_pages_of_the_balloon_go_back_to_the_host(vm, balloon):
     queues = balloon.start_all(size=64, indices=(0, 1))
     fill(vm, 1024)
-    first = PAGES >> 12
+    first = gpa(PAGES) >> 12
     chosen = list(range(first, first + 1000, 2))
     assert inflate(queues[0], chosen) == 0
     assert [gone(vm, page) for page in range(1002)] == [page % 2 == 0 and page < 1000 for page in range(1002)]
@@ -55,7 +56,7 @@ def test_pages_of_the_balloon_go_back_to_the_host(vm, balloon):
 def test_page_numbers_cut_anywhere(vm, balloon):
     """split-header: numbers that lie in two buffers, a last one that is not whole, many buffers."""
     queue = balloon.start(size=64)
-    numbers = [(PAGES >> 12) + i for i in range(10)]
+    numbers = [(gpa(PAGES) >> 12) + i for i in range(10)]
     for pieces in range(1, 41):
         fill(vm, 11)
         assert inflate(queue, numbers, pieces) == 0
@@ -69,20 +70,20 @@ def test_page_numbers_cut_anywhere(vm, balloon):
 def test_pages_that_are_no_memory(vm, balloon):
     """Outside of RAM, the queues' own, the same ones again: nothing is harmed but what the guest gave away."""
     queue = balloon.start(size=64)
-    outside = [TOTAL >> 12, (TOTAL >> 12) + 1, v.MMIO_BASE >> 12, 0xfee00, 0xfffff, 0x100000, 0x7fffffff, 0x80000000, 0xffffffff]
+    outside = [gpa(TOTAL) >> 12, (gpa(TOTAL) >> 12) + 1, *(place >> 12 for place in (v.MMIO_BASE, *ELSEWHERE)), 0xfffff, 0x100000, 0x7fffffff, 0x80000000, 0xffffffff]
     fill(vm, 4)
     for _ in range(3):
-        assert inflate(queue, outside + [(PAGES >> 12) + 1] * 5 + outside) == 0
+        assert inflate(queue, outside + [(gpa(PAGES) >> 12) + 1] * 5 + outside) == 0
     assert [gone(vm, page) for page in range(4)] == [False, True, False, False]
     assert not balloon.broken()
-    inflate_own = struct.pack("<I", queue.desc >> 12)
+    inflate_own = struct.pack("<I", gpa(queue.desc) >> 12)
     vm.ram[AT:AT + 4] = inflate_own
     queue.publish(queue.chain([(AT, 4, False)]))
     queue.kick()
     balloon.status()  # whatever became of the rings, the device answers
     queue = balloon.start(size=64)
     fill(vm, 1)
-    assert inflate(queue, [PAGES >> 12]) == 0 and gone(vm, 0)
+    assert inflate(queue, [gpa(PAGES) >> 12]) == 0 and gone(vm, 0)
 
 
 def test_size_is_asked_for_and_told(vm, balloon):
@@ -91,7 +92,7 @@ def test_size_is_asked_for_and_told(vm, balloon):
     vm.qmp("balloon", value=TOTAL // 2)
     assert balloon.get(v.CONFIG) == TOTAL // 2 >> 12
     assert balloon.get(v.INTERRUPT_STATUS) & 2
-    assert inflate(queue, [PAGES >> 12]) == 0
+    assert inflate(queue, [gpa(PAGES) >> 12]) == 0
     for pages, actual in ((1, TOTAL - 4096), (0x4000, TOTAL // 2), (0, TOTAL), (TOTAL >> 12, 0), (0xffffffff, 0)):
         balloon.set(v.CONFIG + 4, pages)
         assert balloon.get(v.CONFIG + 4) == pages
@@ -169,7 +170,7 @@ def test_reported_pages_go_back_to_the_host(vm, balloon):
 def test_balloon_reset_under_traffic(vm, balloon):
     """Resets while a long list is worked on: no more pages go afterwards, and the next start begins anew."""
     pages = 4096
-    data = struct.pack(f"<{pages}I", *range(PAGES >> 12, (PAGES >> 12) + pages))
+    data = struct.pack(f"<{pages}I", *range(gpa(PAGES) >> 12, (gpa(PAGES) >> 12) + pages))
     for _ in range(10):
         queue = balloon.start()
         fill(vm, pages)
@@ -179,7 +180,7 @@ def test_balloon_reset_under_traffic(vm, balloon):
         assert [vm.reply(), vm.reply()] == ["OK", "OK"]
         fill(vm, pages)
         for _ in range(5):
-            vm.ask("inb 0x3ff")
+            vm.settle()
         assert not any(gone(vm, page) for page in range(pages))
         queue = balloon.start()
-        assert inflate(queue, [PAGES >> 12]) == 0 and gone(vm, 0) and not gone(vm, 1)
+        assert inflate(queue, [gpa(PAGES) >> 12]) == 0 and gone(vm, 0) and not gone(vm, 1)

@@ -145,6 +145,7 @@ def test_throttling_follows_the_clock(start):
         queue.chain([(0x400000 + 32 * i, 16, False), (0x410000 + 1024 * i, 513, True)], first=2 * i)
         queue.publish(2 * i)
     queue.kick()
+    vm.until(queue.answered, "what goes through at once")
     first = queue.used_idx()
     assert 1 <= first < 20
     begin, end = vm.step(0), 0
@@ -165,7 +166,7 @@ def put(queue, slot, kind, sector=0, length=512):
 
 def answers(queue):
     """The slots that are answered, in order; nothing is waited for but for the host."""
-    queue.vm.ask("inb 0x3ff")
+    queue.vm.settle()
     found = []
     while queue.answered():
         found.append(queue.take()[0] // 3)

@@ -137,7 +137,7 @@ def test_console_rx_stall(start):
             sent += single.peer.send(data[sent:])
         except BlockingIOError:
             break
-        single.vm.ask("inb 0x3ff")
+        single.vm.settle()
     assert sent < 2 << 20, "the VMM takes what nobody reads"
     single.rx = v.Inbox(single.rx.queue, 1024)
     got = b""
@@ -171,7 +171,7 @@ def test_console_reset_under_traffic(single):
         single.vm.ram[region] = b"\xa5" * (16 * 1024)
         single.peer.sendall(pattern(5000, turn))
         for _ in range(5):
-            single.vm.ask("inb 0x3ff")
+            single.vm.settle()
         assert single.vm.ram[region] == b"\xa5" * (16 * 1024)
         single.start()
         mark = b"THE END OF TURN %2d" % turn
@@ -220,7 +220,7 @@ def test_a_client_that_leaves_unread_words_makes_room_for_the_next(ports):
     first.sendall(b"last words")
     first.close()
     for _ in range(5):
-        ports.vm.ask("inb 0x3ff")
+        ports.vm.settle()
     assert ports.control.empty()
     ports.say(1, OPEN, 1)
     assert ports.inbox[1].take() == b"last words"
@@ -255,7 +255,7 @@ def test_port_data_flows_while_it_is_open(ports):
     ports.hello()
     client.sendall(b"too early")
     for _ in range(5):
-        ports.vm.ask("inb 0x3ff")
+        ports.vm.settle()
     assert ports.inbox[1].empty(), "a port that is not open gets nothing"
     ports.say(1, OPEN, 1)
     assert ports.inbox[1].take() == b"too early"

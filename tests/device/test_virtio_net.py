@@ -131,7 +131,7 @@ def test_a_frame_that_is_longer_than_the_buffers(driver):
     queue, want = driver.queues[0], frame(pattern(1400))
     driver.tap.send(want)
     for _ in range(5):
-        driver.vm.ask("inb 0x3ff")
+        driver.vm.settle()
     assert not queue.answered()
     for i in range(2, 8):
         queue.put(i, driver.rx.at + 256 * i, 256, v.WRITE)
@@ -152,7 +152,7 @@ def test_rx_stall(driver):
             except OSError:
                 break  # the cable is full
         for _ in range(5):
-            driver.vm.ask("inb 0x3ff")
+            driver.vm.settle()
         queue = driver.queues[0]
         assert not queue.answered()
         driver.rx = v.Inbox(queue, 2048)
@@ -182,7 +182,7 @@ def test_net_reset_under_traffic(driver):
         driver.vm.ram[region] = b"\xa5" * (16 * 4096)
         for i in range(5):
             driver.tap.send(frame(pattern(200, i)))
-            driver.vm.ask("inb 0x3ff")
+            driver.vm.settle()
         assert driver.vm.ram[region] == b"\xa5" * (16 * 4096)
         driver.start()
         assert driver.passes(frame(pattern(100, turn))) == [True]
@@ -246,7 +246,7 @@ def test_link(driver):
     driver.send(frame(b"lost".ljust(46)))
     driver.tap.send(frame(b"lost, too".ljust(46)))
     for _ in range(5):
-        driver.vm.ask("inb 0x3ff")
+        driver.vm.settle()
     assert driver.tap.frames() == [] and driver.rx.empty()
     driver.vm.qmp("set_link", name="n0", up=True)
     assert driver.device.get(v.CONFIG + 6, 2) == 1

@@ -45,7 +45,7 @@ class Driver:
 
     def settle(self):
         for _ in range(5):
-            self.vm.ask("inb 0x3ff")
+            self.vm.settle()
 
 
 def listen(vm, port):

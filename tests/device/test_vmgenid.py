@@ -8,8 +8,9 @@ import uuid
 import pytest
 
 import guest
+import layout
 
-GED_EVENTS, GED_GSI = 0xf0000000, 16
+GED_EVENTS, GED_GSI = layout.GED, layout.GED_GSI
 GIVEN = "324e6eaf-d1d1-4bf6-bf41-b9bb6c91fb87"
 
 

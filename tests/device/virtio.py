@@ -3,8 +3,7 @@
 
 import struct
 
-MMIO_BASE, MMIO_STEP = 0xf0100000, 0x200
-MMIO_GSI = (5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 17, 18, 19, 20, 21, 22, 23, 8)
+from layout import MMIO_BASE, MMIO_GSI, MMIO_STEP, gpa
 
 # Registers (virtio 1.2 4.2.2)
 MAGIC, VERSION, DEVICE_ID, VENDOR_ID = 0x000, 0x004, 0x008, 0x00c
@@ -65,6 +64,8 @@ class Device:
         return register in (STATUS, QUEUE_SEL, QUEUE_RESET)
 
     def set64(self, register, value):
+        """An address: of RAM by its offset there."""
+        value = gpa(value)
         self.set(register, value & 0xffffffff)
         self.set(register + 4, value >> 32)
 
@@ -142,7 +143,7 @@ class Queue:
     def put(self, index, addr, length, flags=0, following=0, table=None):
         """One descriptor."""
         struct.pack_into("<QIHH", self.ram, (self.desc if table is None else table) + 16 * index,
-                         addr & (1 << 64) - 1, length, flags, following)
+                         gpa(addr) & (1 << 64) - 1, length, flags, following)
 
     def chain(self, buffers, first=0, table=None):
         """Descriptors of (address, length, is written by the device), one after the other."""
