@@ -79,7 +79,7 @@ def done(queues):
 
 def expect(vm, queues, total):
     vm.until(lambda: sum(done(queues)) >= total, f"{total} requests")
-    vm.ask("inb 0x3ff")  # every loop has come to rest
+    vm.settle()  # every loop has come to rest
     assert sum(done(queues)) == total
 
 

@@ -323,7 +323,7 @@ def test_stop_and_cont_under_traffic(start, kind):
         driver.queues[1].publish(driver.queues[1].chain([(AT, 12 + 60, False)]))
         driver.queues[1].kick()
         for _ in range(3):
-            vm.ask("inb 0x3ff")
+            vm.settle()
         assert vm.ram[region] == before and not driver.queues[1].answered() and driver.rx.empty()
         vm.qmp("cont")
         for i in range(5):
