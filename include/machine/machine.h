@@ -13,7 +13,9 @@
 #include "machine/runstate.h"
 #include "util/loop.h"
 
+struct address;
 struct machine;
+struct netdev;
 struct platform;
 struct vcpus;
 struct vcpu_topology;
@@ -60,6 +62,7 @@ enum machine_event {
 	MACHINE_EVENT_POWERDOWN, /* the power button was pressed */
 	MACHINE_EVENT_PANICKED,
 	MACHINE_EVENT_DEVICE, /* a device has something to tell */
+	MACHINE_EVENT_NETDEV, /* the other side of a network back end has come or gone */
 };
 
 struct machine_event_info {
@@ -67,6 +70,8 @@ struct machine_event_info {
 	const char *reason; /* RESET, SHUTDOWN: QEMU's ShutdownCause */
 	enum device_event device_event; /* DEVICE */
 	const struct device_event_info *device; /* DEVICE */
+	const struct netdev *netdev; /* NETDEV */
+	const struct address *peer;  /* NETDEV: who has come; NULL: it has gone */
 	bool stays;         /* SHUTDOWN, PANICKED: the process stays, with the VM stopped (-no-shutdown) */
 	bool runs;          /* PANICKED: nothing is done about it */
 };

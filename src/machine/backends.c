@@ -484,9 +484,11 @@ int machine_netdev_add(struct machine *machine, const struct opts *opts, struct 
 	struct netdev *netdev;
 	int ret;
 
-	ret = netdev_new(opts, machine->platform.links, &netdev, errp);
-	if (!ret)
+	ret = netdev_new(opts, machine->platform.main_loop, machine->platform.links, &netdev, errp);
+	if (!ret) {
+		netdev->listener = &machine->netdev_listener;
 		backend_note(machine, LINK_NETDEV, netdev, netdev_destroy);
+	}
 	return ret;
 }
 

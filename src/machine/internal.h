@@ -9,6 +9,7 @@
 #include "cpu/vcpu.h"
 #include "devices/device.h"
 #include "machine/machine.h"
+#include "net/netdev.h"
 
 struct acpi_tables;
 struct block_drive;
@@ -101,6 +102,7 @@ struct machine {
 	int exit_status;
 	bool ended; /* the main loop was told to stop */
 	struct list observers; /* struct machine_observer */
+	struct netdev_listener netdev_listener;
 	unsigned int slot_counts[MACHINE_SLOT_KINDS]; /* replaceable slots; set by the class's init_devices */
 	struct machine_slot slots[MACHINE_SLOT_KINDS][MACHINE_SLOTS_MAX];
 

@@ -119,6 +119,14 @@ static void platform_event(struct platform *platform, enum device_event what,
 	notify_info(machine, MACHINE_EVENT_DEVICE, &info);
 }
 
+static void netdev_connected(struct netdev_listener *listener, struct netdev *netdev, const struct address *peer)
+{
+	struct machine *machine = container_of(listener, struct machine, netdev_listener);
+	const struct machine_event_info info = { .netdev = netdev, .peer = peer };
+
+	notify_info(machine, MACHINE_EVENT_NETDEV, &info);
+}
+
 void machine_add_observer(struct machine *machine, struct machine_observer *observer)
 {
 	list_add_tail(&machine->observers, &observer->node);
@@ -367,6 +375,7 @@ void life_init(struct machine *machine)
 	machine->platform.unplugged = hotplug_unplugged;
 	machine->platform.request = platform_request;
 	machine->platform.event = platform_event;
+	machine->netdev_listener.connected = netdev_connected;
 	list_init(&machine->observers);
 	pthread_mutex_init(&machine->request_lock, NULL);
 	loop_call_init(&machine->on_request, machine->loop, on_request);

@@ -17,6 +17,7 @@ struct netdev_kind {
 };
 
 extern const struct netdev_kind netdev_kind_tap;
+extern const struct netdev_kind netdev_kind_stream;
 extern const struct netdev_kind netdev_kind_vhost_user;
 
 struct netdev_tap {

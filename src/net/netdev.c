@@ -11,7 +11,7 @@
 #include "util/fd.h"
 #include "util/parse.h"
 
-static const struct netdev_kind *const kinds[] = { &netdev_kind_tap, &netdev_kind_vhost_user };
+static const struct netdev_kind *const kinds[] = { &netdev_kind_tap, &netdev_kind_stream, &netdev_kind_vhost_user };
 
 static const struct netdev_kind *find_kind(const char *name, struct error **errp)
 {
@@ -25,7 +25,7 @@ static const struct netdev_kind *find_kind(const char *name, struct error **errp
 	}
 	near = name ? nearest_name(name, names) : NULL;
 	error_set(errp, -ENOTSUP,
-		  "-netdev %s: unknown type%s%s%s; there are 'tap' and 'vhost-user'",
+		  "-netdev %s: unknown type%s%s%s; there are 'tap', 'stream' and 'vhost-user'",
 		  name ? name : "", near ? "; did you mean '" : "", near ? near : "",
 		  near ? "'" : "");
 	return NULL;
@@ -62,7 +62,7 @@ static int make(struct netdev *netdev, const struct opts *opts, struct link_scop
 	return ret;
 }
 
-int netdev_new(const struct opts *opts, struct link_scope *scope, struct netdev **ret,
+int netdev_new(const struct opts *opts, struct loop *loop, struct link_scope *scope, struct netdev **ret,
 	       struct error **errp)
 {
 	static const char *const skip[] = { "type", "id", NULL };
@@ -77,6 +77,7 @@ int netdev_new(const struct opts *opts, struct link_scope *scope, struct netdev 
 	netdev->kind = kind;
 	netdev->ops = kind->ops;
 	netdev->scope = scope;
+	netdev->loop = loop;
 	netdev->link_up = true;
 	for (unsigned int i = 0; i < NETDEV_QUEUES_MAX; i++)
 		netdev->fds[i] = netdev->vhost_fds[i] = -1;
@@ -105,6 +106,11 @@ void netdev_free(struct netdev *netdev)
 	if (netdev->kind->close)
 		netdev->kind->close(netdev);
 	release(netdev);
+}
+
+const char *netdev_kind_name(const struct netdev *netdev)
+{
+	return netdev->kind->name;
 }
 
 bool netdev_in_use(const struct netdev *netdev)

@@ -153,8 +153,8 @@ static void print_netdev(void *opaque, const char *id, void *object)
 
 	if (dev)
 		fprintf(out, "%s: type=nic,model=%s\r\n \\ ", device_name(dev), dev->class->name);
-	fprintf(out, "%s: type=tap,ifname=%s,queues=%u,vhost=%s,link=%s\r\n", id, netdev->name, netdev->queue_count,
-		netdev->vhost ? "on" : "off", netdev->link_up ? "up" : "down");
+	fprintf(out, "%s: type=%s,ifname=%s,queues=%u,vhost=%s,link=%s\r\n", id, netdev_kind_name(netdev), netdev->name,
+		netdev->queue_count, netdev->vhost ? "on" : "off", netdev->link_up ? "up" : "down");
 }
 
 static void info_network(struct qmp_call *call, FILE *out)

@@ -55,8 +55,8 @@ QMP_HANDLER(object_del)
 
 /* --- character devices --- */
 
-static QMP_TYPE_ENUM(address_kind, "SocketAddressType", "unix", "inet", "fd");
-static QMP_TYPE_OBJECT(address, "SocketAddressLegacy", QMP_MEMBER("type", address_kind, NULL),
+QMP_TYPE_ENUM(qmp_address_kind, "SocketAddressType", "unix", "inet", "fd");
+static QMP_TYPE_OBJECT(address, "SocketAddressLegacy", QMP_MEMBER("type", qmp_address_kind, NULL),
 		       QMP_MEMBER("data", qmp_any,
 				  "unix: path; inet: host and port; fd: str, a name of getfd"));
 static QMP_TYPE_ENUM(backend_kind, "ChardevBackendKind", "socket", "file", "pty", "null");

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Events: what there is, how they are sent, and how the machine's become QMP's. */
+#include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "block/node.h"
 #include "internal.h"
+#include "net/netdev.h"
+#include "util/address.h"
 #include "util/alloc.h"
 
 /* --- the table --- */
@@ -92,10 +96,25 @@ static const struct qmp_event event_io_error = {
 /* The one that stops the VM comes at once, and before STOP. */
 static const struct qmp_event event_io_stop = { .name = "BLOCK_IO_ERROR" };
 
+static QMP_TYPE_OBJECT(socket_address, "SocketAddress", QMP_MEMBER("type", qmp_address_kind, NULL),
+		       QMP_OPTIONAL("path", qmp_str, "unix; empty for a socket that was given open"),
+		       QMP_OPTIONAL("host", qmp_str, "inet"), QMP_OPTIONAL("port", qmp_str, "inet"));
+static const struct qmp_event event_netdev_connected = {
+	.name = "NETDEV_STREAM_CONNECTED",
+	.help = "the other side of a -netdev stream has come",
+	.data = QMP_MEMBERS(QMP_MEMBER("netdev-id", qmp_str, NULL),
+			    QMP_MEMBER("addr", socket_address, "where")),
+};
+static const struct qmp_event event_netdev_gone = {
+	.name = "NETDEV_STREAM_DISCONNECTED",
+	.help = "the other side of a -netdev stream has gone; the guest sees a cable that is out",
+	.data = QMP_MEMBERS(QMP_MEMBER("netdev-id", qmp_str, NULL)),
+};
+
 const struct qmp_event *const qmp_events[] = {
 	&event_stop,	 &event_resume, &event_powerdown, &event_reset, &event_shutdown,
 	&event_panicked, &event_port,	&event_balloon,	  &event_ballooned,
-	&event_deleted,	 &event_io_error, NULL,
+	&event_deleted,	 &event_io_error, &event_netdev_connected, &event_netdev_gone, NULL,
 };
 
 /* --- sending --- */
@@ -239,6 +258,40 @@ static void on_device_event(struct qmp *qmp, const struct machine_event_info *in
 	}
 }
 
+static struct json_object *address_of(const struct address *peer)
+{
+	struct json_object *addr = json_object_new_object();
+	const struct sockaddr_un *un = &peer->un;
+	char host[INET6_ADDRSTRLEN] = "", port[8], path[sizeof(un->sun_path) + 1] = "";
+
+	if (peer->any.sa_family == AF_UNIX || peer->any.sa_family == AF_UNSPEC) {
+		memcpy(path, un->sun_path, sizeof(un->sun_path));
+		qmp_add_str(addr, "type", "unix");
+		qmp_add_str(addr, "path", path);
+		return addr;
+	}
+	if (peer->any.sa_family == AF_INET)
+		inet_ntop(AF_INET, &peer->in4.sin_addr, host, sizeof(host));
+	else
+		inet_ntop(AF_INET6, &peer->in6.sin6_addr, host, sizeof(host));
+	snprintf(port, sizeof(port), "%u",
+		 ntohs(peer->any.sa_family == AF_INET ? peer->in4.sin_port : peer->in6.sin6_port));
+	qmp_add_str(addr, "type", "inet");
+	qmp_add_str(addr, "host", host);
+	qmp_add_str(addr, "port", port);
+	return addr;
+}
+
+static void on_netdev_event(struct qmp *qmp, const struct machine_event_info *info)
+{
+	struct json_object *data = json_object_new_object();
+
+	qmp_add_str(data, "netdev-id", info->netdev->id);
+	if (info->peer)
+		json_object_object_add(data, "addr", address_of(info->peer));
+	qmp_event_send(qmp, info->peer ? &event_netdev_connected : &event_netdev_gone, data);
+}
+
 static void on_machine_event(struct machine_observer *observer, enum machine_event what,
 			     const struct machine_event_info *info)
 {
@@ -266,6 +319,9 @@ static void on_machine_event(struct machine_observer *observer, enum machine_eve
 		data = json_object_new_object();
 		qmp_add_str(data, "action", info->runs ? "run" : info->stays ? "pause" : "poweroff");
 		qmp_event_send(qmp, &event_panicked, data);
+		break;
+	case MACHINE_EVENT_NETDEV:
+		on_netdev_event(qmp, info);
 		break;
 	case MACHINE_EVENT_DEVICE:
 		on_device_event(qmp, info);

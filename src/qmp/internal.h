@@ -156,6 +156,7 @@ void qmp_add_path(struct json_object *object, const char *name, const char *devi
 extern const struct qmp_type qmp_version_info; /* of query-version and the greeting */
 struct json_object *qmp_version_object(void);
 extern const struct qmp_type qmp_cpu_properties, qmp_sys_emu_target;
+extern const struct qmp_type qmp_address_kind; /* of a socket */
 
 /* --- events (event.c) --- */
 

@@ -226,8 +226,8 @@ static uint16_t link_status(struct virtio_net *net)
 {
 	bool up = net->netdev && net->netdev->link_up;
 
-	if (up && net->path && net->path->connected)
-		up = net->path->connected(net);
+	if (up)
+		up = net->path && net->path->connected ? net->path->connected(net) : net->peer;
 	return up ? NET_S_LINK_UP : 0;
 }
 
@@ -299,6 +299,36 @@ static void user_announce(struct netdev_user *user)
 	struct virtio_net *net = container_of(user, struct virtio_net, user);
 
 	loop_run_sync(net->vdev.home, home_announce, net);
+}
+
+static void home_connected(void *opaque)
+{
+	struct virtio_net *net = opaque;
+
+	net->peer = true;
+	if (net->started)
+		(void)net_start_netdev(net); /* said so already */
+	net_link_changed(net);
+}
+
+static void home_disconnected(void *opaque)
+{
+	struct virtio_net *net = opaque;
+
+	net->peer = false;
+	net_link_changed(net);
+}
+
+/* Nothing is sent before the link is up, nor after it went down. */
+static void user_connected(struct netdev_user *user, bool connected)
+{
+	struct virtio_net *net = container_of(user, struct virtio_net, user);
+
+	if (connected)
+		net_connect(net);
+	loop_run_sync(net->vdev.home, connected ? home_connected : home_disconnected, net);
+	if (!connected)
+		net_disconnect(net);
 }
 
 /* --- Life --- */
@@ -446,7 +476,10 @@ static int net_realize(struct virtio_device *vdev, struct error **errp)
 	ret = choose_mac(net, errp);
 	if (ret)
 		return ret;
-	net->user = (struct netdev_user){ .set_link = user_set_link, .announce = user_announce };
+	net->user = (struct netdev_user){ .set_link = user_set_link,
+					  .announce = user_announce,
+					  .connected = user_connected };
+	net->peer = net->netdev && net->netdev->fds[0] >= 0;
 	ret = empty ? 0 : netdev_attach(net->netdev, &net->user, errp);
 	if (ret)
 		return ret;

@@ -68,8 +68,7 @@ _Static_assert(sizeof(struct net_header) == NETDEV_HEADER, "header");
 
 #define ETHER_HEADER 14U
 #define ETHER_ADDR 6U
-/* The longest frame: a segmented packet of 64 KiB behind an Ethernet header with two VLAN tags. */
-#define NET_FRAME_MAX (65535U + ETHER_HEADER + 8)
+#define NET_FRAME_MAX NETDEV_FRAME_MAX
 /* Pieces of memory in one readv() or writev(). */
 #define NET_IOV_MAX 1024U
 
@@ -182,6 +181,7 @@ struct virtio_net {
 	uint64_t guest_offloads; /* features that the driver has not switched off since; so does it
 				  */
 	bool started; /* between start and stop */
+	bool peer;    /* the netdev has descriptors, and the loops have them */
 	struct log_limit host_limit; /* any thread */
 	/* Who moves the frames. NULL: this process. */
 	const struct net_path *path;

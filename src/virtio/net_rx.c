@@ -182,12 +182,19 @@ static bool retry_pending(struct net_pair *pair)
 static int receive(struct net_pair *pair)
 {
 	struct iovec *iov = pair->rx_iov;
+	struct netdev *netdev = pair->net->netdev;
 	ssize_t n;
 
 	iov[pair->rx_iov_count] = (struct iovec){ pair->spill, NETDEV_HEADER + NET_FRAME_MAX };
-	n = readv(pair->rx_watch->fd.fd, iov, pair->rx_iov_count + 1);
+	if (netdev->ops->receive) {
+		n = netdev->ops->receive(netdev, pair->index, iov, pair->rx_iov_count + 1);
+	} else {
+		n = readv(pair->rx_watch->fd.fd, iov, pair->rx_iov_count + 1);
+		if (n < 0)
+			n = -errno;
+	}
 	if (n < 0)
-		return errno == EAGAIN ? 0 : errno == EINTR ? 1 : -errno;
+		return n == -EAGAIN ? 0 : n == -EINTR ? 1 : (int)n;
 	if (!n)
 		return -ENODEV; /* the other side has gone */
 	if (!net_link_up(pair->net) || !accepted(pair, n))
@@ -242,7 +249,7 @@ void net_rx_handle(struct net_pair *pair)
 			break;
 		}
 		ret = receive(pair);
-		if (ret < 0 && used(pair))
+		if (ret < 0 && ret != -ENOTCONN && used(pair))
 			net_host_error(&pair->rx_retry, "receiving", ret);
 		want = ret >= 0;
 		if (ret <= 0)

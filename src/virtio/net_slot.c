@@ -47,6 +47,7 @@ static void home_plug(void *opaque)
 	struct virtio_net *net = call->net;
 
 	memcpy(net->mac_default, call->mac, ETHER_ADDR);
+	net->peer = net->netdev->fds[0] >= 0;
 	/*
 	 * A driver keeps the address that it read when it was bound, and its frames must find it: a new one is
 	 * shown when the device has been reset.
@@ -54,8 +55,7 @@ static void home_plug(void *opaque)
 	if (!atomic_load(&net->vdev.status)) {
 		net_set_power_on(net);
 	} else {
-		net->status = net->netdev->link_up ? NET_S_LINK_UP : 0;
-		net_update_config(net);
+		net_link_changed(net);
 	}
 	/* Frames may arrive from now on; the ring may have had buffers for them for long: it is looked at. */
 	(void)net_start_netdev(net); /* said so already */
@@ -65,8 +65,8 @@ static void home_unplug(void *opaque)
 {
 	struct virtio_net *net = opaque;
 
-	net->status = 0;
-	net_update_config(net);
+	net->peer = false;
+	net_link_changed(net);
 }
 
 static void home_leave(void *opaque)

@@ -31,6 +31,7 @@ static int send_frame(struct net_pair *pair, struct net_header *header, struct v
 {
 	struct virtio_net *net = pair->net;
 	uint32_t len = chain->out_len - NETDEV_HEADER;
+	struct netdev *netdev = net->netdev;
 	struct iovec iov[NET_IOV_MAX], *data = chain->iov;
 	unsigned int count;
 	ssize_t n;
@@ -46,14 +47,29 @@ static int send_frame(struct net_pair *pair, struct net_header *header, struct v
 	iov[0] = (struct iovec){ header, sizeof(*header) };
 	for (unsigned int i = 0; i < count; i++)
 		iov[i + 1] = data[i];
-	do {
-		n = writev(pair->tx_watch->fd.fd, iov, count + 1);
-	} while (n < 0 && errno == EINTR);
-	if (n < 0 && errno == EAGAIN)
+	if (netdev->ops->send) {
+		n = netdev->ops->send(netdev, pair->index, iov, count + 1);
+	} else {
+		do {
+			n = writev(pair->tx_watch->fd.fd, iov, count + 1);
+		} while (n < 0 && errno == EINTR);
+		if (n < 0)
+			n = -errno;
+	}
+	if (n == -EAGAIN)
 		return -EAGAIN;
-	if (n < 0 && errno != EINVAL) /* EINVAL is the guest's doing, and its loss */
-		log_debug("%s: a frame of %u bytes is not sent: %d", net->vdev.dev.id, len, errno);
+	if (n < 0 && n != -EINVAL) /* EINVAL is the guest's doing, and its loss */
+		log_debug("%s: a frame of %u bytes is not sent: %zd", net->vdev.dev.id, len, -n);
 	return 0;
+}
+
+/* Does the netdev keep some of a frame until its descriptor is writable? */
+static bool unsent(struct net_pair *pair)
+{
+	struct netdev *netdev = pair->net->netdev;
+
+	return pair->tx_watch->fd.fd >= 0 && netdev->ops->flush &&
+	       netdev->ops->flush(netdev, pair->index) == -EAGAIN;
 }
 
 void net_tx_handle(struct net_pair *pair)
@@ -65,7 +81,9 @@ void net_tx_handle(struct net_pair *pair)
 
 	if (!virtio_queue_live(queue))
 		return;
-	net_watch_out(pair, false);
+	net_watch_out(pair, unsent(pair));
+	if (pair->tx_watch->want_out)
+		return; /* the driver need not tell of more before that */
 	virtqueue_notify_off(&queue->vq);
 	do {
 		while (virtio_queue_pop(queue, &chain)) {
@@ -87,6 +105,7 @@ void net_tx_handle(struct net_pair *pair)
 			virtqueue_push(&queue->vq, chain.head, 0);
 		}
 	} while (virtio_queue_live(queue) && virtqueue_notify_on(&queue->vq));
+	net_watch_out(pair, unsent(pair));
 out:
 	virtio_queue_flush(queue);
 }

@@ -71,7 +71,7 @@ class VM:
         self.transport = "mmio"  # of virtio devices: virtio.walk()
         self.events = []  # of QMP, that nobody has asked for yet
         self.status = None
-        self.sock = self.ram = self.words = self.monitor = None
+        self.sock = self.ram = self.words = self.monitor = self.orders = None
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(self.path("guest"))
         listener.listen(1)
@@ -139,7 +139,7 @@ class VM:
         self.process.wait()
         if self.words:
             self.words.release()
-        for thing in (self.sock, self.monitor, self.errors, self.ram):
+        for thing in (self.sock, self.monitor, self.orders, self.errors, self.ram):
             if thing:
                 thing.close()
         shutil.rmtree(self.folder)
@@ -249,15 +249,16 @@ class VM:
             sock = socket.socket(socket.AF_UNIX)
             sock.settimeout(LIMIT)
             sock.connect(self.path("qmp"))
-            self.monitor = sock.makefile("rw", encoding="utf-8")
+            # Two files: one for both would forget what it has read ahead when it is written to.
+            self.monitor, self.orders = sock.makefile("r", encoding="utf-8"), sock.makefile("w", encoding="utf-8")
             sock.close()
             json.loads(self.monitor.readline())
             self.qmp("qmp_capabilities")
         request = {"execute": command}
         if arguments:
             request["arguments"] = arguments
-        self.monitor.write(json.dumps(request) + "\n")
-        self.monitor.flush()
+        self.orders.write(json.dumps(request) + "\n")
+        self.orders.flush()
         while True:
             message = json.loads(self.monitor.readline())
             if "event" not in message:

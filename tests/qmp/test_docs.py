@@ -7,6 +7,7 @@ import pathlib
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 
 import pytest
@@ -60,6 +61,9 @@ class Folder:
         for name in ("initrd", "initrd.img", "root.img", "data.img", "disk.img"):
             (path / name).write_bytes(bytes(8 << 20))
         (path / "vars.fd").write_bytes(bytes(64 << 10))
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path / "passt.socket"))
+        self.listener.listen()
         # A namespace of its own, so that taps of examples meet nobody's.
         tun = os.access("/dev/net/tun", os.R_OK | os.W_OK)
         self.prefix = ["unshare", "--net"] if tun and os.geteuid() == 0 and shutil.which("unshare") else []
@@ -98,7 +102,9 @@ class Folder:
 
 @pytest.fixture
 def folder(tmp_path):
-    return Folder(tmp_path)
+    found = Folder(tmp_path)
+    yield found
+    found.listener.close()
 
 
 @pytest.mark.parametrize("line", examples(r"(build/)?stratovirt -(?!accel test|help|h\b)(?!config vm.json)"))

@@ -31,7 +31,7 @@ static int make(const char *text)
 	int ret;
 
 	ck_assert_int_eq(opts_parse("-netdev", text, "type", &opts, &err), 0);
-	ret = netdev_new(opts, scope, &netdev, &err);
+	ret = netdev_new(opts, NULL, scope, &netdev, &err);
 	opts_free(opts);
 	return ret;
 }
@@ -57,6 +57,13 @@ START_TEST(bad_options)
 		{ "tap,id=n0,ifname=x,queues=17", "queues=17 is out of range [1, 16]" },
 		{ "tap,id=n0,ifname=x,queue=2", "queues" },
 		{ "tap,id=n0,fd=7,fds=8:9", "fd and fds exclude each other" },
+		{ "stream,id=n0", "addr.path is missing" },
+		{ "stream,id=n0,addr.type=inet,addr.host=::1", "addr.port is missing" },
+		{ "stream,id=n0,addr.type=fd", "addr.str is missing" },
+		{ "stream,id=n0,addr.type=fd,addr.path=/x", "addr.path is not for addr.type=fd" },
+		{ "stream,id=n0,addr.type=unix,addr.path=/x,addr.port=1", "addr.port is not for addr.type=unix" },
+		{ "stream,id=n0,addr.type=vsock", "addr.type=vsock" },
+		{ "stream,id=n0,addr.type=inet,addr.host=example.org,addr.port=1", "example.org" },
 		{ "tap,id=n0,ifname=x,vhost=on,vhostfd=7,vhostfds=8:9", "vhostfd and vhostfds exclude each other" },
 		{ "tap,id=n0,ifname=x,vhostfd=7", "vhostfd needs vhost=on" },
 		{ "tap,id=n0,ifname=x,vhost=maybe", "vhost=maybe" },
