@@ -10,6 +10,7 @@ import signal
 import socket
 import struct
 import subprocess
+import threading
 import time
 
 import pytest
@@ -149,15 +150,19 @@ def test_frames_in_pieces(start, peer):
         assert driver.receive() == one
     rng = random.Random(1)
     sent = [frame(rng.randbytes(rng.randrange(46, 3000))) for _ in range(500)]
-    stream, got = b"".join(struct.pack(">I", len(one)) + one for one in sent), []
-    while stream or len(got) < len(sent):
-        if stream:
+    stream = b"".join(struct.pack(">I", len(one)) + one for one in sent)
+
+    def pieces():
+        at = 0
+        while at < len(stream):
             part = rng.randrange(1, 5000)
-            driver.tap.sock.sendall(stream[:part])
-            stream = stream[part:]
-        while (not stream and len(got) < len(sent)) or not driver.rx.empty():
-            got.append(driver.receive())
-    assert got == sent
+            driver.tap.sock.sendall(stream[at:at + part])
+            at += part
+
+    sender = threading.Thread(target=pieces)
+    sender.start()
+    assert [driver.receive() for _ in sent] == sent
+    sender.join()
 
 
 @pytest.mark.parametrize("kind", KINDS)
