@@ -52,7 +52,7 @@ static void on_signal(struct loop_fd *lfd, uint32_t events)
 	struct signalfd_siginfo info;
 
 	(void)events;
-	if (read(lfd->fd, &info, sizeof(info)) != sizeof(info))
+	if (fd_read(lfd->fd, &info, sizeof(info)) != sizeof(info))
 		return;
 	if (info.ssi_signo == SIGWINCH) {
 		chardev_terminal_resized();

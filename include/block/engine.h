@@ -51,10 +51,14 @@ struct block_engine_user {
 	void (*batch_done)(struct block_engine_user *user); /* after the done() calls of a batch */
 };
 
-/* @depth: how many requests the user will have outstanding; more of them wait inside. */
-int __must_check block_engine_new(struct block_drive *drive, struct loop *home, unsigned int depth,
-				  struct block_engine_user *user, struct block_engine **ret,
-				  struct error **errp);
+/*
+ * @depth: how many requests the user will have outstanding; more of them wait inside. Main thread, which may make rings and
+ * start threads; then block_engine_start() on the home loop, where everything else is called.
+ */
+int __must_check block_engine_new(struct block_drive *drive, struct loop *home, struct loop *main_loop,
+				  unsigned int depth, struct block_engine_user *user,
+				  struct block_engine **ret, struct error **errp);
+int __must_check block_engine_start(struct block_engine *engine, struct error **errp);
 void block_engine_free(struct block_engine *engine); /* drained already; NULL allowed */
 
 void block_engine_add(struct block_engine *engine, struct block_request *request);

@@ -1,11 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* File descriptor helpers. EINTR is retried, short transfers are continued. */
+/*
+ * File descriptor helpers. A sandboxed thread may make few different system calls (src/seccomp/rules.c): where the kernel has
+ * several for one thing, all of this process use the one that is behind the helpers here.
+ */
 #ifndef UTIL_FD_H
 #define UTIL_FD_H
 
+#include <stdbool.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "util/macros.h"
+
+/* As read(2), write(2), recv(2) and send(2), with errno; by readv, writev, recvmsg and sendmsg. */
+ssize_t fd_read(int fd, void *buf, size_t len);
+ssize_t fd_write(int fd, const void *buf, size_t len);
+ssize_t fd_recv(int fd, void *buf, size_t len, int flags);
+ssize_t fd_send(int fd, const void *buf, size_t len, int flags);
+
+/* As poll(2) of one descriptor, by ppoll; @timeout_ms < 0: for ever. */
+int fd_poll(int fd, short events, int timeout_ms);
+
+/* As fstat(2), stat(2) and lstat(2), by statx: 0 or -1 with errno. Device numbers, inode, mode, links, owner, size, blocks. */
+int fd_stat(int fd, struct stat *ret);
+int path_stat(const char *path, struct stat *ret);
+int path_lstat(const char *path, struct stat *ret);
+
+/* At most @size - 1 bytes of a small file, and a 0 byte; -errno on failure. */
+int __must_check file_read_text(const char *path, char *buf, size_t size);
+
+/* Here EINTR is retried, and short transfers are continued. */
 
 void fd_close(int *fd); /* closes if >= 0 and stores -1 */
 int __must_check fd_set_nonblock(int fd, bool on);

@@ -31,6 +31,11 @@ int __must_check thread_start(pthread_t *thread, enum thread_kind kind, const ch
 void thread_confine_all(void (*confine)(enum thread_kind kind));
 /* Of the calling thread; from signal handlers too. */
 const char *thread_name(void);
+int thread_tid(void);
+int thread_pid(void); /* the process */
+/* tgkill(2), without what pthread_kill() and raise() ask the kernel besides; to a thread of this process, and to oneself. */
+void thread_signal(int tid, int sig);
+void thread_raise(int sig);
 const char *thread_kind_name(void);
 void thread_confine(void); /* on the thread itself; costs a look at a thread-local variable */
 

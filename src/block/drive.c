@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -101,7 +102,7 @@ int block_drive_read_size(struct block_drive *drive, struct error **errp)
 	struct stat st;
 	uint64_t size;
 
-	if (fstat(drive->fd, &st) < 0)
+	if (fd_stat(drive->fd, &st) < 0)
 		return error_set_errno(errp, -errno, "file '%s'", drive->file);
 	drive->block_device = S_ISBLK(st.st_mode);
 	if (S_ISREG(st.st_mode)) {
@@ -143,7 +144,7 @@ static bool probe_align(int fd, size_t align)
 
 	if (posix_memalign(&buf, MAX(align, (size_t)4096), align))
 		return false;
-	n = pread(fd, buf, align, 0);
+	n = preadv(fd, &(struct iovec){ buf, align }, 1, 0);
 	free(buf);
 	return n >= 0;
 }
@@ -179,7 +180,7 @@ static int lock_image(struct block_drive *drive, struct error **errp)
 	struct stat image, lock;
 
 	drive->lock_fd = open(drive->file, (drive->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
-	if (drive->lock_fd < 0 || fstat(drive->lock_fd, &lock) < 0 || fstat(drive->fd, &image) < 0)
+	if (drive->lock_fd < 0 || fd_stat(drive->lock_fd, &lock) < 0 || fd_stat(drive->fd, &image) < 0)
 		return error_set_errno(errp, -errno, "file '%s' cannot be locked", drive->file);
 	if (image.st_dev != lock.st_dev || image.st_ino != lock.st_ino)
 		return error_set(errp, -EAGAIN, "file '%s' was replaced while it was being opened",

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "internal.h"
+#include "util/fd.h"
 
 #define SECTOR 512U
 
@@ -96,7 +97,7 @@ uint64_t block_drive_allocated(const struct block_drive *drive)
 {
 	struct stat st;
 
-	return fstat(drive->fd, &st) ? 0 : (uint64_t)st.st_blocks * SECTOR;
+	return fd_stat(drive->fd, &st) ? 0 : (uint64_t)st.st_blocks * SECTOR;
 }
 
 void block_drive_stats(const struct block_drive *drive, struct block_stats *stats)

@@ -26,6 +26,7 @@
 
 struct block_engine {
 	struct block_drive *drive;
+	struct loop *home;
 	struct block_engine_user *user;
 	const struct block_backend *backend;
 	void *self;
@@ -536,7 +537,7 @@ static void later_over(struct loop_timer *timer)
 
 /* --- Life --- */
 
-int block_engine_new(struct block_drive *drive, struct loop *home, unsigned int depth,
+int block_engine_new(struct block_drive *drive, struct loop *home, struct loop *main_loop, unsigned int depth,
 		     struct block_engine_user *user, struct block_engine **ret, struct error **errp)
 {
 	struct block_engine *engine = calloc(1, sizeof(*engine));
@@ -545,6 +546,7 @@ int block_engine_new(struct block_drive *drive, struct loop *home, unsigned int 
 	if (!engine)
 		return error_set(errp, -ENOMEM, "drive '%s': out of memory", drive->id);
 	engine->drive = drive;
+	engine->home = home;
 	engine->user = user;
 	list_init(&engine->waiting);
 	list_init(&engine->later);
@@ -560,7 +562,7 @@ int block_engine_new(struct block_drive *drive, struct loop *home, unsigned int 
 				 strerror(-err));
 	}
 	if (err)
-		err = block_threads_new(engine, drive->fd, home, &engine->backend, &engine->self);
+		err = block_threads_new(engine, drive->fd, main_loop, &engine->backend, &engine->self);
 	if (err) {
 		free(engine);
 		return error_set_errno(errp, err, "drive '%s': no I/O engine", drive->id);
@@ -568,6 +570,13 @@ int block_engine_new(struct block_drive *drive, struct loop *home, unsigned int 
 	join_groups(engine, NULL);
 	*ret = engine;
 	return 0;
+}
+
+int block_engine_start(struct block_engine *engine, struct error **errp)
+{
+	int ret = engine->backend->start(engine->self, engine->home);
+
+	return ret ? error_set_errno(errp, ret, "drive '%s': its completions cannot be watched", engine->drive->id) : 0;
 }
 
 void block_engine_free(struct block_engine *engine)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The thread back half: a few threads that make the system calls, started when there is work for them. The home loop
- * is told of completions by an eventfd. Threads touch a request between submit and its arrival on the finished list.
+ * The thread back half: a few threads that make the system calls. One is there from the start; the main loop starts more
+ * when there is work for them, since an iothread may not start threads (src/seccomp/rules.c). The home loop is told of
+ * completions by an eventfd. Threads touch a request between submit and its arrival on the finished list.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +22,7 @@ struct threads {
 	struct loop_fd completions; /* eventfd, edge-triggered: its counter is never read */
 	struct list added;          /* home loop: not yet submitted */
 	unsigned int added_count;
+	struct loop_call more; /* on the main loop: start threads */
 
 	pthread_mutex_t lock; /* guards: */
 	pthread_cond_t work, done;
@@ -101,19 +103,25 @@ static bool threads_add(void *self, struct block_request *request)
 	return true;
 }
 
-/* One for each request that waits, as far as there may be. */
-static void start_threads_locked(struct threads *threads)
+static int start_thread_locked(struct threads *threads, struct error **errp)
 {
-	for (unsigned int have = threads->idle;
-	     have < threads->todo_count && threads->count < THREADS_MAX; have++) {
-		if (thread_start(&threads->thread[threads->count], THREAD_WORKER, "block-worker", worker,
-				 threads, NULL))
-			break;
+	int ret = thread_start(&threads->thread[threads->count], THREAD_WORKER, "block-worker", worker, threads, errp);
+
+	if (!ret)
 		threads->count++;
-	}
-	/* Without a single thread the work is done here rather than never. */
-	while (!threads->count && !list_empty(&threads->todo))
-		carry_out_first_locked(threads);
+	return ret;
+}
+
+/* Main loop: one for each request that waits, as far as there may be. */
+static void start_more(struct loop_call *call)
+{
+	struct threads *threads = container_of(call, struct threads, more);
+
+	pthread_mutex_lock(&threads->lock);
+	for (unsigned int have = threads->idle; have < threads->todo_count && threads->count < THREADS_MAX; have++)
+		if (start_thread_locked(threads, NULL))
+			break;
+	pthread_mutex_unlock(&threads->lock);
 }
 
 static void threads_submit(void *self)
@@ -133,7 +141,8 @@ static void threads_submit(void *self)
 	threads->todo_count += count;
 	for (unsigned int i = 0; i < MIN(count, threads->idle); i++)
 		pthread_cond_signal(&threads->work);
-	start_threads_locked(threads);
+	if (threads->idle < threads->todo_count && threads->count < THREADS_MAX)
+		loop_call_schedule(&threads->more);
 	pthread_mutex_unlock(&threads->lock);
 }
 
@@ -167,6 +176,7 @@ static void threads_free(void *self)
 {
 	struct threads *threads = self;
 
+	loop_call_cancel(&threads->more); /* the main thread is our caller, or waits for us */
 	pthread_mutex_lock(&threads->lock);
 	threads->quit = true;
 	pthread_cond_broadcast(&threads->work);
@@ -181,15 +191,23 @@ static void threads_free(void *self)
 	free(threads);
 }
 
+static int threads_watch(void *self, struct loop *home)
+{
+	struct threads *threads = self;
+
+	return loop_fd_add(home, &threads->completions);
+}
+
 static const struct block_backend threads_backend = {
 	.name = "threads",
+	.start = threads_watch,
 	.add = threads_add,
 	.submit = threads_submit,
 	.reap = threads_reap,
 	.free = threads_free,
 };
 
-int block_threads_new(struct block_engine *engine, int fd, struct loop *home,
+int block_threads_new(struct block_engine *engine, int fd, struct loop *main_loop,
 		      const struct block_backend **backend, void **self)
 {
 	struct threads *threads = calloc(1, sizeof(*threads));
@@ -202,23 +220,24 @@ int block_threads_new(struct block_engine *engine, int fd, struct loop *home,
 	list_init(&threads->added);
 	list_init(&threads->todo);
 	list_init(&threads->finished);
-	ret = eventfd_new();
-	if (ret >= 0) {
-		threads->completions = (struct loop_fd){
-			.fd = ret, .events = EPOLLIN | EPOLLET, .handler = completions_ready
-		};
-		list_init(&threads->completions.node);
-		ret = loop_fd_add(home, &threads->completions);
-		if (ret)
-			fd_close(&threads->completions.fd);
-	}
-	if (ret < 0) {
-		free(threads);
-		return ret;
-	}
+	loop_call_init(&threads->more, main_loop, start_more);
 	pthread_mutex_init(&threads->lock, NULL);
 	pthread_cond_init(&threads->work, NULL);
 	pthread_cond_init(&threads->done, NULL);
+	ret = eventfd_new();
+	threads->completions = (struct loop_fd){
+		.fd = ret, .events = EPOLLIN | EPOLLET, .handler = completions_ready
+	};
+	list_init(&threads->completions.node);
+	if (ret >= 0) {
+		pthread_mutex_lock(&threads->lock);
+		ret = start_thread_locked(threads, NULL);
+		pthread_mutex_unlock(&threads->lock);
+	}
+	if (ret < 0) {
+		threads_free(threads);
+		return ret;
+	}
 	*backend = &threads_backend;
 	*self = threads;
 	return 0;

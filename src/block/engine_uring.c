@@ -137,8 +137,16 @@ static void uring_free(void *self)
 	free(uring);
 }
 
+static int uring_start(void *self, struct loop *home)
+{
+	struct uring *uring = self;
+
+	return loop_fd_add(home, &uring->completions);
+}
+
 static const struct block_backend uring_backend = {
 	.name = "io_uring",
+	.start = uring_start,
 	.completes_in_submit = true,
 	.add = uring_add,
 	.submit = uring_submit,
@@ -205,12 +213,6 @@ int block_uring_new(struct block_engine *engine, int fd, struct loop *home, unsi
 		.fd = uring->ring.ring_fd, .events = EPOLLIN, .handler = completions_ready
 	};
 	list_init(&uring->completions.node);
-	ret = loop_fd_add(home, &uring->completions);
-	if (ret) {
-		io_uring_queue_exit(&uring->ring);
-		free(uring);
-		return ret;
-	}
 	*backend = &uring_backend;
 	*self = uring;
 	return 0;

@@ -99,9 +99,11 @@ struct block_call {
 /* The system call of the request's current step. Home loop and I/O threads. */
 void block_request_call(const struct block_request *request, struct block_call *call);
 
-/* A back half: carries out steps. Called by engine.c on the home loop. */
+/* A back half: carries out steps. Made on the main thread, then called by engine.c on the home loop. */
 struct block_backend {
 	const char *name;
+	/* Watches the completions on the home loop, which the caller runs on. */
+	int (*start)(void *self, struct loop *home);
 	bool completes_in_submit; /* sometimes; worth a look at once */
 	/* Queues the request's step; false when it is full, then one is outstanding at least. */
 	bool (*add)(void *self, struct block_request *request);
@@ -118,7 +120,7 @@ void block_engine_reap(struct block_engine *engine);
 
 int __must_check block_uring_new(struct block_engine *engine, int fd, struct loop *home, unsigned int depth,
 				 const struct block_backend **backend, void **self);
-int __must_check block_threads_new(struct block_engine *engine, int fd, struct loop *home,
+int __must_check block_threads_new(struct block_engine *engine, int fd, struct loop *main_loop,
 				   const struct block_backend **backend, void **self);
 
 #endif

@@ -39,7 +39,7 @@ int boot_file_open(struct boot_file *file, const char *what, const char *path, s
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return error_set_errno(errp, -errno, "cannot open %s '%s'", what, path);
-	if (fstat(fd, &st) < 0) {
+	if (fd_stat(fd, &st) < 0) {
 		ret = error_set_errno(errp, -errno, "cannot examine %s '%s'", what, path);
 	} else if (!S_ISREG(st.st_mode)) {
 		ret = error_set(errp, -EINVAL, "%s '%s' is not a regular file", what, path);
@@ -147,7 +147,7 @@ int boot_file_load(const struct boot_file *file, uint64_t offset, uint64_t len,
 	if (!len)
 		return 0;
 	/* The size of now: a mapping beyond the end would be a SIGBUS in waiting. */
-	if (fstat(file->fd, &st) < 0)
+	if (fd_stat(file->fd, &st) < 0)
 		return error_set_errno(errp, -errno, "cannot examine '%s'", file->path);
 	ret = file_check_range(file, (uint64_t)st.st_size, offset, len, errp);
 	if (!ret)

@@ -18,6 +18,7 @@
 #include "internal.h"
 #include "output.h"
 #include "util/alloc.h"
+#include "util/fd.h"
 #include "util/log.h"
 #include "util/parse.h"
 
@@ -105,6 +106,14 @@ static ssize_t read_with_fds(struct chardev *chr, uint8_t *data, size_t len)
 	return n;
 }
 
+void chardev_tell(const struct chardev *chr, const char *what, const char *object)
+{
+	char *line = xasprintf("stratovirt: chardev '%s' %s %s\n", chr->id, what, object);
+
+	(void)!fd_write_full(STDERR_FILENO, line, strlen(line));
+	free(line);
+}
+
 static void read_input(struct chardev *chr)
 {
 	uint8_t data[INPUT_CHUNK];
@@ -116,7 +125,7 @@ static void read_input(struct chardev *chr)
 	if (chr->in_socket && chr->user && chr->user->receive_fds && !chr->read_ahead)
 		n = read_with_fds(chr, data, room);
 	else
-		n = read(chr->in.fd, data, room);
+		n = fd_read(chr->in.fd, data, room);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
@@ -138,7 +147,7 @@ static bool nothing_unread(const struct chardev *chr)
 
 	if (!chr->in_socket)
 		return false;
-	n = recv(chr->in.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	n = fd_recv(chr->in.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 	return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 }
 
@@ -246,7 +255,7 @@ static bool is_socket(int fd)
 {
 	struct stat st;
 
-	return fd >= 0 && !fstat(fd, &st) && S_ISSOCK(st.st_mode);
+	return fd >= 0 && !fd_stat(fd, &st) && S_ISSOCK(st.st_mode);
 }
 
 void chardev_clear_fds(struct chardev *chr)

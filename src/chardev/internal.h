@@ -81,6 +81,9 @@ extern const struct chardev_kind chardev_null;
 int __must_check chardev_set_fds(struct chardev *chr, int in_fd, int out_fd, struct error **errp);
 void chardev_clear_fds(struct chardev *chr);
 
+/* A line on stderr for whoever starts the VM: "stratovirt: chardev 'ID' @what @object". */
+void chardev_tell(const struct chardev *chr, const char *what, const char *object);
+
 /* Tells the user that a peer came or went. */
 void chardev_set_open(struct chardev *chr, bool open);
 void chardev_send_event(struct chardev *chr, enum chardev_event event);

@@ -7,6 +7,7 @@
  */
 #define LOG_MODULE "chardev"
 
+#include "util/fd.h"
 #include "output.h"
 
 #include <errno.h>
@@ -44,9 +45,9 @@ static size_t put_locked(struct chardev *chr, const uint8_t *data, size_t len)
 		ssize_t n;
 
 		if (chr->out_socket)
-			n = send(chr->out_fd, data + done, len - done, MSG_NOSIGNAL | MSG_DONTWAIT);
+			n = fd_send(chr->out_fd, data + done, len - done, MSG_NOSIGNAL | MSG_DONTWAIT);
 		else
-			n = write(chr->out_fd, data + done, len - done);
+			n = fd_write(chr->out_fd, data + done, len - done);
 		if (n > 0) {
 			done += (size_t)n;
 		} else if (n == 0 || errno == EAGAIN) {
@@ -220,13 +221,11 @@ void chardev_output_finish(struct chardev *chr)
 
 	pthread_mutex_lock(&chr->lock);
 	while (chr->out_fd >= 0 && chr->ring.len) {
-		struct pollfd pfd = { .fd = chr->out_fd, .events = POLLOUT };
-
 		flush_locked(chr);
 		now = clock_host_ns();
 		if (!chr->ring.len || chr->out_fd < 0 || chr->stalled || now >= end)
 			break;
-		poll(&pfd, 1, (int)((end - now) / NSEC_PER_MSEC) + 1);
+		fd_poll(chr->out_fd, POLLOUT, (int)((end - now) / NSEC_PER_MSEC) + 1);
 	}
 	pthread_mutex_unlock(&chr->lock);
 }

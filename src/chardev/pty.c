@@ -62,7 +62,7 @@ static int pty_open(struct chardev *chr, struct error **errp)
 	if (ret)
 		goto fail;
 	chr->filename = xasprintf("pty:%s", name);
-	fprintf(stderr, "stratovirt: chardev '%s' is %s\n", chr->id, name);
+	chardev_tell(chr, "is", name);
 	log_info("%s: pty %s", chr->id, name);
 	chardev_set_open(chr, true);
 	return 0;

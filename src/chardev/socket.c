@@ -151,13 +151,10 @@ static bool end_requested(void)
 
 static int wait_for_client(struct chardev_socket *s, struct error **errp)
 {
-	struct pollfd pfd = { .fd = s->listener.fd, .events = POLLIN };
-
-	fprintf(stderr, "stratovirt: chardev '%s' waits for a connection on %s\n", s->chr.id,
-		s->chr.filename);
+	chardev_tell(&s->chr, "waits for a connection on", s->chr.filename);
 	log_info("%s: waiting for a connection on %s", s->chr.id, s->chr.filename);
 	while (s->fd < 0) {
-		int n = poll(&pfd, 1, 200);
+		int n = fd_poll(s->listener.fd, POLLIN, 200);
 
 		if ((n < 0 && errno == EINTR) || end_requested())
 			return error_set(errp, -EINTR,

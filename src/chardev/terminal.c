@@ -20,7 +20,9 @@
 #include <unistd.h>
 
 #include "chardev/chardev.h"
+#include "util/fd.h"
 #include "util/macros.h"
+#include "util/thread.h"
 
 static struct {
 	int fd;
@@ -28,8 +30,7 @@ static struct {
 	struct termios cooked, raw;
 	volatile sig_atomic_t wanted; /* raw mode is to be on while we run in the foreground */
 	volatile sig_atomic_t active; /* it is on */
-	int flags[2];		      /* of stdin and stdout, as they were */
-	volatile sig_atomic_t flags_changed[2];
+	volatile sig_atomic_t flags_changed[2]; /* of stdin and stdout: O_NONBLOCK was not there before */
 } term;
 
 static const int ending_signals[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGSEGV,
@@ -62,7 +63,7 @@ void chardev_restore_terminal(void)
 	for (int i = 0; i < 2; i++) {
 		if (term.flags_changed[i]) {
 			term.flags_changed[i] = 0;
-			fcntl(i, F_SETFL, term.flags[i]);
+			(void)!fd_set_nonblock(i, false);
 		}
 	}
 	errno = saved_errno;
@@ -96,7 +97,7 @@ static void on_stop(int sig)
 	signal(sig, SIG_DFL);
 	sigemptyset(&set);
 	sigaddset(&set, sig);
-	raise(sig);
+	thread_raise(sig);
 	sigprocmask(SIG_UNBLOCK, &set, &before); /* stops here */
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	set_handler(sig, on_stop, SA_RESTART);
@@ -170,7 +171,7 @@ int terminal_open_nonblocking(int fd)
 	struct stat st;
 	int copy, flags;
 
-	if (fstat(fd, &st))
+	if (fd_stat(fd, &st))
 		return -errno;
 	/* What never blocks, or is asked with MSG_DONTWAIT, needs no flag. */
 	if (S_ISREG(st.st_mode) || S_ISSOCK(st.st_mode) || (S_ISCHR(st.st_mode) && !isatty(fd))) {
@@ -188,8 +189,7 @@ int terminal_open_nonblocking(int fd)
 		return -errno;
 	if (!(flags & O_NONBLOCK)) {
 		set_handlers();
-		term.flags[fd] = flags;
-		if (!fcntl(fd, F_SETFL, flags | O_NONBLOCK))
+		if (!fd_set_nonblock(fd, true))
 			term.flags_changed[fd] = 1;
 	}
 	return copy;

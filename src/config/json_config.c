@@ -233,7 +233,7 @@ static ssize_t read_up_to(int fd, char *buf, size_t size)
 	ssize_t n = 1;
 
 	while (n && len < size) {
-		n = read(fd, buf + len, size - len);
+		n = fd_read(fd, buf + len, size - len);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)

@@ -87,7 +87,7 @@ static void irqfd_collect(struct test_irqfd *irqfd)
 {
 	uint64_t count;
 
-	if (read(irqfd->lfd.fd, &count, sizeof(count)) != sizeof(count))
+	if (fd_read(irqfd->lfd.fd, &count, sizeof(count)) != sizeof(count))
 		return;
 	pthread_mutex_lock(&irqfd->accel->lock);
 	edges_locked(irqfd->accel, irqfd->gsi, count);

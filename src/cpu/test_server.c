@@ -74,8 +74,8 @@ static void update_events(struct test_server *server)
 static void send_output(struct test_server *server)
 {
 	while (server->out_sent < server->out_len) {
-		ssize_t n = send(server->client.fd, server->out + server->out_sent,
-				 server->out_len - server->out_sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t n = fd_send(server->client.fd, server->out + server->out_sent,
+				    server->out_len - server->out_sent, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -221,7 +221,7 @@ static void receive(struct test_server *server)
 		server->in_size = server->in_size ? server->in_size * 2 : 64 * KIB;
 		server->in = xrealloc(server->in, server->in_size);
 	}
-	n = recv(server->client.fd, server->in + server->in_len,
+	n = fd_recv(server->client.fd, server->in + server->in_len,
 		 server->in_size - server->in_len - 1, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;

@@ -52,11 +52,13 @@ static int kick_install(struct error **errp)
 	return 0;
 }
 
+/* vcpus->lock is held. */
 static void vcpu_kick(struct vcpu *vcpu)
 {
 	*(volatile uint8_t *)&vcpu->run->immediate_exit = 1;
 	atomic_signal_fence(memory_order_seq_cst);
-	pthread_kill(vcpu->thread, KICK_SIGNAL);
+	if (vcpu->tid) /* else it looks whether it may run before it does */
+		thread_signal(vcpu->tid, KICK_SIGNAL);
 }
 
 /* --- the thread --- */
@@ -93,7 +95,7 @@ static void *vcpu_thread(void *opaque)
 	sigset_t kick;
 
 	pthread_mutex_lock(&vcpu->all->lock);
-	vcpu->tid = gettid();
+	vcpu->tid = thread_tid();
 	pthread_mutex_unlock(&vcpu->all->lock);
 
 	/* thread_start() has blocked every signal. */

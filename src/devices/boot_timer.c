@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "devices/classes.h"
+#include "util/fd.h"
 #include "util/log.h"
 
 #define MARKS_MAX 16 /* lines in the log between two resets */
@@ -53,7 +54,7 @@ static int64_t process_start_ns(void)
 	fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return boottime_now_ns();
-	len = read(fd, text, sizeof(text) - 1);
+	len = fd_read(fd, text, sizeof(text) - 1);
 	close(fd);
 	text[MAX(len, (ssize_t)0)] = 0;
 	/* The name, field 2, may contain anything; behind its bracket comes " S " and so on. */

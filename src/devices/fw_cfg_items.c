@@ -259,7 +259,7 @@ static int open_file(struct fw_cfg_item *item, const char *path, struct error **
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return error_set_errno(errp, -errno, "cannot open file '%s'", path);
-	if (fstat(fd, &st))
+	if (fd_stat(fd, &st))
 		ret = error_set_errno(errp, -errno, "cannot look at file '%s'", path);
 	else if (!S_ISREG(st.st_mode))
 		ret = error_set(errp, -EINVAL, "'%s' is not a regular file", path);

@@ -40,7 +40,7 @@ static int load_file(struct rom *rom, int fd, struct error **errp)
 	struct stat st;
 	int ret;
 
-	if (fstat(fd, &st))
+	if (fd_stat(fd, &st))
 		return error_set_errno(errp, -errno, "file '%s'", rom->file);
 	if (!S_ISREG(st.st_mode))
 		return error_set(errp, -EINVAL, "'%s' is not a regular file", rom->file);

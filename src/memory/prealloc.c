@@ -5,6 +5,7 @@
  * the mapping is allocated with fallocate() first, which does report, and the touch afterwards
  * cannot fail.
  */
+#include "util/fd.h"
 #include "prealloc.h"
 
 #include <errno.h>
@@ -41,19 +42,14 @@ struct prealloc_job {
 
 int64_t ram_hugepages_free(uint64_t page_size)
 {
-	char path[96];
+	char path[96], text[32];
 	int64_t pages = -1;
-	FILE *file;
 
 	snprintf(path, sizeof(path),
 		 "/sys/kernel/mm/hugepages/hugepages-%" PRIu64 "kB/free_hugepages",
 		 page_size / 1024);
-	file = fopen(path, "re");
-	if (!file)
+	if (file_read_text(path, text, sizeof(text)) || sscanf(text, "%" SCNd64, &pages) != 1)
 		return -1;
-	if (fscanf(file, "%" SCNd64, &pages) != 1)
-		pages = -1;
-	fclose(file);
 	return pages;
 }
 

@@ -63,16 +63,15 @@ static char *ram_describe(const struct ram_config *config)
 /* The default huge page size of the host, 0 when it has none. */
 static uint64_t default_hugepage_size(void)
 {
+	static const char key[] = "\nHugepagesize:";
+	char text[8192], *line;
 	uint64_t kib = 0;
-	char line[128];
-	FILE *file = fopen("/proc/meminfo", "re");
 
-	if (!file)
+	if (file_read_text("/proc/meminfo", text, sizeof(text)))
 		return 0;
-	while (fgets(line, sizeof(line), file))
-		if (sscanf(line, "Hugepagesize: %" SCNu64 " kB", &kib) == 1)
-			break;
-	fclose(file);
+	line = strstr(text, key);
+	if (!line || sscanf(line + strlen(key), "%" SCNu64 " kB", &kib) != 1)
+		return 0;
 	return kib * KIB;
 }
 
@@ -133,7 +132,7 @@ static int ram_open_file(struct ram_backend *ram, const struct ram_config *confi
 
 	if (!config->path)
 		return error_set(errp, -EINVAL, "mem-path is missing");
-	if (!stat(config->path, &st) && S_ISDIR(st.st_mode)) {
+	if (!path_stat(config->path, &st) && S_ISDIR(st.st_mode)) {
 		fd = open_unnamed(config->path);
 	} else {
 		fd = open(config->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -147,7 +146,7 @@ static int ram_open_file(struct ram_backend *ram, const struct ram_config *confi
 		return error_set_errno(errp, fd, "cannot open memory file '%s'", config->path);
 	ram->fd = fd;
 
-	if (fstat(fd, &st) || fstatfs(fd, &fs))
+	if (fd_stat(fd, &st) || fstatfs(fd, &fs))
 		return error_set_errno(errp, -errno, "memory file '%s'", config->path);
 	if (!S_ISREG(st.st_mode))
 		return error_set(errp, -EINVAL,
@@ -165,7 +164,7 @@ static int ram_size_file(const struct ram_backend *ram, const struct ram_config 
 	char size[24];
 	struct stat st;
 
-	if (fstat(ram->fd, &st))
+	if (fd_stat(ram->fd, &st))
 		return error_set_errno(errp, -errno, "%s", what);
 	if ((uint64_t)st.st_size < ram->size && ftruncate(ram->fd, (off_t)ram->size))
 		return error_set_errno(errp, -errno, "cannot make %s %s long", what,

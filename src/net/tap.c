@@ -151,43 +151,44 @@ static int explain(const char *ifname, unsigned int queues, int error, struct er
 	}
 }
 
-static int open_queue(const struct netdev_tap *tap, bool multi, int *ret_fd)
+static int open_device(const struct netdev_tap *tap, struct error **errp)
+{
+	const char *device = tap->path ? tap->path : TUN_DEVICE;
+	int fd = open(device, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+
+	return fd < 0 ? error_set_errno(errp, -errno, "%s%s", tap->path ? "path=" : "", device) : fd;
+}
+
+static int attach_queue(const struct netdev_tap *tap, int fd, bool multi)
 {
 	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
-	int fd = open(tap->path ? tap->path : TUN_DEVICE, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 
-	if (fd < 0)
-		return -errno;
 	if (multi)
 		ifr.ifr_flags |= IFF_MULTI_QUEUE;
 	if (tap->ifname)
 		memcpy(ifr.ifr_name, tap->ifname, strlen(tap->ifname)); /* 15 bytes at most */
-	if (ioctl(fd, TUNSETIFF, &ifr) < 0) {
-		int ret = -errno;
-
-		close(fd);
-		return ret;
-	}
-	*ret_fd = fd;
-	return 0;
+	return ioctl(fd, TUNSETIFF, &ifr) < 0 ? -errno : 0;
 }
 
 int tap_open(struct netdev_tap *tap, struct error **errp)
 {
 	struct netdev *netdev = &tap->netdev;
-	const char *device = tap->path ? tap->path : TUN_DEVICE;
 	bool multi = tap->queues > 1;
 
-	if (access(device, R_OK | W_OK) < 0)
-		return error_set_errno(errp, -errno, "%s%s", tap->path ? "path=" : "", device);
 	for (unsigned int i = 0; i < tap->queues; i++) {
-		int ret = open_queue(tap, multi, &netdev->fds[i]);
+		int fd = open_device(tap, errp), ret;
 
+		if (fd < 0)
+			return fd;
+		ret = attach_queue(tap, fd, multi);
 		/* An interface that was made for several queues is opened as such, even for one. */
 		if (ret == -EINVAL && !multi) {
-			ret = open_queue(tap, true, &netdev->fds[i]);
+			ret = attach_queue(tap, fd, true);
 			multi = !ret;
 		}
+		netdev->fds[i] = fd;
+		if (ret)
+			fd_close(&netdev->fds[i]);
 		if (ret)
 			return tap->ifname ? explain(tap->ifname, tap->queues, ret, errp)
 					   : error_set_errno(errp, ret, "path=%s", tap->path);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "config/vm_config.h"
+#include "util/fd.h"
 #include "internal.h"
 #include "util/version.h"
 
@@ -122,8 +123,10 @@ static QMP_TYPE_OBJECT(kvm_info, "KvmInfo", QMP_MEMBER("enabled", qmp_bool, "the
 QMP_HANDLER(query_kvm)
 {
 	const char *accel = machine_config(call->qmp->machine)->accel;
-	bool present = !access("/dev/kvm", R_OK | W_OK);
+	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	bool present = fd >= 0;
 
+	fd_close(&fd);
 	(void)args;
 	(void)errp;
 	*ret = json_object_new_object();

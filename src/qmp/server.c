@@ -76,7 +76,7 @@ static ssize_t socket_write(struct qmp_session *session, const char *data, size_
 	ssize_t n;
 
 	do
-		n = send(client->lfd.fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		n = fd_send(client->lfd.fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
 	if (n < 0 && errno != EAGAIN)
 		return -errno;
@@ -203,7 +203,7 @@ static void refuse(int fd)
 	line = qmp_dispatch_error(err);
 	error_free(err);
 	if (line) {
-		ssize_t n = send(fd, line, strlen(line), MSG_DONTWAIT | MSG_NOSIGNAL);
+		ssize_t n = fd_send(fd, line, strlen(line), MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		(void)n;
 	}
@@ -328,12 +328,10 @@ static void final_flush(struct client *client, int64_t end)
 	int64_t now;
 
 	while (client->session.open && qmp_session_output_pending(&client->session)) {
-		struct pollfd pfd = { .fd = client->lfd.fd, .events = POLLOUT };
-
 		now = clock_host_ns();
 		if (now >= end)
 			break;
-		if (poll(&pfd, 1, (int)((end - now) / NSEC_PER_MSEC) + 1) == 1)
+		if (fd_poll(client->lfd.fd, POLLOUT, (int)((end - now) / NSEC_PER_MSEC) + 1) == 1)
 			qmp_session_writable(&client->session);
 	}
 	qmp_session_close(&client->session);

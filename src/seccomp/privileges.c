@@ -126,11 +126,12 @@ int privileges_drop(const struct sandbox *sandbox, struct error **errp)
 int privileges_drop_thread(uint64_t keep)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct have[2], data[2] = { { 0 } };
+	struct __user_cap_data_struct have[2] = { { 0 } }, data[2] = { { 0 } };
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return -errno;
-	if (syscall(SYS_capget, &header, have))
+	/* A new thread keeps none, and its parent's filter need not allow it to look. */
+	if (keep && syscall(SYS_capget, &header, have))
 		return -errno;
 	for (int i = 0; i < 2; i++)
 		data[i].effective = data[i].permitted = have[i].permitted & (uint32_t)(keep >> (32 * i));

@@ -29,8 +29,8 @@ _Static_assert(RULE_KVM_SET_VCPU_EVENTS == KVM_SET_VCPU_EVENTS, "struct kvm_vcpu
 #endif
 
 /* asm-generic/ioctls.h; the terminal's headers of libc and kernel exclude each other. */
-#ifndef FIONREAD
-#define FIONREAD 0x541B
+#ifndef FIONBIO
+#define FIONBIO 0x5421
 #endif
 
 #define CALL(name) { .call = #name }
@@ -44,35 +44,42 @@ _Static_assert(RULE_KVM_SET_VCPU_EVENTS == KVM_SET_VCPU_EVENTS, "struct kvm_vcpu
 	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |             \
 	 CLONE_NEWPID | CLONE_NEWNET)
 
-/* Memory, locks, time, messages, and the way out. */
+/* Memory, locks, time, messages, and the way out. Descriptors are read and written by the helpers of util/fd.h. */
 static const struct rule every_thread[] = {
-	CALL(read),
-	CALL(write),
+	CALL(readv),
+	CALL(writev),
 	CALL(futex),
 	CALL(clock_gettime), /* where the vDSO cannot tell */
 	CALL_IF(mmap, 2, PROT_EXEC, 0),
 	CALL(munmap),
-	CALL_IF(mprotect, 2, PROT_EXEC, 0), /* malloc's arenas grow by it */
-	CALL(madvise),
-	CALL(rt_sigprocmask),
-	CALL(rt_sigreturn),
-	CALL(restart_syscall), /* after a SIGSTOP */
-	CALL(gettid),
 	CALL(exit),
 	CALL(exit_group),
 	/* A thread that is ended by the sandbox gives the terminal back first. */
 	IOCTL(TIOCGPGRP),
 	IOCTL(TCSETS),
-	CALL_IF(fcntl, 1, UINT32_MAX, F_SETFL),
+	IOCTL(FIONBIO),
 	END,
 };
 
-/* malloc does without, by mmap(). */
-static const struct rule plain_malloc[] = {
-	{ .call = "brk", .answer = ENOMEM },
+/* What libc tries, and does without: malloc has mmap(), and only one arena, which needs no mprotect(). */
+static const struct rule plain_libc[] = {
+	{ .call = "brk", .answer = RULE_ZERO }, /* it fails by an address below the one asked for; an errno is none */
 	{ .call = "mremap", .answer = ENOMEM },
-	/* An arena that shrinks looks into /proc/sys/vm/overcommit_memory for which way to take. */
-	{ .call = "openat", .arg = 2, .mask = UINT32_MAX, .value = O_RDONLY | O_CLOEXEC, .answer = EACCES },
+	END,
+};
+
+/* A thread that ends blocks signals, which all are blocked, and gives up its stack, which goes with the thread. */
+static const struct rule thread_ends[] = {
+	{ .call = "rt_sigprocmask", .answer = EPERM },
+	{ .call = "madvise", .answer = ENOMEM },
+	END,
+};
+
+/* Of a signal that takes it out of the guest; a vCPU that is plugged in lets it in. */
+static const struct rule vcpu_signals[] = {
+	CALL(rt_sigprocmask),
+	CALL(rt_sigreturn),
+	{ .call = "madvise", .answer = ENOMEM },
 	END,
 };
 
@@ -80,11 +87,11 @@ static const struct rule plain_malloc[] = {
 static const struct rule thread_starts[] = {
 	{ .call = "clone3", .answer = ENOSYS }, /* its flags are behind a pointer: clone() it is */
 	CALL_IF(clone, 0, PROCESS_FLAGS | THREAD_FLAGS, THREAD_FLAGS),
-	CALL(set_robust_list),
+	{ .call = "set_robust_list", .answer = ENOSYS }, /* nobody has a robust mutex */
 	CALL(rseq),
 	CALL_IF(prctl, 0, UINT32_MAX, PR_SET_NAME),
 	CALL_IF(prctl, 0, UINT32_MAX, PR_SET_NO_NEW_PRIVS),
-	CALL(capget),
+	CALL(gettid),
 	CALL(capset), /* which can only give up */
 	CALL_IF(seccomp, 0, UINT32_MAX, SECCOMP_SET_MODE_FILTER),
 	END,
@@ -118,11 +125,7 @@ static const struct rule device_changes[] = {
 	IOCTL(VHOST_NET_SET_BACKEND),
 	IOCTL(VHOST_VSOCK_SET_RUNNING),
 	/* Would a kick block that another process has, too; and that process's answers. */
-#ifdef RULES_aarch64
 	CALL(ppoll),
-#else
-	CALL(poll),
-#endif
 	END,
 };
 
@@ -130,29 +133,16 @@ static const struct rule device_changes[] = {
 static const struct rule device_io[] = {
 	CALL(epoll_pwait2),
 	CALL(io_uring_enter),
-	CALL(readv),
-	CALL(writev),
-	CALL(recvmsg),
 	CALL(sendmsg),
-	CALL(recvfrom),
-	CALL(sendto),
-	CALL(getrandom),
 	/* The user-space vsock makes and takes connections of unix sockets. */
 	CALL(accept4),
 	CALL_IF(socket, 0, UINT32_MAX, AF_UNIX),
 	CALL(connect),
 	CALL(shutdown),
-	CALL(getsockopt),
 	END,
 };
 
-/* A disk that comes while the guest runs gets its ring on the thread of its device. */
-static const struct rule disks_come[] = {
-	CALL(io_uring_setup),
-	CALL(io_uring_register),
-	END,
-};
-
+/* Of images, by workers: they come from the main thread. */
 static const struct rule file_io[] = {
 	CALL(preadv),
 	CALL(pwritev),
@@ -178,14 +168,18 @@ static const struct rule vcpu_only[] = {
 
 /* The control plane: clients come and go, devices and their back ends too; and life cycle. */
 static const struct rule main_only[] = {
-	CALL(brk),
-	CALL(mremap),
+	CALL_IF(mprotect, 2, PROT_EXEC, 0), /* the guard of a new thread's stack */
+	CALL(madvise), /* the balloon */
+	CALL(rt_sigprocmask),
+	CALL(rt_sigreturn),
+	CALL(rt_sigaction), /* job control of a terminal */
+	CALL(tgkill), /* vCPUs are taken out of the guest */
+	CALL(io_uring_setup), /* a disk that comes */
+	CALL(io_uring_register),
+	CALL(recvmsg),
+	CALL(getrandom),
 	CALL(openat),
-	CALL(newfstatat),
-	CALL(statx), /* how direct I/O must be aligned */
-	CALL(lseek),
-	CALL(pread64), /* the kernel is loaded again at a reset */
-	CALL(pwrite64), /* flash is written back */
+	CALL(statx),
 	CALL(ftruncate),
 	CALL(memfd_create),
 	CALL_IF(socket, 0, UINT32_MAX, AF_INET),
@@ -193,23 +187,19 @@ static const struct rule main_only[] = {
 	CALL(bind),
 	CALL(listen),
 	CALL(getsockname),
+	CALL(getsockopt),
 	CALL(setsockopt),
 	CALL(fchmod), /* of a socket's file */
 	CALL(fcntl),
 	CALL(dup3), /* the log's next file */
 	CALL(epoll_create1),
-	CALL(getpid),
-	CALL(tgkill), /* vCPUs are taken out of the guest */
-	CALL(rt_sigaction),
 	CALL(sched_setaffinity), /* of an iothread that comes later */
-	CALL(sysinfo), /* how much the balloon may take */
 #ifdef RULES_aarch64
 	CALL(unlinkat),
-	CALL(faccessat),
 #else
 	CALL(unlink),
-	CALL(access),
 #endif
+	{ .call = "sysinfo", .answer = EPERM }, /* qsort() would like to know how much memory there is */
 	IOCTL(TIOCGWINSZ),
 	IOCTL(TCGETS),
 	IOCTL(TUNSETIFF),
@@ -252,15 +242,15 @@ static const struct rule main_only[] = {
 };
 
 static const struct rule *const main_parts[] = {
-	every_thread, thread_starts, device_changes, device_io, file_io, disks_come, vcpu_only, main_only, NULL,
+	every_thread, plain_libc, thread_starts, device_changes, device_io, file_io, vcpu_only, main_only, NULL,
 };
 static const struct rule *const vcpu_parts[] = {
-	every_thread, plain_malloc, device_changes, vcpu_only, NULL,
+	every_thread, plain_libc, vcpu_signals, device_changes, vcpu_only, NULL,
 };
 static const struct rule *const iothread_parts[] = {
-	every_thread, plain_malloc, thread_starts, device_changes, device_io, file_io, disks_come, NULL,
+	every_thread, plain_libc, thread_ends, device_changes, device_io, NULL,
 };
-static const struct rule *const worker_parts[] = { every_thread, plain_malloc, file_io, NULL };
+static const struct rule *const worker_parts[] = { every_thread, plain_libc, thread_ends, file_io, NULL };
 
 const struct rule_table rule_tables[4] = {
 	{ "main", main_parts },

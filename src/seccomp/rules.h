@@ -12,12 +12,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define RULE_ZERO (-1)
+
 struct rule {
 	const char *call;
 	unsigned int arg; /* the argument that is tested */
 	uint64_t mask;	  /* 0: none is */
 	uint64_t value;	  /* of the argument's masked bits */
-	int answer;	  /* errno instead of permission; 0: permitted */
+	int answer;	  /* errno instead of permission, or RULE_ZERO: nothing is done and 0 returned; 0: permitted */
 };
 
 struct rule_table {

@@ -75,6 +75,8 @@ int sandbox_init(const struct vm_config *config, struct sandbox *ret, struct err
 	struct sandbox_keys keys = { 0 };
 	int err;
 
+	/* Before the first thread. A second arena would grow by mprotect(), and shrink by way of a file in /proc. */
+	mallopt(M_ARENA_MAX, 1);
 	if (config->sandbox) {
 		err = property_apply(sandbox_props, &keys, config->sandbox, NULL, NULL, errp);
 		if (err)
@@ -139,6 +141,9 @@ static int probe(struct error **errp)
 {
 	uint32_t action = SECCOMP_RET_TRAP;
 
+	if (syscall(SYS_epoll_pwait2, -1, NULL, 0, NULL, NULL, 0) && errno == ENOSYS)
+		return error_set(errp, -ENOSYS,
+				 "-sandbox: Linux 5.11 or later is needed (-sandbox off or -disable-seccomp does without)");
 	if (!syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action))
 		return 0;
 	return error_set_errno(errp, -errno,
@@ -163,12 +168,8 @@ int sandbox_enter(const struct sandbox *sandbox, struct error **errp)
 	ret = probe(errp);
 	if (ret)
 		return ret;
-	/*
-	 * What glibc finds out when it is needed first, on whichever thread that is: the time zone (a file) for the RTCs, and how many processors
-	 * there are, for the number of malloc's arenas.
-	 */
+	/* What glibc finds out when it is needed first, on whichever thread that is: the time zone (a file) for the RTCs. */
 	tzset();
-	mallopt(M_ARENA_MAX, 8);
 	trap_install();
 	thread_confine_all(confine);
 	fd_close(&ruleset);

@@ -80,7 +80,7 @@ static bool is_stale(const struct address *address)
 	bool refused;
 	int fd;
 
-	if (lstat(address->un.sun_path, &st) || !S_ISSOCK(st.st_mode))
+	if (path_lstat(address->un.sun_path, &st) || !S_ISSOCK(st.st_mode))
 		return false;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
@@ -123,14 +123,14 @@ int address_listen(const struct address *address, struct socket_file *file, stru
 	bound = !ret;
 	if (!ret && listen(fd, 1))
 		ret = -errno;
-	if (!ret && is_unix && lstat(address->un.sun_path, &st))
+	if (!ret && is_unix && path_lstat(address->un.sun_path, &st))
 		ret = -errno;
 	if (ret) {
 		text = address_text(address);
 		if (bound && is_unix)
 			unlink(address->un.sun_path);
 		fd_close(&fd);
-		if (ret == -EADDRINUSE && is_unix && !lstat(address->un.sun_path, &st) &&
+		if (ret == -EADDRINUSE && is_unix && !path_lstat(address->un.sun_path, &st) &&
 		    !S_ISSOCK(st.st_mode))
 			error_set(errp, ret, "'%s' is there already and is not a socket",
 				  address->un.sun_path);
@@ -150,7 +150,7 @@ void socket_file_remove(const struct address *address, const struct socket_file 
 {
 	struct stat st;
 
-	if (address->any.sa_family != AF_UNIX || lstat(address->un.sun_path, &st))
+	if (address->any.sa_family != AF_UNIX || path_lstat(address->un.sun_path, &st))
 		return;
 	if (st.st_dev == file->dev && st.st_ino == file->ino)
 		unlink(address->un.sun_path);

@@ -7,13 +7,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "util/fd.h"
+
 static void *alloc_check(void *mem)
 {
 	static const char text[] = "stratovirt: out of memory\n";
 
 	if (!mem) {
 		/* stdio may want memory of its own. */
-		ssize_t n = write(STDERR_FILENO, text, sizeof(text) - 1);
+		ssize_t n = fd_write(STDERR_FILENO, text, sizeof(text) - 1);
 
 		(void)n;
 		abort();

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "util/fd.h"
+#include "util/thread.h"
 
 static int ready_fd = -1;
 
@@ -32,7 +33,7 @@ static ssize_t read_byte(int fd)
 	char byte;
 
 	do {
-		n = read(fd, &byte, 1);
+		n = fd_read(fd, &byte, 1);
 	} while (n < 0 && errno == EINTR);
 	return n;
 }
@@ -113,7 +114,7 @@ int pidfile_create(const char *path, struct error **errp)
 		return error_set_errno(errp, -errno, "-pidfile %s", path);
 	snprintf(text, sizeof(text), "%d\n", (int)getpid());
 	ret = fd_write_full(fd, text, strlen(text));
-	if (!ret && fstat(fd, &st) < 0)
+	if (!ret && fd_stat(fd, &st) < 0)
 		ret = -errno;
 	if (!ret) {
 		/* Absolute, for the daemon may change its directory before it removes the file. */
@@ -137,7 +138,7 @@ void pidfile_remove(void)
 	struct stat st;
 
 	/* Only by the process that made it, and only if it is still the same file. */
-	if (pidfile.path && pidfile.pid == getpid() && lstat(pidfile.path, &st) == 0 &&
+	if (pidfile.path && pidfile.pid == thread_pid() && path_lstat(pidfile.path, &st) == 0 &&
 	    st.st_dev == pidfile.dev && st.st_ino == pidfile.ino)
 		unlink(pidfile.path);
 	free(pidfile.path);

@@ -3,8 +3,108 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/sysmacros.h>
+#include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
+
+ssize_t fd_read(int fd, void *buf, size_t len)
+{
+	struct iovec iov = { buf, len };
+
+	return readv(fd, &iov, 1);
+}
+
+ssize_t fd_write(int fd, const void *buf, size_t len)
+{
+	struct iovec iov = { (void *)buf, len };
+
+	return writev(fd, &iov, 1);
+}
+
+ssize_t fd_recv(int fd, void *buf, size_t len, int flags)
+{
+	struct iovec iov = { buf, len };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	return recvmsg(fd, &msg, flags);
+}
+
+ssize_t fd_send(int fd, const void *buf, size_t len, int flags)
+{
+	struct iovec iov = { (void *)buf, len };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	return sendmsg(fd, &msg, flags);
+}
+
+int fd_poll(int fd, short events, int timeout_ms)
+{
+	struct timespec timeout = { timeout_ms / 1000, timeout_ms % 1000 * 1000000L };
+	struct pollfd pfd = { .fd = fd, .events = events };
+
+	return ppoll(&pfd, 1, timeout_ms < 0 ? NULL : &timeout, NULL);
+}
+
+static int stat_by(int dir, const char *path, int flags, struct stat *ret)
+{
+	struct statx stx;
+
+	if (statx(dir, path, flags, STATX_BASIC_STATS, &stx))
+		return -1;
+	*ret = (struct stat){
+		.st_dev = makedev(stx.stx_dev_major, stx.stx_dev_minor),
+		.st_rdev = makedev(stx.stx_rdev_major, stx.stx_rdev_minor),
+		.st_ino = stx.stx_ino,
+		.st_mode = stx.stx_mode,
+		.st_nlink = stx.stx_nlink,
+		.st_uid = stx.stx_uid,
+		.st_gid = stx.stx_gid,
+		.st_size = (off_t)stx.stx_size,
+		.st_blocks = (blkcnt_t)stx.stx_blocks,
+	};
+	return 0;
+}
+
+int fd_stat(int fd, struct stat *ret)
+{
+	return stat_by(fd, "", AT_EMPTY_PATH, ret);
+}
+
+int path_stat(const char *path, struct stat *ret)
+{
+	return stat_by(AT_FDCWD, path, 0, ret);
+}
+
+int path_lstat(const char *path, struct stat *ret)
+{
+	return stat_by(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, ret);
+}
+
+int file_read_text(const char *path, char *buf, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), ret = 0;
+	size_t len = 0;
+	ssize_t n = 1;
+
+	if (fd < 0)
+		return -errno;
+	while (len < size - 1 && n) {
+		n = fd_read(fd, buf + len, size - 1 - len);
+		if (n < 0 && errno != EINTR) {
+			ret = -errno;
+			break;
+		}
+		len += (size_t)(n > 0 ? n : 0);
+	}
+	buf[len] = '\0';
+	close(fd);
+	return ret;
+}
 
 void fd_close(int *fd)
 {
@@ -15,12 +115,9 @@ void fd_close(int *fd)
 
 int fd_set_nonblock(int fd, bool on)
 {
-	int flags = fcntl(fd, F_GETFL);
+	int value = on;
 
-	if (flags < 0)
-		return -errno;
-	flags = on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
-	return fcntl(fd, F_SETFL, flags) < 0 ? -errno : 0;
+	return ioctl(fd, FIONBIO, &value) < 0 ? -errno : 0;
 }
 
 int fd_pread_full(int fd, void *buf, size_t len, off_t offset)
@@ -28,7 +125,7 @@ int fd_pread_full(int fd, void *buf, size_t len, off_t offset)
 	char *p = buf;
 
 	while (len) {
-		ssize_t n = pread(fd, p, len, offset);
+		ssize_t n = preadv(fd, &(struct iovec){ p, len }, 1, offset);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -48,7 +145,7 @@ int fd_pwrite_full(int fd, const void *buf, size_t len, off_t offset)
 	const char *p = buf;
 
 	while (len) {
-		ssize_t n = pwrite(fd, p, len, offset);
+		ssize_t n = pwritev(fd, &(struct iovec){ (void *)p, len }, 1, offset);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -68,7 +165,7 @@ int fd_write_full(int fd, const void *buf, size_t len)
 	const char *p = buf;
 
 	while (len) {
-		ssize_t n = write(fd, p, len);
+		ssize_t n = fd_write(fd, p, len);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -96,7 +193,7 @@ void eventfd_signal(int fd)
 	ssize_t n;
 
 	do {
-		n = write(fd, &one, sizeof(one));
+		n = fd_write(fd, &one, sizeof(one));
 	} while (n < 0 && errno == EINTR);
 	/* EAGAIN: the counter is full, so the reader has been told more than often enough. */
 	errno = saved_errno;
@@ -108,7 +205,7 @@ bool eventfd_consume(int fd)
 	ssize_t n;
 
 	do {
-		n = read(fd, &count, sizeof(count));
+		n = fd_read(fd, &count, sizeof(count));
 	} while (n < 0 && errno == EINTR);
 	return n == (ssize_t)sizeof(count);
 }

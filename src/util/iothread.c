@@ -23,7 +23,7 @@ static void iothread_started(struct loop_call *call)
 {
 	struct iothread *iothread = container_of(call, struct iothread, start);
 
-	iothread->tid = gettid();
+	iothread->tid = thread_tid();
 	sem_post(&iothread->started);
 }
 

@@ -149,7 +149,7 @@ void log_write(enum log_level level, const char *module, const char *fmt, ...)
 	}
 	line[len++] = '\n';
 	do {
-		n = write(log_fd >= 0 ? log_fd : STDERR_FILENO, line, len);
+		n = fd_write(log_fd >= 0 ? log_fd : STDERR_FILENO, line, len);
 	} while (n < 0 && errno == EINTR);
 	errno = saved_errno;
 }

@@ -8,11 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static void (*_Atomic confine_fn)(enum thread_kind kind);
 static _Thread_local enum thread_kind own_kind = THREAD_MAIN;
 static _Thread_local char own_name[16] = "main";
 static _Thread_local bool confined;
+static _Thread_local int own_tid; /* of threads that thread_start() made */
+static _Atomic int own_pid;	  /* once the process is confined, and so does not fork any more */
 
 void thread_confine(void)
 {
@@ -29,6 +33,7 @@ void thread_confine(void)
 
 void thread_confine_all(void (*confine)(enum thread_kind kind))
 {
+	own_pid = getpid();
 	atomic_store_explicit(&confine_fn, confine, memory_order_release);
 	thread_confine();
 }
@@ -36,6 +41,29 @@ void thread_confine_all(void (*confine)(enum thread_kind kind))
 const char *thread_name(void)
 {
 	return own_name;
+}
+
+int thread_tid(void)
+{
+	return own_tid ? own_tid : gettid();
+}
+
+int thread_pid(void)
+{
+	int pid = own_pid;
+
+	return pid ? pid : getpid();
+}
+
+void thread_signal(int tid, int sig)
+{
+	syscall(SYS_tgkill, thread_pid(), tid, sig);
+}
+
+void thread_raise(int sig)
+{
+	/* The main thread has the process's number. */
+	thread_signal(own_tid ? own_tid : thread_pid(), sig);
 }
 
 const char *thread_kind_name(void)
@@ -58,6 +86,7 @@ static void *thread_main(void *opaque)
 
 	free(opaque);
 	prctl(PR_SET_NAME, start.name);
+	own_tid = gettid();
 	own_kind = start.kind;
 	memcpy(own_name, start.name, sizeof(own_name));
 	thread_confine();

@@ -181,6 +181,7 @@ struct plug_config {
 struct drive_call {
 	struct virtio_blk *blk;
 	struct block_drive *drive;
+	struct block_engine *engine;
 	struct plug_config *config; /* its serial changes places with the device's; NULL: that and all else stays */
 	uint64_t size;
 	struct error **errp;
@@ -194,10 +195,10 @@ static void home_plug(void *opaque)
 	struct plug_config *config = call->config;
 	char *serial;
 
-	call->ret = block_engine_new(call->drive, blk->vdev.home, blk->num_queues * blk->queue_size,
-				     &blk->engine_user, &blk->engine, call->errp);
+	call->ret = block_engine_start(call->engine, call->errp);
 	if (call->ret)
 		return;
+	blk->engine = call->engine;
 	if (config) {
 		serial = blk->serial;
 		blk->serial = config->serial;
@@ -247,8 +248,13 @@ static int plug_drive(struct virtio_blk *blk, struct block_drive *drive, struct 
 	ret = block_drive_attach(drive, blk->logical_block_size, &blk->user, errp);
 	if (ret)
 		return ret;
-	loop_run_sync(blk->vdev.home, home_plug, &call);
+	/* Here, because an iothread may neither make rings nor start threads. */
+	call.ret = block_engine_new(drive, blk->vdev.home, blk->vdev.dev.platform->main_loop,
+				    blk->num_queues * blk->queue_size, &blk->engine_user, &call.engine, errp);
+	if (!call.ret)
+		loop_run_sync(blk->vdev.home, home_plug, &call);
 	if (call.ret) {
+		block_engine_free(call.engine);
 		block_drive_detach(drive);
 		return call.ret;
 	}

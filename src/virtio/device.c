@@ -169,9 +169,7 @@ void virtio_queue_flush(struct virtio_queue *queue)
 /* Another process may have filled the counter and made the descriptor blocking: then the signal is its to miss. */
 static bool takes_signal(int fd)
 {
-	struct pollfd pfd = { .fd = fd, .events = POLLOUT };
-
-	return !fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK) && poll(&pfd, 1, 0) == 1;
+	return !fd_set_nonblock(fd, true) && fd_poll(fd, POLLOUT, 0) == 1;
 }
 
 void virtio_queue_kick(struct virtio_queue *queue)

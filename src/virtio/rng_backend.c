@@ -34,7 +34,7 @@ static int open_device(struct rng_backend *rng, struct error **errp)
 	rng->fd = open(rng->filename, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (rng->fd < 0)
 		return error_set_errno(errp, -errno, "filename=%s cannot be opened", rng->filename);
-	if (fstat(rng->fd, &st) < 0)
+	if (fd_stat(rng->fd, &st) < 0)
 		return error_set_errno(errp, -errno, "filename=%s", rng->filename);
 	if (!S_ISCHR(st.st_mode) && !S_ISFIFO(st.st_mode) && !S_ISREG(st.st_mode))
 		return error_set(errp, -EINVAL, "filename=%s is no character device, FIFO or file",

@@ -162,12 +162,8 @@ static void send_message(struct vhost_user *vu, struct message *message, uint32_
 		memcpy(CMSG_DATA(cmsg), fds, fd_count * sizeof(int));
 	}
 	n = sendmsg(vu->socket.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-	if (n < 0 && errno == EAGAIN) {
-		struct pollfd pfd = { .fd = vu->socket.fd, .events = POLLOUT };
-
-		if (poll(&pfd, 1, SEND_PATIENCE_MS) > 0)
-			n = sendmsg(vu->socket.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-	}
+	if (n < 0 && errno == EAGAIN && fd_poll(vu->socket.fd, POLLOUT, SEND_PATIENCE_MS) > 0)
+		n = sendmsg(vu->socket.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (n != (ssize_t)iov.iov_len)
 		vhost_user_drop(vu, "it takes no messages");
 	else if (answer)
@@ -267,7 +263,7 @@ static void take_answer(struct vhost_user *vu, const struct answer *answer, uint
 static void receive(struct vhost_user *vu)
 {
 	while (vu->socket.fd >= 0) {
-		ssize_t n = recv(vu->socket.fd, vu->in + vu->in_len, sizeof(vu->in) - vu->in_len, MSG_DONTWAIT);
+		ssize_t n = fd_read(vu->socket.fd, vu->in + vu->in_len, sizeof(vu->in) - vu->in_len);
 		struct answer answer;
 		uint32_t request;
 
@@ -311,9 +307,8 @@ static void wait_for_answers(struct vhost_user *vu)
 	int64_t begin = clock_host_ns(), end = begin + vu->wait_left_ns;
 
 	while (vu->socket.fd >= 0 && vu->expected_count) {
-		struct pollfd pfd = { .fd = vu->socket.fd, .events = POLLIN };
 		int64_t left = end - clock_host_ns();
-		int n = left > 0 ? poll(&pfd, 1, (int)(left / NSEC_PER_MSEC) + 1) : 0;
+		int n = left > 0 ? fd_poll(vu->socket.fd, POLLIN, (int)(left / NSEC_PER_MSEC) + 1) : 0;
 
 		if (!n)
 			vhost_user_drop(vu, "it does not answer");
@@ -380,7 +375,7 @@ void vhost_user_connect(struct vhost_user *vu, int fd)
 	vu->protocol_features = 0;
 	vu->wait_left_ns = VHOST_USER_PATIENCE_NS;
 	vu->state = VHOST_USER_GREETING;
-	if (loop_fd_add(vu->vdev->home, &vu->socket)) {
+	if (fd_set_nonblock(fd, true) || loop_fd_add(vu->vdev->home, &vu->socket)) {
 		vhost_user_drop(vu, "its connection cannot be watched");
 		return;
 	}

@@ -16,6 +16,7 @@
 #define VSOCK_BUFFER_SIZE (64 * 1024)
 #define VSOCK_BUCKETS 256
 #define VSOCK_REFUSALS_MAX 64
+#define VSOCK_HELLO_MAX 32 /* "CONNECT 4294967295\r\n" has 20 */
 
 /* §5.10.6 */
 #define VSOCK_TYPE_STREAM 1
@@ -75,6 +76,8 @@ struct vsock_connection {
 
 	struct loop_fd host; /* edge-triggered; what was signalled stays noted here until it is not so any more: */
 	bool readable, writable, hung_up;
+	char hello[VSOCK_HELLO_MAX + 1]; /* HELLO: what has come of the first line */
+	uint8_t hello_len;
 	bool eof;        /* the host sends no more, and all that it sent was passed on */
 	bool deaf;       /* the host takes no more */
 	bool sent_fin;   /* SHUT_WR was done */

@@ -23,7 +23,6 @@
 #define BACKLOG 128
 #define LISTEN_PAUSE_NS (100 * NSEC_PER_MSEC)
 #define HELLO_WORD "CONNECT "
-#define HELLO_MAX 32 /* "CONNECT 4294967295\r\n" has 20 */
 
 /* --- Listening --- */
 
@@ -195,33 +194,39 @@ static int parse_hello(char *text, size_t len, uint32_t *port)
 	return 0;
 }
 
+/* Up to the line's end and not a byte further: what follows belongs to the stream. 1: it is complete; 0: not yet. */
+static int read_hello(struct vsock_connection *conn)
+{
+	while (conn->hello_len < VSOCK_HELLO_MAX) {
+		ssize_t n = fd_read(conn->host.fd, conn->hello + conn->hello_len, 1);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN) {
+			conn->readable = false;
+			return 0;
+		}
+		if (n <= 0)
+			return -EPIPE;
+		if (conn->hello[conn->hello_len++] == '\n')
+			return 1;
+	}
+	return -EINVAL;
+}
+
 void vsock_bridge_hello(struct vsock_connection *conn)
 {
-	char text[HELLO_MAX + 1], *end;
+	int ret = read_hello(conn);
 	uint32_t port;
-	ssize_t n;
 
-	/* Looked at first: what comes behind the line belongs to the stream. */
-	n = recv(conn->host.fd, text, HELLO_MAX, MSG_PEEK | MSG_DONTWAIT);
-	if (n < 0 && errno == EAGAIN) {
-		conn->readable = false;
-		return;
-	}
-	if (n <= 0) {
-		vsock_connection_free(conn);
-		return;
-	}
-	end = memchr(text, '\n', n);
-	if (!end && n < HELLO_MAX && !conn->hung_up)
+	if (!ret)
 		return; /* more will come, and be signalled */
-	if (end)
-		n = end - text + 1;
-	if (!end || recv(conn->host.fd, text, n, MSG_DONTWAIT) != n) {
+	if (ret < 0) {
 		vsock_connection_free(conn);
 		return;
 	}
-	*end = '\0';
-	if (parse_hello(text, end - text, &port)) {
+	conn->hello[--conn->hello_len] = '\0';
+	if (parse_hello(conn->hello, conn->hello_len, &port)) {
 		log_warn_limited(&conn->vsock->host_limit,
 				 "%s: '%s': a client's first line is not \"CONNECT <port>\"",
 				 conn->vsock->vdev.dev.id, conn->vsock->uds_path);
@@ -235,7 +240,7 @@ int vsock_bridge_say_ok(struct vsock_connection *conn)
 {
 	char text[32];
 	int len = snprintf(text, sizeof(text), "OK %u\n", conn->host_port);
-	ssize_t n = send(conn->host.fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	ssize_t n = fd_send(conn->host.fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 	/* Nothing was sent before it: if it does not fit, the client is no client. */
 	return n == len ? 0 : -EPIPE;

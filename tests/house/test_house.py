@@ -71,6 +71,46 @@ def test_every_file_names_its_licence():
     assert not wrong
 
 
+# The kernel has several calls for each of these; filters know the one that src/util/fd.c makes. Signals: src/util/thread.c.
+SPELLINGS = ("read write pread pwrite pread64 pwrite64 recv recvfrom send sendto poll select stat fstat lstat access raise "
+             "pthread_kill usleep nanosleep pthread_cond_timedwait sem_timedwait").split()
+
+
+def without_comments(text):
+    return re.sub(r"/\*.*?\*/|//[^\n]*", "", text, flags=re.S)
+
+
+def test_one_system_call_for_one_thing():
+    """A thread that makes the other one is ended by its filter, maybe only with another libc."""
+    call = re.compile(r"(?<![\w.>\"])(" + "|".join(SPELLINGS) + r")\(")
+    found = []
+    for path in sources(".c"):
+        if path.relative_to(TOP).as_posix() in ("src/util/fd.c", "src/util/thread.c"):
+            continue
+        for number, line in enumerate(without_comments(path.read_text()).split("\n"), 1):
+            if call.search(line) and not line.lstrip().startswith("raise(sig)"):
+                found.append(f"{path.relative_to(TOP)}: {line.strip()}")
+    assert not found, "\n".join(found)
+
+
+def test_what_shows_a_defence_is_there():
+    """docs/security.md names a test for each row of its table of defences."""
+    rows = re.findall(r"^\| (?!defence|---)([^|]+) \| ([^|]+) \|$",
+                      (TOP / "docs/security.md").read_text().split("## The sandbox")[0], re.M)
+    assert len(rows) > 10
+    for defence, shown in rows:
+        words = re.findall(r"`([^`]+)`", shown)
+        paths = [word for word in words if word.startswith("tests/")]
+        assert paths, defence
+        files = [path for word in paths for path in TOP.glob(word)]
+        assert all(list(TOP.glob(word)) for word in paths), shown
+        text = "".join(path.read_text(errors="replace") for top in files
+                       for path in ([top] if top.is_file() else top.rglob("*.*")) if path.suffix in (".c", ".py", ".md"))
+        for word in words:
+            if word not in paths:
+                assert word.rstrip("*") in text, f"{shown}: no {word}"
+
+
 def test_every_hostile_guest_has_a_test():
     """tests/house/hostile_guests.txt: each key is part of a test's name, unless it says what it waits for."""
     names = set()

@@ -63,7 +63,8 @@ static void open_with(const char *options)
 	ck_assert_msg(!block_drive_new(opts, scope, &drive, &err), "%s", err ? error_text(err) : "");
 	opts_free(opts);
 	ck_assert_int_eq(block_drive_attach(drive, 512, &drive_user, &err), 0);
-	ck_assert_int_eq(block_engine_new(drive, loop, 64, &user, &engine, &err), 0);
+	ck_assert_int_eq(block_engine_new(drive, loop, loop, 64, &user, &engine, &err), 0);
+	ck_assert_int_eq(block_engine_start(engine, &err), 0);
 	/* The engine that was asked for, where the host has it. */
 	if (strstr(options, "threads"))
 		ck_assert_str_eq(block_engine_name(engine), "threads");

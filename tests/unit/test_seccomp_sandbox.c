@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@
 
 #include "seccomp/sandbox.h"
 #include "unit.h"
+#include "util/fd.h"
 #include "util/thread.h"
 
 #define DONE 42 /* the child came to its end */
@@ -51,6 +53,7 @@ static int confined(enum thread_kind kind, void (*what)(void), const struct sand
 	if (!pid) {
 		dup2(pipe_fds[1], STDERR_FILENO);
 		alarm(20);
+		mallopt(M_ARENA_MAX, 1); /* as sandbox_init() */
 		deed = what;
 		if (sandbox_enter(sandbox, &err)) {
 			error_report(err);
@@ -188,7 +191,7 @@ static void do_everyday_work(void)
 	memory = realloc(memory, 4 << 20);
 	free(memory);
 	fds[0] = -1;
-	if (write(STDERR_FILENO, "fine\n", 5) != 5 || read(fds[0], fds, 1) != -1)
+	if (fd_write(STDERR_FILENO, "fine\n", 5) != 5 || fd_read(fds[0], fds, 1) != -1)
 		_exit(1);
 }
 
@@ -209,9 +212,9 @@ static void show_privileges(void)
 {
 	char text[4096];
 	int fd = openat(AT_FDCWD, "/proc/thread-self/status", O_RDONLY);
-	ssize_t n = read(fd, text, sizeof(text));
+	ssize_t n = fd_read(fd, text, sizeof(text));
 
-	if (n <= 0 || write(STDERR_FILENO, text, (size_t)n) != n)
+	if (n <= 0 || fd_write(STDERR_FILENO, text, (size_t)n) != n)
 		_exit(1);
 }
 
@@ -247,9 +250,9 @@ static void show_root(void)
 {
 	char text[64];
 	int fd = openat(AT_FDCWD, "/mark", O_RDONLY);
-	ssize_t n = read(fd, text, sizeof(text));
+	ssize_t n = fd_read(fd, text, sizeof(text));
 
-	if (n <= 0 || write(STDERR_FILENO, text, (size_t)n) != n)
+	if (n <= 0 || fd_write(STDERR_FILENO, text, (size_t)n) != n)
 		_exit(1);
 }
 
@@ -302,7 +305,7 @@ static void touch_files(void)
 	int log = open(own_log, O_CREAT | O_WRONLY | O_APPEND, 0600), gone = unlink(own_file);
 
 	snprintf(text, sizeof(text), "%d %d %d %d\n", secret >= 0, made >= 0, log >= 0, gone);
-	if (write(STDERR_FILENO, text, strlen(text)) < 0)
+	if (fd_write(STDERR_FILENO, text, strlen(text)) < 0)
 		_exit(1);
 }
 

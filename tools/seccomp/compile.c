@@ -30,7 +30,8 @@ static void add_rule(scmp_filter_ctx ctx, uint32_t arch, const struct rule *rule
 	struct scmp_arg_cmp test =
 		SCMP_CMP(rule->arg, SCMP_CMP_MASKED_EQ, rule->mask, rule->value);
 	int nr = seccomp_syscall_resolve_name_arch(arch, rule->call);
-	uint32_t action = rule->answer ? SCMP_ACT_ERRNO((uint16_t)rule->answer) : SCMP_ACT_ALLOW;
+	uint32_t answer = rule->answer == RULE_ZERO ? 0 : (uint32_t)rule->answer;
+	uint32_t action = rule->answer ? SCMP_ACT_ERRNO(answer) : SCMP_ACT_ALLOW;
 	int ret;
 
 	if (nr < 0) /* not there on this architecture */
@@ -84,7 +85,7 @@ static void list_rules(const struct rule_table *table)
 				       (unsigned long long)rule->mask,
 				       (unsigned long long)rule->value);
 			if (rule->answer)
-				printf(" errno=%d", rule->answer);
+				printf(" errno=%d", rule->answer == RULE_ZERO ? 0 : rule->answer);
 			printf("\n");
 		}
 	}

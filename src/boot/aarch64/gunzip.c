@@ -20,7 +20,7 @@
 static int write_full(int fd, const uint8_t *data, size_t len)
 {
 	while (len) {
-		ssize_t done = write(fd, data, len);
+		ssize_t done = fd_write(fd, data, len);
 
 		if (done < 0 && errno != EINTR)
 			return -errno;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "source.h"
+#include "util/fd.h"
 
 #define PAGE 4096
 #define INITRD_WINDOW (32 * GIB)
@@ -61,7 +62,7 @@ static int dump_fdt(const char *path, const void *fdt, size_t size, struct error
 
 	if (fd < 0)
 		return error_set_errno(errp, -errno, "-machine dumpdtb=%s", path);
-	done = write(fd, fdt, size);
+	done = fd_write(fd, fdt, size);
 	if (close(fd) || done != (ssize_t)size)
 		return error_set(errp, -EIO, "-machine dumpdtb=%s: the file is incomplete", path);
 	return 0;

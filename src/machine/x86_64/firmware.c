@@ -12,6 +12,7 @@
 #include "boot/firmware.h"
 #include "devices/fw_cfg.h"
 #include "util/endian.h"
+#include "util/fd.h"
 
 /* Below 4 GiB, above the APICs and what KVM has there. */
 #define FIRMWARE_END (4 * GIB)
@@ -48,7 +49,7 @@ static int create_rom(struct machine *machine, struct error **errp)
 	char base[24];
 	int ret;
 
-	if (stat(file, &st))
+	if (path_stat(file, &st))
 		return error_set_errno(errp, -errno, "-bios %s", file);
 	if (st.st_size <= 0 || (uint64_t)st.st_size > FIRMWARE_MAX)
 		return error_set(errp, -EINVAL, "-bios %s: the file has %lld bytes, firmware has 4 KiB to %d MiB", file,
