@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "chardev/chardev.h"
 #include "internal.h"
@@ -163,6 +164,10 @@ static void connected(struct netdev_stream *stream)
 
 	if (fd < 0) /* gone again, which is told next */
 		return;
+	if (fd_set_nonblock(fd, true)) { /* never fails */
+		close(fd);
+		return;
+	}
 	netdev->fds[0] = fd;
 	stream->in.head = stream->in.len = stream->out.head = stream->out.len = 0;
 	stream->connected = true;

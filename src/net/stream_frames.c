@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "util/fd.h"
 #include "util/macros.h"
 
 #define IOV_MAX_COUNT 1024 /* of the kernel, UIO_MAXIOV */
@@ -55,7 +56,7 @@ static int read_more(struct stream_in *in, int fd)
 	memmove(in->data, in->data + in->head, in->len);
 	in->head = 0;
 	do {
-		n = recv(fd, in->data + in->len, STREAM_IN_SIZE - in->len, MSG_DONTWAIT);
+		n = fd_read(fd, in->data + in->len, STREAM_IN_SIZE - in->len);
 	} while (n < 0 && errno == EINTR);
 	if (n <= 0)
 		return n ? -errno : -ENOTCONN;

@@ -180,6 +180,7 @@ static const struct rule main_only[] = {
 	CALL(getrandom),
 	CALL(openat),
 	CALL(statx),
+	CALL(fstatfs), /* of a memory file: has it huge pages? */
 	CALL(ftruncate),
 	CALL(memfd_create),
 	CALL_IF(socket, 0, UINT32_MAX, AF_INET),
@@ -200,6 +201,7 @@ static const struct rule main_only[] = {
 	CALL(unlink),
 #endif
 	{ .call = "sysinfo", .answer = EPERM }, /* qsort() would like to know how much memory there is */
+	{ .call = "sched_getaffinity", .answer = EPERM }, /* memory that comes is preallocated by one thread */
 	IOCTL(TIOCGWINSZ),
 	IOCTL(TCGETS),
 	IOCTL(TUNSETIFF),

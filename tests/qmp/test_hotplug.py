@@ -288,6 +288,8 @@ def test_objects_come_and_go(qmp, vm):
     qmp.run("object-del", id="r")
     qmp.run("object-add", qom_type="memory-backend-memfd", id="m", size=1 << 20)
     qmp.run("object-del", id="m")
+    qmp.run("object-add", qom_type="memory-backend-file", id="m", size=1 << 20, mem_path="/dev/shm", prealloc=True)
+    qmp.run("object-del", id="m")
     refused(qmp, "host-nodes is for memory that is made at start", "object-add", qom_type="memory-backend-ram", id="m",
             size=1 << 20, host_nodes="0", policy="bind")
     assert vm.descriptors() == before
