@@ -31,8 +31,8 @@ static int send_frame(struct net_pair *pair, struct net_header *header, struct v
 {
 	struct virtio_net *net = pair->net;
 	uint32_t len = chain->out_len - NETDEV_HEADER;
-	struct netdev *netdev = net->netdev;
 	struct iovec iov[NET_IOV_MAX], *data = chain->iov;
+	struct netdev *netdev;
 	unsigned int count;
 	ssize_t n;
 
@@ -47,6 +47,7 @@ static int send_frame(struct net_pair *pair, struct net_header *header, struct v
 	iov[0] = (struct iovec){ header, sizeof(*header) };
 	for (unsigned int i = 0; i < count; i++)
 		iov[i + 1] = data[i];
+	netdev = net->netdev; /* for the link is up */
 	if (netdev->ops->send) {
 		n = netdev->ops->send(netdev, pair->index, iov, count + 1);
 	} else {
@@ -66,10 +67,12 @@ static int send_frame(struct net_pair *pair, struct net_header *header, struct v
 /* Does the netdev keep some of a frame until its descriptor is writable? */
 static bool unsent(struct net_pair *pair)
 {
-	struct netdev *netdev = pair->net->netdev;
+	struct netdev *netdev;
 
-	return pair->tx_watch->fd.fd >= 0 && netdev->ops->flush &&
-	       netdev->ops->flush(netdev, pair->index) == -EAGAIN;
+	if (pair->tx_watch->fd.fd < 0)
+		return false;
+	netdev = pair->net->netdev;
+	return netdev->ops->flush && netdev->ops->flush(netdev, pair->index) == -EAGAIN;
 }
 
 void net_tx_handle(struct net_pair *pair)

@@ -20,6 +20,7 @@ static const struct guest_test tests[] = {
 	{ "smp", test_smp },
 	{ "cpuid", test_cpuid },
 	{ "rng", test_rng },
+	{ "net", test_net },
 	{ "blk", test_blk },
 	{ "blk-ro", test_blk_ro },
 	{ "blk-mq", test_blk_mq },

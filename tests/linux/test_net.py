@@ -113,9 +113,10 @@ def tap(new_guest, new_tap):
 
 @pytest.fixture(scope="module")
 def many(new_guest, new_tap):
-    """Two pairs, on an iothread."""
+    """Two pairs on iothreads: one receives, one sends, a third one has the control queue."""
     return boot(new_guest(), 2, f"tap,id=n0,ifname={new_tap(2, 'multi_queue')},queues=2",
-                "virtio-net-device,netdev=n0,mq=on,iothread=io0", 2, "-object", "iothread,id=io0")
+                "virtio-net-device,netdev=n0,mq=on,iothread=io0,rx-iothread=io1,tx-iothread=io2", 2,
+                *(word for i in range(3) for word in ("-object", f"iothread,id=io{i}")))
 
 
 @pytest.fixture(scope="module")

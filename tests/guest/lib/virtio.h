@@ -35,6 +35,7 @@
 
 #define VM_MAGIC_VALUE		0x74726976
 
+#define VIRTIO_ID_NET		1
 #define VIRTIO_ID_BLK		2
 #define VIRTIO_ID_RNG		4
 
