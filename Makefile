@@ -12,7 +12,7 @@
 #   make nightly          ten minutes of random requests for each device, with sanitizers; thousands of crashes
 #   make soak             an hour of plug, unplug, resets, stop/cont, balloon and I/O at once
 #   make coverage         which lines the tests execute; writes the table in docs/testing.md
-#   make bench            figures beside QEMU's, in build/bench.md and build/bench.json
+#   make bench            figures beside QEMU's, in build/bench.md and build/bench.json; bench-quick looks for losses alone
 #   make demo             boot a stock kernel on microvm
 #
 # V=1 shows the commands.
@@ -213,8 +213,17 @@ soak: all
 coverage:
 	@tests/tools/coverage --write
 
-bench: all guests
-	tests/bench/run
+# The floor: a program of system calls alone, beside which start-up is measured.
+$(O)/bench/floor: tests/bench/floor.c
+	@mkdir -p $(@D)
+	$(call quiet,CC,$<)$(CC) -O2 -Wall -Wextra -Werror -o $@ $<
+
+BENCH_ROUNDS ?= 11
+bench: all guests $(O)/bench/floor
+	tests/bench/run --rounds $(BENCH_ROUNDS)
+
+bench-quick: all guests $(O)/bench/floor
+	tests/bench/run --quick
 
 demo:
 	@tests/tools/install-deps demo
@@ -237,6 +246,6 @@ clean:
 format:
 	clang-format -i $(shell git ls-files '*.c' '*.h')
 
-.PHONY: all check nightly soak coverage demo install docs clean format unit-build FORCE
+.PHONY: all check nightly soak coverage bench bench-quick demo install docs clean format unit-build FORCE
 
 -include $(OBJ:.o=.d) $(MAIN:.o=.d) $(CTL_OBJ:.o=.d) $(JAIL_OBJ:.o=.d) $(UNIT_SRC:%.c=$(O)/obj/%.d)

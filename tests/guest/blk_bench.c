@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * virtio-blk random reads at a fixed depth on one queue, as a Linux driver would lay them out:
+ * virtio-blk reads or writes at a fixed depth on one queue, as a Linux driver would lay them out:
  * indirect descriptors, EVENT_IDX. Prints the figures; only wrong data fails.
  *
- * On the command line: depth= (32), bs= bytes (4096), ms= (1000), irq=1 to sleep for completions
- * instead of polling.
+ * On the command line: depth= (32), bs= bytes (4096), ms= (1000), seq=1 for one block after the other
+ * instead of random ones, write=1 to write, irq=1 to sleep for completions instead of polling.
  */
 #include "tests.h"
 #include "lib/virtio.h"
@@ -26,19 +26,24 @@ void test_blk_bench(void)
 	struct virtio_dev *dev = virtio_get(VIRTIO_ID_BLK, 0);
 	u32 depth = cmdline_get_u64("depth", 32), bs = cmdline_get_u64("bs", 4096);
 	u32 ms = cmdline_get_u64("ms", 1000), sectors = bs / 512, i;
-	bool irq = cmdline_get_u64("irq", 0);
+	bool irq = cmdline_get_u64("irq", 0), seq = cmdline_get_u64("seq", 0);
+	bool write = cmdline_get_u64("write", 0);
+	/* Without FLUSH each write would be a promise of its own (5.2.6.2). */
+	u64 features = FEATURE_INDIRECT_DESC | FEATURE_EVENT_IDX | (write ? BLK_F_FLUSH : 0);
 	static struct blk_req reqs[DEPTH_MAX];
 	static u16 req_of_head[VIRTQ_MAX];
 	volatile u32 *irqs = irq_counter(0, dev->vector);
-	u64 blocks, start, end, now, us, done = 0, kicks = 0;
+	u64 blocks, next = 0, start, end, now, us, done = 0, kicks = 0;
+	const u64 none = ~0ull; /* not the end of any sector */
 	struct virtq_used_elem elem;
 	static struct virtq vq;
+	u64 word;
 	u32 idle[DEPTH_MAX], idle_count = depth, first_irqs;
 	u8 *data;
 
 	REQUIRE(depth && depth <= DEPTH_MAX && bs >= 512 && bs % 512 == 0, "bad depth= or bs=");
 	data = alloc((size_t)depth * bs, 4096);
-	blk_start(dev, &vq, FEATURE_INDIRECT_DESC | FEATURE_EVENT_IDX, 128);
+	blk_start(dev, &vq, features, 128);
 	blocks = blk_capacity(dev) / sectors;
 	for (i = 0; i < depth; i++)
 		idle[i] = i;
@@ -61,10 +66,14 @@ void test_blk_bench(void)
 			};
 
 			req->header = (struct blk_header){
-				.type = BLK_T_IN, .sector = random_next() % blocks * sectors,
+				.type = write ? BLK_T_OUT : BLK_T_IN,
+				.sector = (seq ? next++ : random_next()) % blocks * sectors,
 			};
+			word = req->header.sector + sectors - 1;
+			memcpy(data + (size_t)i * bs + bs - 8, write ? &word : &none, 8);
 			req->status = BLK_S_NONE;
-			req_of_head[virtq_add(&vq, segs, 1, 2, VIRTQ_ADD_INDIRECT)] = i;
+			req_of_head[virtq_add(&vq, segs, write ? 2 : 1, write ? 1 : 2,
+							VIRTQ_ADD_INDIRECT)] = i;
 			added++;
 		}
 		if (added) {
@@ -85,13 +94,11 @@ void test_blk_bench(void)
 				REQUIRE(!deadline_passed(limit), "no completion in 5 s");
 		}
 		while (virtq_take(&vq, &elem)) {
-			u64 word;
-
 			i = req_of_head[elem.id];
 			idle[idle_count++] = i;
 			done++;
 			memcpy(&word, data + (size_t)i * bs + bs - 8, 8);
-			if (reqs[i].status != BLK_S_OK || elem.len != bs + 1)
+			if (reqs[i].status != BLK_S_OK || elem.len != (write ? 1 : bs + 1))
 				REQUIRE(false, "sector %lu: status %u, used length %u",
 					reqs[i].header.sector, reqs[i].status, elem.len);
 			REQUIRE(word == reqs[i].header.sector + sectors - 1,
@@ -100,7 +107,7 @@ void test_blk_bench(void)
 		now = rdtsc();
 	}
 	us = tsc_to_us(now - start);
-	print("BENCH blk-randread depth=%u bs=%u irq=%u iops=%lu MBps=%lu batches=%lu interrupts=%u\n",
-	      depth, bs, irq, done * 1000000 / us, done * bs / us, kicks, *irqs - first_irqs);
+	print("BENCH blk-%s%s depth=%u bs=%u irq=%u iops=%lu MBps=%lu batches=%lu interrupts=%u\n",
+	      seq ? "" : "rand", write ? "write" : "read", depth, bs, irq, done * 1000000 / us, done * bs / us, kicks, *irqs - first_irqs);
 	CHECK(done >= depth);
 }

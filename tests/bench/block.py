@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""virtio-blk by a driver that runs at native speed (tests/guest/blk_bench.c), its disk in an iothread."""
+
+import os
+import re
+
+import peers
+
+SIZE = 64 << 20
+
+
+def image_of(folder):
+    """Each sector begins and ends with its own number, which the guest checks."""
+    path = os.path.join(folder, "disk")
+    if not os.path.exists(path):
+        with open(path, "wb") as f:
+            for i in range(SIZE // 512):
+                f.write(i.to_bytes(8, "little") * 64)
+    return path
+
+
+def block(append, **keys):
+    def measure(peer, folder):
+        output = peers.run_to_end(peers.command(peer, f"test=blk-bench ms=1000 {append}", *peers.disk(peer, image_of(folder), **keys)))
+        return int(re.search(r"BENCH blk-\S+ .*iops=(\d+)", output)[1])
+
+    return measure
+
+
+PAIR = (peers.OURS, peers.PEER)
+MEASURES = {
+    "blk-4k": ("4 KiB random reads, depth 32, page cache, io_uring", "IOPS", True, block(""), PAIR),
+    "blk-4k-d1": ("the same, depth 1", "IOPS", True, block("depth=1"), PAIR),
+    "blk-4k-d128": ("the same, depth 128", "IOPS", True, block("depth=128"), PAIR),
+    "blk-4k-irq": ("depth 32, the guest sleeps for interrupts", "IOPS", True, block("irq=1"), PAIR),
+    "blk-4k-threads": ("depth 32, a pool of threads", "IOPS", True, block("", aio="threads"), PAIR),
+    "blk-4k-direct": ("depth 32, direct I/O", "IOPS", True, block("", cache="none"), PAIR),
+    "blk-4k-write": ("4 KiB random writes, depth 32", "IOPS", True, block("write=1"), PAIR),
+    "blk-64k": ("64 KiB random reads, depth 16", "IOPS", True, block("bs=65536 depth=16"), PAIR),
+    "blk-128k-seq": ("128 KiB sequential reads, depth 8", "IOPS", True, block("bs=131072 depth=8 seq=1"), PAIR),
+}

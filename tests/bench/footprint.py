@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a VM that runs costs its host beside guest memory."""
+
+import os
+import re
+import subprocess
+import time
+
+import peers
+
+DEVICES = {
+    "rng": ["-object", "rng-random,id=r0,filename=/dev/urandom", "-device", "virtio-rng-device,rng=r0"],
+    "balloon": ["-device", "virtio-balloon-device"],
+    "console": ["-device", "virtio-serial-device", "-chardev", "null,id=c0", "-device", "virtconsole,chardev=c0"],
+}
+
+
+def spinning(peer, *options):
+    return peers.running(peers.command(peer, "test=spin", *options), b"spinning")
+
+
+def private_beside_ram(pid):
+    """KiB of private memory without the guest's, which is the one large mapping; with the process's page tables."""
+    with open(f"/proc/{pid}/smaps", encoding="ascii") as f:
+        smaps = f.read()
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        total = int(re.search(r"^VmPTE:\s+(\d+)", f.read(), re.M)[1])
+    for mapping in re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", smaps, flags=re.M)[1:]:
+        if int(re.search(r"^Size:\s+(\d+)", mapping, re.M)[1]) < 128 << 10:
+            total += sum(int(n) for n in re.findall(r"^Private_(?:Clean|Dirty):\s+(\d+)", mapping, re.M))
+    return total
+
+
+def memory(*options):
+    def measure(peer, folder):
+        with spinning(peer, *options) as process:
+            return private_beside_ram(process.pid)
+
+    return measure
+
+
+def memory_with_disk(peer, folder):
+    image = os.path.join(folder, "small-disk")
+    with open(image, "wb") as f:
+        f.truncate(1 << 20)
+    with spinning(peer, *peers.disk(peer, image)) as process:
+        return private_beside_ram(process.pid)
+
+
+def entries(name):
+    def measure(peer, folder):
+        with spinning(peer) as process:
+            return len(os.listdir(f"/proc/{process.pid}/{name}"))
+
+    return measure
+
+
+def busy_main(peer, folder):
+    """Times that a thread which is no vCPU ran in a second of an idle VM."""
+    with spinning(peer) as process:
+        begin = switches(process.pid)
+        time.sleep(1)
+        return sum(now - begin.get(thread, 0) for thread, now in switches(process.pid).items())
+
+
+def switches(pid):
+    """Voluntary context switches of each thread but the vCPUs, whose guest spins."""
+    count = {}
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/status", encoding="ascii") as f:
+            text = f.read()
+        if "CPU" not in text.splitlines()[0]:
+            count[thread] = int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", text, re.M)[1])
+    return count
+
+
+def binary(peer, folder):
+    """KiB of the program itself, stripped."""
+    path = os.path.join(folder, f"stripped-{peer}")
+    source = subprocess.run(["which", peers.START[peer][0]], capture_output=True, text=True, check=True).stdout.strip()
+    subprocess.run(["strip", "-o", path, source], check=True)
+    return os.path.getsize(path) >> 10
+
+
+PAIR = (peers.OURS, peers.PEER)
+MEASURES = {
+    "memory": ("private memory and page tables beside the guest's memory", "KiB", False, memory(), PAIR),
+    "memory-disk": ("with a disk in an iothread", "KiB", False, memory_with_disk, PAIR),
+    **{f"memory-{name}": (f"with virtio-{name}", "KiB", False, memory(*options), PAIR) for name, options in DEVICES.items()},
+    "threads": ("threads", "", False, entries("task"), PAIR),
+    "descriptors": ("descriptors", "", False, entries("fd"), PAIR),
+    "idle": ("wake-ups a second of threads that are no vCPUs, idle", "", False, busy_main, PAIR),
+    "binary": ("the program, stripped", "KiB", False, binary, PAIR),
+}
