@@ -8,6 +8,8 @@ import time
 
 import peers
 
+RAM = 128 << 20  # what is as large is the guest's
+
 DEVICES = {
     "rng": ["-object", "rng-random,id=r0,filename=/dev/urandom", "-device", "virtio-rng-device,rng=r0"],
     "balloon": ["-device", "virtio-balloon-device"],
@@ -20,15 +22,22 @@ def spinning(peer, *options):
 
 
 def private_beside_ram(pid):
-    """KiB of private memory without the guest's, which is the one large mapping; with the process's page tables."""
+    """KiB of private dirty memory without the guest's, with the process's page tables. Guest memory is the one large run of
+    writable mappings; a kernel mapped from its file stands in the middle of it."""
     with open(f"/proc/{pid}/smaps", encoding="ascii") as f:
         smaps = f.read()
     with open(f"/proc/{pid}/status", encoding="ascii") as f:
         total = int(re.search(r"^VmPTE:\s+(\d+)", f.read(), re.M)[1])
-    for mapping in re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", smaps, flags=re.M)[1:]:
-        if int(re.search(r"^Size:\s+(\d+)", mapping, re.M)[1]) < 128 << 10:
-            total += sum(int(n) for n in re.findall(r"^Private_(?:Clean|Dirty):\s+(\d+)", mapping, re.M))
-    return total
+    runs = []  # [end, size, dirty]
+    for text in re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", smaps, flags=re.M)[1:]:
+        begin, end, rights = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+)", text).groups()
+        begin, end = int(begin, 16), int(end, 16)
+        dirty = int(re.search(r"^Private_Dirty:\s+(\d+)", text, re.M)[1])
+        if runs and runs[-1][0] == begin and rights.startswith("rw"):
+            runs[-1] = [end, runs[-1][1] + end - begin, runs[-1][2] + dirty]
+        else:
+            runs.append([end, end - begin, dirty])
+    return total + sum(dirty for _, size, dirty in runs if size < RAM)
 
 
 def memory(*options):
