@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The io_uring back half: steps become submission entries, one system call hands over all that gathered, and the loop
- * watches the ring itself for completions. The file is registered with the ring, which saves a look-up each time.
+ * watches the ring itself for completions. The file is registered with the ring, which saves a look-up each time (ring.h).
  */
 #include <errno.h>
 #include <liburing.h>
 #include <stdlib.h>
 
 #include "internal.h"
+#include "ring.h"
 
 #define LOG_MODULE "block"
 #include "util/log.h"
 
-#define ENTRIES_MIN 32U
-#define ENTRIES_MAX 1024U
 #define REAP_BATCH 64
 /* After the kernel had no memory for a submission. */
 #define RETRY_NS NSEC_PER_MSEC
@@ -154,60 +153,25 @@ static const struct block_backend uring_backend = {
 	.free = uring_free,
 };
 
-static int check_operations(struct io_uring *ring)
-{
-	struct io_uring_probe *probe = io_uring_get_probe_ring(ring);
-	bool all;
-
-	if (!probe)
-		return -ENOSYS;
-	all = io_uring_opcode_supported(probe, IORING_OP_READ) &&
-	      io_uring_opcode_supported(probe, IORING_OP_WRITE) &&
-	      io_uring_opcode_supported(probe, IORING_OP_FSYNC) &&
-	      io_uring_opcode_supported(probe, IORING_OP_FALLOCATE);
-	io_uring_free_probe(probe);
-	return all ? 0 : -ENOSYS;
-}
-
-static int ring_init(struct io_uring *ring, unsigned int depth)
-{
-	unsigned int entries = ENTRIES_MIN;
-	int ret;
-
-	while (entries < depth && entries < ENTRIES_MAX)
-		entries *= 2;
-	/* The home loop returns to the kernel soon by itself: no need to interrupt it for each completion. */
-	ret = io_uring_queue_init(entries, ring, IORING_SETUP_COOP_TASKRUN);
-	if (ret == -EINVAL) /* before Linux 5.19 */
-		ret = io_uring_queue_init(entries, ring, 0);
-	if (ret)
-		return ret;
-	ret = check_operations(ring);
-	if (ret)
-		io_uring_queue_exit(ring);
-	return ret;
-}
-
 int block_uring_new(struct block_engine *engine, int fd, struct loop *home, unsigned int depth,
 		    const struct block_backend **backend, void **self)
 {
 	struct uring *uring = calloc(1, sizeof(*uring));
+	struct block_ring ring;
 	int ret;
 
 	if (!uring)
 		return -ENOMEM;
-	ret = ring_init(&uring->ring, depth);
+	ret = block_ring_open(&ring, depth, fd);
 	if (ret) {
 		free(uring);
 		return ret;
 	}
+	uring->ring = ring.ring;
 	uring->engine = engine;
 	uring->in_flight_max = uring->ring.cq.ring_entries;
-	uring->fd = fd;
-	if (!io_uring_register_files(&uring->ring, &fd, 1)) {
-		uring->fd = 0;
-		uring->fd_flags = IOSQE_FIXED_FILE;
-	}
+	uring->fd = ring.fixed ? 0 : fd;
+	uring->fd_flags = ring.fixed ? IOSQE_FIXED_FILE : 0;
 	loop_timer_init(&uring->retry, home, retry_submit);
 	uring->completions = (struct loop_fd){
 		.fd = uring->ring.ring_fd, .events = EPOLLIN, .handler = completions_ready
