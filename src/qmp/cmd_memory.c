@@ -32,8 +32,7 @@ QMP_HANDLER(balloon)
 	if (value <= 0)
 		return error_set(errp, -EINVAL,
 				 "Parameter 'value' expects a size in bytes, more than 0");
-	balloon_set_target(dev, (uint64_t)value);
-	return 0;
+	return balloon_set_target(dev, (uint64_t)value, errp);
 }
 
 static QMP_TYPE_OBJECT(balloon_info, "BalloonInfo",

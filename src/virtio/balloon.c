@@ -317,17 +317,45 @@ uint64_t balloon_actual(const struct device *dev)
 	return total - MIN(total, (uint64_t)atomic_load(&balloon->actual) << BALLOON_PAGE_SHIFT);
 }
 
-void balloon_set_target(struct device *dev, uint64_t bytes)
+/* The size of guest memory's huge pages, which 4 KiB pages cannot be taken out of; 0: none. */
+static uint64_t huge_pages(const struct mem_space *space)
+{
+	for (unsigned int i = 0; i < mem_space_ram_count(space); i++) {
+		uint64_t page_size = mem_space_ram(space, i)->page_size;
+
+		if (page_size > 64 * KIB) /* larger than any host's smallest pages */
+			return page_size;
+	}
+	return 0;
+}
+
+static int refuse_huge_pages(uint64_t page_size, struct error **errp)
+{
+	char size[24];
+
+	return error_set(errp, -ENOTSUP,
+			 "guest memory is made of huge pages of %s, and a balloon gives "
+			 "back pages of 4K, "
+			 "which would free none of them; use memory without huge pages",
+			 format_size(page_size, size));
+}
+
+int balloon_set_target(struct device *dev, uint64_t bytes, struct error **errp)
 {
 	struct virtio_balloon *balloon = from_device(dev);
 	uint64_t total = mem_space_ram_total(dev->platform->space);
 	uint64_t pages = (total - MIN(total, bytes)) >> BALLOON_PAGE_SHIFT;
+	uint64_t page_size = huge_pages(dev->platform->space);
 	le32_t field;
+
+	if (pages && page_size)
+		return refuse_huge_pages(page_size, errp);
 
 	balloon->target = (uint32_t)MIN(pages, (uint64_t)UINT32_MAX);
 	field = cpu_to_le32(balloon->target);
 	virtio_device_update_config(&balloon->vdev, offsetof(struct balloon_config, num_pages),
 				    &field, sizeof(field), true);
+	return 0;
 }
 
 /* On the main loop, because the driver writes on a vCPU's thread. */
@@ -439,22 +467,15 @@ static void balloon_reset(struct virtio_device *vdev)
 	set_actual(balloon, 0);
 }
 
-static int check_memory(const struct device *dev, struct error **errp)
+/* A balloon that could do nothing is refused. One on PCI has its statistics still, for which
+ * libvirt gives every VM one; what would take memory is refused when it is asked for. */
+static int check_memory(const struct virtio_balloon *balloon, struct error **errp)
 {
-	const struct mem_space *space = dev->platform->space;
-	char size[24];
+	const struct device *dev = &balloon->vdev.dev;
+	uint64_t page_size = huge_pages(dev->platform->space);
 
-	for (unsigned int i = 0; i < mem_space_ram_count(space); i++) {
-		uint64_t page_size = mem_space_ram(space, i)->page_size;
-
-		if (page_size > 64 * KIB) /* larger than any host's smallest pages */
-			return error_set(
-				errp, -ENOTSUP,
-				"guest memory is made of huge pages of %s, and a balloon gives "
-				"back pages of 4K, "
-				"which would free none of them; use memory without huge pages",
-				format_size(page_size, size));
-	}
+	if (page_size && (dev->class == &virtio_balloon_mmio_class || balloon->free_page_reporting))
+		return refuse_huge_pages(page_size, errp);
 	return 0;
 }
 
@@ -466,7 +487,7 @@ static int balloon_realize(struct virtio_device *vdev, struct error **errp)
 
 	if (other)
 		return error_set(errp, -EEXIST, "the VM has a balloon already: '%s'", other->id);
-	ret = check_memory(&vdev->dev, errp);
+	ret = check_memory(balloon, errp);
 	if (ret)
 		return ret;
 	vdev->home = vdev->dev.platform->main_loop;

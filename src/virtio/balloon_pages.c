@@ -41,7 +41,7 @@ static int discard(const struct ram_region *region, uint64_t offset, uint64_t le
 static void discard_range(const struct ram_region *region, uint64_t offset, uint64_t len,
 			  struct balloon_counts *counts)
 {
-	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t page = MAX((uint64_t)sysconf(_SC_PAGESIZE), region->page_size);
 	uint64_t begin = ALIGN_UP(offset, page), end = ALIGN_DOWN(offset + len, page);
 	int ret;
 

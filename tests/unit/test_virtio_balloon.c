@@ -106,6 +106,32 @@ START_TEST(huge_pages_are_refused)
 }
 END_TEST
 
+/* As where there is a balloon for its statistics. */
+START_TEST(huge_pages_stay_with_the_guest)
+{
+	struct ram_backend fake = {
+		.host = rig.ram->host, .size = 2 * MIB, .page_size = 2 * MIB, .fd = -1
+	};
+	uint8_t *data = rig.ram->host + DATA;
+	struct error *err = NULL;
+	uint64_t total;
+
+	make("virtio-balloon-device,id=b0");
+	ck_assert_int_eq(mem_space_add_ram(rig.space, GIB, &fake, 0, 2 * MIB, NULL), 0);
+	total = mem_space_ram_total(rig.space);
+	ck_assert_int_eq(balloon_set_target(rig.dev, total - MIB, &err), -ENOTSUP);
+	ck_assert_ptr_nonnull(strstr(error_text(err), "huge pages of 2M"));
+	error_free(err);
+	ck_assert_uint_eq(rd(R_CONFIG), 0);
+	ck_assert_int_eq(balloon_set_target(rig.dev, total, NULL), 0);
+	drive(0, 2);
+	memset(data, 1, PAGE);
+	list(0, (GIB + DATA) / PAGE);
+	give(4);
+	ck_assert_uint_eq(data[0], 1);
+}
+END_TEST
+
 START_TEST(pages_go_back_and_neighbours_stay)
 {
 	uint8_t *data = rig.ram->host + DATA;
@@ -250,11 +276,11 @@ START_TEST(sizes)
 
 	make("virtio-balloon-device");
 	ck_assert_uint_eq(balloon_actual(rig.dev), total);
-	balloon_set_target(rig.dev, total - MIB); /* before there is a driver */
+	ck_assert_int_eq(balloon_set_target(rig.dev, total - MIB, NULL), 0); /* before there is a driver */
 	ck_assert_uint_eq(rd(R_CONFIG), 256);
 	drive(F_STATS, 1);
 	interrupts();
-	balloon_set_target(rig.dev, total - 2 * MIB);
+	ck_assert_int_eq(balloon_set_target(rig.dev, total - 2 * MIB, NULL), 0);
 	ck_assert_uint_eq(rd(R_CONFIG), 512);
 	ck_assert_uint_eq(interrupts(), 1);
 	ck_assert_uint_eq(rd(R_ISR) & 2, 2);
@@ -271,9 +297,9 @@ START_TEST(sizes)
 	/* More than there is, in each direction. */
 	wr(R_CONFIG + 4, 0xffffffff);
 	ck_assert_uint_eq(balloon_actual(rig.dev), 0);
-	balloon_set_target(rig.dev, UINT64_MAX);
+	ck_assert_int_eq(balloon_set_target(rig.dev, UINT64_MAX, NULL), 0);
 	ck_assert_uint_eq(rd(R_CONFIG), 0);
-	balloon_set_target(rig.dev, total - MIB);
+	ck_assert_int_eq(balloon_set_target(rig.dev, total - MIB, NULL), 0);
 	/* A reset empties the balloon; what is asked for stays. */
 	wr(R_STATUS, 0);
 	ck_assert_uint_eq(rd(R_CONFIG), 256);
@@ -449,6 +475,7 @@ static Suite *balloon_suite(void)
 {
 	const TTest *tests[] = { options,
 				 huge_pages_are_refused,
+				 huge_pages_stay_with_the_guest,
 				 pages_go_back_and_neighbours_stay,
 				 shared_memory_leaves_the_file,
 				 pages_outside_of_memory,
