@@ -3,12 +3,14 @@
 
 import os
 import re
+import signal
 import subprocess
 import time
 import uuid
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
-STRATOVIRT = os.environ.get("STRATOVIRT") or os.path.join(TOP, "build", "stratovirt")
+STRATOVIRT = os.environ.get("STRATOVIRT") or os.path.join(
+    TOP, "build", "aarch64" if os.environ.get("SV_ARCH") == "aarch64" else "", "stratovirt")
 GUEST_ELF = os.environ.get("GUEST_ELF") or os.path.join(TOP, "build", "guest", "guest.elf")
 LIMIT = 60  # seconds that anything may take
 
@@ -68,6 +70,24 @@ XML = """<domain type='kvm'>
 """
 
 
+def documented_xml(arch="x86_64"):
+    """The example of docs/libvirt.md, as it stands there."""
+    with open(os.path.join(TOP, "docs", "libvirt.md")) as f:
+        return next(xml for xml in re.findall(r"```xml\n(.*?)```", f.read(), re.S) if f"arch='{arch}'" in xml)
+
+
+def replaced(text, *pairs):
+    """@text with the second of each pair in the place of the first, which must be there."""
+    for there, here in pairs:
+        assert there in text, there
+        text = text.replace(there, here)
+    return text
+
+
+def without_firmware(xml):
+    return re.sub(r" *<(loader|nvram) .*\n", "", xml)
+
+
 def virsh(*words, status=0):
     """What virsh prints; it must end as expected."""
     done = subprocess.run(["virsh", "-q", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT)
@@ -80,6 +100,18 @@ def wait_for(condition, what):
     while not condition():
         assert time.monotonic() < end, f"waited in vain for {what}"
         time.sleep(0.05)
+
+
+def restart_libvirtd(between=None):
+    """Ends the daemon of tests/libvirt/private and starts it anew; @between is called while there is none."""
+    folder = os.environ["LIBVIRT_PRIVATE"]
+    with open(f"{folder}/libvirtd.pid") as f:
+        os.kill(int(f.read()), signal.SIGTERM)
+    wait_for(lambda: not os.path.exists(f"{folder}/libvirtd.pid"), "libvirtd to end")
+    if between:
+        between()
+    subprocess.run(["libvirtd", "--daemon", "--config", "/etc/libvirt/libvirtd.conf", "--pid-file", f"{folder}/libvirtd.pid"],
+                   check=True, timeout=LIMIT)
 
 
 def members(text):
