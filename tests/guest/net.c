@@ -14,6 +14,8 @@
 #define NET_HEADER	12
 #define NET_SIZE_MAX	16384
 #define NET_DEPTH_MAX	128
+#define NET_F_STATUS	(1ull << 16)
+#define NET_CONFIG_STATUS 6
 #define WAIT_MS		60000
 
 struct net_card {
@@ -177,6 +179,15 @@ static void start(struct net_card *card, u32 n, u64 features)
 	ioapic_route(card->dev->gsi, card->dev->vector);
 }
 
+/* What is sent before is lost. */
+static void wait_for_link(struct net_card *card)
+{
+	u64 limit = deadline_ms(WAIT_MS);
+
+	while (!(read32(card->dev->base + VM_CONFIG + (NET_CONFIG_STATUS & ~3)) >> 16 & 1))
+		REQUIRE(!deadline_passed(limit), "card %u: the link stays down", (u32)(card - cards));
+}
+
 /* What the card at this end can do now; false: nothing. */
 static bool turn(struct net_card *card, u32 frames, u32 window)
 {
@@ -205,7 +216,7 @@ static bool turn(struct net_card *card, u32 frames, u32 window)
 void test_net(void)
 {
 	u32 frames = cmdline_get_u64("frames", 20000), window = cmdline_get_u64("window", 64), i;
-	u64 features = FEATURE_INDIRECT_DESC | (cmdline_get_u64("events", 0) ? FEATURE_EVENT_IDX : 0);
+	u64 features = NET_F_STATUS | FEATURE_INDIRECT_DESC | (cmdline_get_u64("events", 0) ? FEATURE_EVENT_IDX : 0);
 
 	depth = cmdline_get_u64("depth", 32);
 	size_max = cmdline_get_u64("size", 1514);
@@ -217,6 +228,8 @@ void test_net(void)
 		start(&cards[i], i, features);
 	for (i = 0; i < 2; i++)
 		give_buffers(&cards[i], depth);
+	for (i = 0; i < 2; i++)
+		wait_for_link(&cards[i]);
 	while (cards[0].got < frames || cards[1].got < frames) {
 		bool any = turn(&cards[0], frames, window);
 		struct net_card *card;

@@ -32,9 +32,10 @@ def write_image(path, sectors):
 class Run:
     """One run of the VMM, used as a context: leaving it ends the process."""
 
-    def __init__(self, append, *options, cpus="1", memory="128", reboot=False, stdin=subprocess.DEVNULL):
+    def __init__(self, append, *options, cpus="1", memory="128", reboot=False, stdin=subprocess.DEVNULL, fds=()):
         self.process = None
         self.stdin = stdin
+        self.fds = fds
         self.output = self.errors = ""
         if QEMU:
             append += " strict=0"
@@ -51,7 +52,7 @@ class Run:
 
     def __enter__(self):
         self.process = subprocess.Popen(self.command, stdin=self.stdin, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, start_new_session=True,
+                                        stderr=subprocess.PIPE, start_new_session=True, pass_fds=self.fds,
                                         env={"STRATOVIRT_LOG_LEVEL": "info", **os.environ})
         return self
 
