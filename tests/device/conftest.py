@@ -20,7 +20,11 @@ DISK = ("-drive", "id=d0,file=$DISK,format=raw,direct=off", "-device", "virtio-b
 RNG = ("-object", "rng-random,id=r0,filename=/dev/urandom", "-device", "virtio-rng-device,rng=r0")
 
 # Devices and machines that one architecture has alone; a test of another file says so itself: @pytest.mark.arch(…).
-ONLY = {"x86_64": ("test_platform.py", "test_serial.py", "test_q35.py", "test_vmgenid.py", "test_firmware.py"), "aarch64": ("test_aarch64.py",)}
+ONLY = {
+    "x86_64": ("test_platform.py", "test_serial.py", "test_q35.py", "test_vmgenid.py", "test_firmware.py", "test_protocol.py",
+               "test_faults.py", "test_crash.py"),
+    "aarch64": ("test_aarch64.py", "test_flash_wide.py"),
+}
 collect_ignore = [name for arch, names in ONLY.items() if arch != layout.ARCH for name in names]
 
 

@@ -1,32 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The machines of aarch64 under the test accelerator: what lies where, with the VMM built for aarch64 under qemu-user
-where this machine is another one."""
+"""What the machines of aarch64 have alone, or in another place than those of x86_64: the rest of this folder runs there as well.
+ARCH=aarch64 pytest tests/device, with the VMM built for it (under qemu-user where this machine is another one)."""
 
-import os
-import platform
 import struct
 import subprocess
 
-import guest
 import pytest
-import virtio as v
 
-NATIVE = platform.machine() == "aarch64"
-BINARY = os.path.join(guest.TOP, "build", "" if NATIVE else "aarch64", "stratovirt")
-RAM = 0x40000000
-SERIAL, RTC, FW_CFG, GPIO, MMIO, ECAM = 0x9000000, 0x9010000, 0x9020000, 0x9030000, 0xa000000, 511 << 30
-SERIAL_GSI, RTC_GSI, GPIO_GSI, MMIO_GSI, PCI_GSI = 7, 5, 8, 32, 16
+import guest
+import virtio as v
+from layout import ECAM, FW_CFG, RAM, RTC, SERIAL
+from layout import MMIO_BASE as MMIO
+
+GPIO = 0x9030000
+SERIAL_GSI, RTC_GSI, GPIO_GSI, MMIO_GSI = 7, 5, 8, 32
 
 
 @pytest.fixture
-def start(tmp_path, monkeypatch):
-    # A filter for one machine's system calls ends the emulator of another.
-    wrapper = tmp_path / "stratovirt"
-    wrapper.write_text(f'#!/bin/sh\nexec {"" if NATIVE else "qemu-aarch64-static "}{BINARY} "$@" {"" if NATIVE else "-disable-seccomp"}\n')
-    wrapper.chmod(0o755)
-    subprocess.run(["make", "--no-print-directory", "-j2", *([] if NATIVE else ["ARCH=aarch64", "CROSS_COMPILE=aarch64-linux-gnu-"]),
-                    BINARY[len(guest.TOP) + 1:]], cwd=guest.TOP, check=True, stdout=subprocess.DEVNULL)
-    monkeypatch.setattr(guest, "STRATOVIRT", str(wrapper))
+def start():
     return guest.VM
 
 

@@ -1,126 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What firmware stands on: fw_cfg (ports 0x510 to 0x51b) and flash below 4 GiB, every register and command."""
+"""Flash below 4 GiB, every register and command, and the files that firmware finds (test_fw_cfg.py has the rest)."""
 
-import os
 import struct
 import subprocess
 
 import pytest
 
-from guest import LIMIT, MEMORY, MIB, STRATOVIRT, VM
+from fw_cfg import FwCfg
+from guest import LIMIT, MIB, STRATOVIRT, VM
 
 GIB4 = 1 << 32
-READ, SKIP, SELECT, WRITE = 2, 4, 8, 16
-DESCRIPTOR = 0x1000
-
-# --- fw_cfg ---
-
-
-class FwCfg:
-    def __init__(self, vm):
-        self.vm = vm
-
-    def read(self, key, size):
-        self.vm.out(0x510, key, 2)
-        return bytes(self.vm.inp(0x511) for _ in range(size))
-
-    def dma(self, control, size, addr, descriptor=DESCRIPTOR):
-        """One transfer; its control word afterwards."""
-        vm = self.vm
-        vm.ram[descriptor:descriptor + 16] = struct.pack(">IIQ", control, size, addr)
-        vm.out(0x514, int.from_bytes(struct.pack(">I", descriptor >> 32), "little"), 4)
-        vm.out(0x518, int.from_bytes(struct.pack(">I", descriptor & 0xffffffff), "little"), 4)
-        return struct.unpack_from(">I", vm.ram, descriptor)[0]
-
-    def item(self, key, size):
-        assert self.dma(key << 16 | SELECT | READ, size, 0x2000) == 0
-        return bytes(self.vm.ram[0x2000:0x2000 + size])
-
-    def files(self):
-        count, = struct.unpack(">I", self.item(0x19, 4))
-        data = self.item(0x19, 4 + 64 * count)[4:]
-        entries = [struct.unpack_from(">IHH56s", data, 64 * i) for i in range(count)]
-        return {name.rstrip(b"\0").decode(): (key, size) for size, key, _, name in entries}
-
-    def file(self, name):
-        return self.item(*self.files()[name])
-
-
-@pytest.fixture
-def fw(start):
-    return FwCfg(start("-fw_cfg", "name=opt/one,string=abcdef", "-smp", "2,maxcpus=2"))
-
-
-def test_fw_cfg_is_there_when_asked_for(vm):
-    assert vm.inp(0x511) == 0xff  # microvm has none by itself
-
-
-def test_fw_cfg_items(fw):
-    assert fw.read(0, 4) == b"QEMU" and fw.read(1, 4) == b"\3\0\0\0"
-    assert struct.unpack("<Q", fw.read(3, 8))[0] == MEMORY
-    assert fw.read(5, 2) == b"\2\0" and fw.read(0xf, 2) == b"\2\0"
-    assert fw.file("opt/one") == b"abcdef"
-    names = list(fw.files())
-    assert names == sorted(names) and {"etc/e820", "etc/boot-fail-wait", "etc/system-states"} < set(names)
-    assert [key for key, _ in fw.files().values()] == list(range(0x20, 0x20 + len(names)))
-
-
-def test_fw_cfg_memory_map(fw):
-    entries = [struct.unpack_from("<QQI", fw.file("etc/e820"), 20 * i)
-               for i in range(fw.files()["etc/e820"][1] // 20)]
-    assert (0, MEMORY, 1) in entries and (0xfef0c000, 0x4000, 2) in entries
-
-
-def test_fw_cfg_registers(fw):
-    vm = fw.vm
-    assert vm.inp(0x514, 4) == int.from_bytes(b"QEMU", "little")
-    assert vm.inp(0x518, 4) == int.from_bytes(b" CFG", "little")
-    assert bytes(vm.inp(0x514 + i) for i in range(8)) == b"QEMU CFG"
-    key = fw.files()["opt/one"][0]
-    assert fw.read(key, 8) == b"abcdef\0\0"
-    vm.out(0x510, key | 0x4000, 2)  # "for writing": without meaning today
-    assert vm.inp(0x510) == ord("a") and vm.inp(0x510, 2) == int.from_bytes(b"bc", "little")
-    vm.out(0x511, 0x5a)
-    vm.out(0x510, 0x5a)
-    assert vm.inp(0x511) == ord("d")
-    vm.qmp("system_reset")
-    assert bytes(vm.inp(0x511) for _ in range(4)) == b"QEMU"
-    assert vm.inp(0x50f, 2) & 0xff == 0xff and vm.inp(0x512, 2) == 0xffff and vm.inp(0x51c) == 0xff
-
-
-def test_fw_cfg_dma(fw):
-    key = fw.files()["opt/one"][0]
-    assert fw.dma(key << 16 | SELECT | SKIP, 2, 0) == 0
-    assert fw.dma(READ, 3, 0x3001) == 0 and bytes(fw.vm.ram[0x3000:0x3005]) == b"\0cde\0"
-    assert fw.dma(WRITE, 1, 0x3000) == 1
-    assert fw.dma(0, 1, 0x3000) == 0 and fw.dma(READ, 1, 0x3000) == 0 and fw.vm.ram[0x3000] == ord("f")
-
-
-def test_fwcfg_entry(fw):
-    """Selectors, lengths and addresses that no driver sends (CVE-2016-1714)."""
-    vm = fw.vm
-    key = fw.files()["opt/one"][0]
-    for selector in list(range(0x80)) + [0x4000, 0x7fff, 0x8000, 0x8002, 0xc000, 0xfffe, 0xffff]:
-        vm.out(0x510, selector, 2)
-        assert fw.dma(SKIP, 0xffffffff, 0) == 0 and vm.inp(0x511) == 0
-        assert fw.dma(selector << 16 | SELECT | READ, 0xffffffff, 0x3000) == 1
-        assert fw.dma(selector << 16 | SELECT | WRITE, 6, 0x3000) == 1
-    for addr in (MEMORY - 1, MEMORY, 0xf0000000, 0xfee00000, GIB4 - 1, (1 << 64) - 1):
-        assert fw.dma(key << 16 | SELECT | READ, 6, addr) == 1
-    assert vm.ram[MEMORY - 1] == 0
-    for descriptor in (MEMORY - 15, MEMORY, 0xf0100000, (1 << 64) - 8):  # without a descriptor nothing happens
-        for port, half in (0x514, descriptor >> 32), (0x518, descriptor & 0xffffffff):
-            vm.out(port, int.from_bytes(half.to_bytes(4, "big"), "little"), 4)
-    # Onto itself: the answer is written last.
-    assert fw.dma(key << 16 | SELECT | READ, 6, DESCRIPTOR) == 0
-    assert bytes(vm.ram[DESCRIPTOR + 4:DESCRIPTOR + 6]) == b"ef"
-
-
-def test_fw_cfg_takes_files(start, tmp_path):
-    (tmp_path / "blob").write_bytes(os.urandom(70000))
-    fw = FwCfg(start("-fw_cfg", f"opt/blob,file={tmp_path}/blob"))
-    assert fw.file("opt/blob") == (tmp_path / "blob").read_bytes()
-
 
 # --- flash ---
 

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 import guest
+import layout
 import pci
 import virtio as v
 
@@ -468,7 +469,7 @@ def test_late_queue_size(card):
                                                   v.QUEUE_DRIVER + 4, v.QUEUE_DEVICE, v.QUEUE_DEVICE + 4, v.QUEUE_READY)]
     device.set(v.QUEUE_SEL, 0)
     before = registers()
-    assert before[0] == 16 and before[1] == queue.desc
+    assert before[0] == 16 and before[1] == layout.gpa(queue.desc)
     for value in (0, 8, 256, 0xffff):
         for register in (v.QUEUE_NUM, v.QUEUE_DESC, v.QUEUE_DESC + 4, v.QUEUE_DRIVER, v.QUEUE_DEVICE, v.QUEUE_READY):
             device.set(register, value)

@@ -6,6 +6,7 @@ import os
 import pytest
 
 import guest
+import layout
 import pci
 import virtio as v
 
@@ -288,4 +289,6 @@ def test_rounds_leak_nothing(start, thread):
         round_(turn)
     after, grown = held()
     limit = 4096 if "asan" in guest.STRATOVIRT else 512  # KiB; what a sanitizer keeps for itself is not flat
-    assert after == before and grown - memory < limit, f"{grown - memory} KiB more"
+    assert after == before
+    if layout.ARCH == layout.HOST:  # an emulator has memory of its own
+        assert grown - memory < limit, f"{grown - memory} KiB more"

@@ -147,7 +147,7 @@ static void drain_all(void)
 
 /* Files, sockets and descriptors are named after the machine's number. */
 #define COMMON(number)                                                                                                  \
-	" -accel test -m 128 -no-shutdown -serial null -object iothread,id=i0"                                         \
+	" -accel test -m 128 -no-shutdown -serial null -object iothread,id=i0 -object iothread,id=i1"                  \
 	" -object rng-random,id=r0,filename=/dev/urandom -chardev null,id=c0 -chardev null,id=c1"                      \
 	" -chardev socket,id=c2,path=$DIR/port" number ",server=on,wait=off"                                           \
 	" -drive id=d0,file=$DIR/disk" number ",format=raw,direct=off"                                                 \
@@ -160,7 +160,7 @@ static const char *const machines[] = {
 	" -device virtio-serial-device,id=s0 -device virtconsole,chardev=c0 -device virtserialport,chardev=c2,name=one"
 	" -device virtserialport,chardev=c1,name=two,nr=5 -device virtio-balloon-device,free-page-reporting=on"
 	" -device virtio-vsock-device,guest-cid=3,uds-path=$DIR/vsock0 -device virtio-net-device,netdev=n0"
-	" -device virtio-blk-device,drive=d1,iothread=i0 -device virtio-net-device,netdev=n1,iothread=i0",
+	" -device virtio-blk-device,drive=d1,iothread=i0 -device virtio-net-device,netdev=n1,rx-iothread=i0,tx-iothread=i1",
 
 	"-machine microvm,pcie=on,replaceable-slots=off" COMMON("1")
 	" -netdev tap,id=n0,fds=202:203"

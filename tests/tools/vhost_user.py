@@ -48,7 +48,7 @@ class BackEnd:
         self.offer = offer | F_PROTOCOL | F_VERSION_1
         self.protocol = protocol
         self.features = None
-        self.regions = []  # (user address, size, memory, offset of the region in it)
+        self.regions = []  # (guest address, user address, size, memory, offset of the region in it)
         self.rings = {}
         self.requests = []  # as they came
         self.owned = False
@@ -56,7 +56,7 @@ class BackEnd:
     def close(self):
         for ring in self.rings.values():
             ring.close()
-        for _, _, memory, _ in self.regions:
+        for _, _, _, memory, _ in self.regions:
             memory.close()
         self.regions = []
         self.sock.close()
@@ -142,22 +142,22 @@ class BackEnd:
         return self.rings.setdefault(index, Ring())
 
     def map(self, payload, fds):
-        for _, _, memory, _ in self.regions:
+        for _, _, _, memory, _ in self.regions:
             memory.close()
         count = struct.unpack_from("=I", payload)[0]
         assert count == len(fds)
         self.regions = []
         for i, fd in enumerate(fds):
-            _, size, user, offset = struct.unpack_from("=QQQQ", payload, 8 + 32 * i)
-            self.regions.append((user, size, mmap.mmap(fd, offset + size), offset))
+            base, size, user, offset = struct.unpack_from("=QQQQ", payload, 8 + 32 * i)
+            self.regions.append((base, user, size, mmap.mmap(fd, offset + size), offset))
             os.close(fd)
 
     # --- The rings ---
 
     def find(self, address, user=False):
-        """(memory, offset) of an address of the guest's (all tests have memory at 0 only) or of the front end's."""
-        start, size, memory, offset = self.regions[0]
-        where = address - start if user else address
+        """(memory, offset) of an address of the guest's or of the front end's. All tests have memory in one piece."""
+        base, start, size, memory, offset = self.regions[0]
+        where = address - (start if user else base)
         assert 0 <= where < size
         return memory, offset + where
 
