@@ -194,6 +194,6 @@ def test_soak(start, disk):
     # Workers of the I/O engine come when they are needed and stay: by the half of the time all are there.
     assert {one[0] for one in half} == {seen[-1][0]}, f"descriptors: {[one[0] for one in seen]}"
     assert max(one[1] for one in half) <= max(one[1] for one in seen[:-1]), f"threads: {[one[1] for one in seen]}"
-    if not SANITIZED:  # whose shadow and quarantine grow
+    if not SANITIZED and layout.ARCH == layout.HOST:  # shadow and quarantine grow, and so does what an emulator keeps
         grown = half[-1][2] - min(one[2] for one in seen[len(seen) // 4:])
         assert grown <= MEMORY_SLACK, f"memory grew by {grown} bytes: {[one[2] for one in seen]}"
