@@ -6,7 +6,8 @@
  * is lost on either side stops the test.
  *
  * On the command line: frames= each way (20000), size= of the longest (1514), events=1 for EVENT_IDX, depth= of the queues (32),
- * window= of frames on their way (64), seed=.
+ * window= of frames on their way (64), seed=. progress= prints a line each time so many have come; disk= keeps that many reads of
+ * 64 KiB of a disk on their way all the time.
  */
 #include "tests.h"
 #include "lib/virtio.h"
@@ -17,6 +18,8 @@
 #define NET_F_STATUS	(1ull << 16)
 #define NET_CONFIG_STATUS 6
 #define WAIT_MS		60000
+#define DISK_DEPTH_MAX	32
+#define DISK_BYTES	65536
 
 struct net_card {
 	struct virtio_dev *dev;
@@ -179,6 +182,56 @@ static void start(struct net_card *card, u32 n, u64 features)
 	ioapic_route(card->dev->gsi, card->dev->vector);
 }
 
+/* --- The disk beside it --- */
+
+static struct {
+	struct virtq vq;
+	struct blk_req reqs[DISK_DEPTH_MAX];
+	u16 req_of_head[VIRTQ_MAX];
+	u8 *data;
+	u64 done;
+} disk;
+
+static void read_disk(u32 i)
+{
+	struct blk_req *req = &disk.reqs[i];
+	struct seg segs[] = {
+		{ &req->header, 16 }, { disk.data + (size_t)i * DISK_BYTES, DISK_BYTES }, { (void *)&req->status, 1 },
+	};
+
+	req->header = (struct blk_header){ .type = BLK_T_IN, .sector = random_below(64) * (DISK_BYTES / 512) };
+	req->status = BLK_S_NONE;
+	disk.req_of_head[virtq_add(&disk.vq, segs, 1, 2, VIRTQ_ADD_INDIRECT)] = i;
+}
+
+static void start_disk(u32 reads)
+{
+	REQUIRE(reads <= DISK_DEPTH_MAX, "bad disk=");
+	disk.data = alloc((size_t)reads * DISK_BYTES, 4096);
+	blk_start(virtio_get(VIRTIO_ID_BLK, 0), &disk.vq, FEATURE_INDIRECT_DESC | FEATURE_EVENT_IDX, 128);
+	while (reads--)
+		read_disk(reads);
+	virtq_kick(&disk.vq);
+}
+
+/* What was read is read again. */
+static void keep_disk_busy(void)
+{
+	struct virtq_used_elem elem;
+	u64 word;
+
+	while (virtq_take(&disk.vq, &elem)) {
+		u32 i = disk.req_of_head[elem.id];
+
+		memcpy(&word, disk.data + (size_t)i * DISK_BYTES, 8);
+		REQUIRE(disk.reqs[i].status == BLK_S_OK && word == disk.reqs[i].header.sector, "sector %lu: status %u, %lx",
+			disk.reqs[i].header.sector, disk.reqs[i].status, word);
+		read_disk(i);
+		disk.done++;
+	}
+	virtq_kick(&disk.vq);
+}
+
 /* What is sent before is lost. */
 static void wait_for_link(struct net_card *card)
 {
@@ -216,6 +269,7 @@ static bool turn(struct net_card *card, u32 frames, u32 window)
 void test_net(void)
 {
 	u32 frames = cmdline_get_u64("frames", 20000), window = cmdline_get_u64("window", 64), i;
+	u32 progress = cmdline_get_u64("progress", 0), reads = cmdline_get_u64("disk", 0), said = 0;
 	u64 features = NET_F_STATUS | FEATURE_INDIRECT_DESC | (cmdline_get_u64("events", 0) ? FEATURE_EVENT_IDX : 0);
 
 	depth = cmdline_get_u64("depth", 32);
@@ -230,12 +284,20 @@ void test_net(void)
 		give_buffers(&cards[i], depth);
 	for (i = 0; i < 2; i++)
 		wait_for_link(&cards[i]);
+	if (reads)
+		start_disk(reads);
 	while (cards[0].got < frames || cards[1].got < frames) {
 		bool any = turn(&cards[0], frames, window);
 		struct net_card *card;
 
 		any |= turn(&cards[1], frames, window);
-		if (any)
+		if (reads)
+			keep_disk_busy();
+		if (progress && cards[0].got + cards[1].got - said >= progress) {
+			said = cards[0].got + cards[1].got;
+			print("PROGRESS frames=%u reads=%lu\n", said, disk.done);
+		}
+		if (any || reads) /* a disk is not kept busy by one who sleeps */
 			continue;
 		/* Nothing to do here: whoever has frames coming is told of them, if it has buffers. */
 		i = random_below(2);

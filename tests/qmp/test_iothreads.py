@@ -2,6 +2,7 @@
 """Iothreads: what is said of them, where they run, and that a busy one is nobody else's trouble."""
 
 import os
+import re
 import statistics
 import time
 
@@ -62,3 +63,28 @@ def test_a_disk_that_is_busy_all_the_time_leaves_the_monitor_answering(tmp_path)
         wait_for(lambda: cpu_ticks(guest.process.pid, tid) > before, 20)
         # Under strace every system call of the disk's thread stops the process.
         assert statistics.median(times) < 0.1 or "SV_TRACES" in os.environ
+
+
+@pytest.mark.parametrize("place", ("", ",iothread=io1", ",rx-iothread=io1,tx-iothread=io2"), ids=("main", "iothread", "rx-and-tx"))
+def test_a_disk_that_is_busy_all_the_time_leaves_a_network_card_going(tmp_path, place):
+    """Its thread never rests: what has been read is read again at once. Frames between two cards of the guest arrive meanwhile,
+    each of them, and the monitor answers."""
+    with open(tmp_path / "a", "wb") as f:
+        for i in range(4 * MIB // 512):
+            f.write(i.to_bytes(8, "little") * 64)
+    options = [word for i in range(3) for word in ("-object", f"iothread,id=io{i}")]
+    options += ["-drive", "id=d,file=a,if=none,direct=off", "-device", "virtio-blk-device,drive=d,id=b,iothread=io0",
+                "-netdev", "stream,id=n0,server=on,addr.path=cable", "-netdev", "stream,id=n1,addr.path=cable",
+                "-device", "virtio-net-device,netdev=n0,id=net0" + place, "-device", "virtio-net-device,netdev=n1,id=net1"]
+    with Guest(tmp_path, *options, append="test=net frames=4000000000 progress=500 events=1 disk=32") as guest, guest.connect() as q:
+        def steps():
+            assert "FAIL" not in guest.console(), guest.console()
+            return [(int(frames), int(reads)) for frames, reads in re.findall(r"^PROGRESS frames=(\d+) reads=(\d+)\r?$", guest.console(), re.M)]
+
+        wait_for(lambda: len(steps()) >= 2)
+        begin = len(steps())
+        for _ in range(100):
+            assert q.run("query-status")["running"]
+        wait_for(lambda: len(steps()) >= begin + 5 and steps()[-1][1] > steps()[begin][1])
+        found = steps()
+        assert all(after[0] > before[0] for before, after in zip(found, found[1:]))
