@@ -144,7 +144,7 @@ def test_frames_in_pieces(start, peer):
     whole = struct.pack(">I", len(one)) + one
     for cut in range(1, len(whole)):
         driver.tap.sock.sendall(whole[:cut])
-        driver.vm.ask("inb 0x3ff")
+        driver.vm.settle()
         assert driver.rx.empty()
         driver.tap.sock.sendall(whole[cut:])
         assert driver.receive() == one
@@ -286,7 +286,7 @@ def test_a_hostile_peer(start, peer, kind):
         alive(driver)
     for half in (b"\0", b"\0\0\0", struct.pack(">I", 60), struct.pack(">I", LONGEST) + b"x" * 60000):
         driver.tap.sock.sendall(half)
-        driver.vm.ask("inb 0x3ff")
+        driver.vm.settle()
         driver.tap.sock.close()
         again(driver, peer)
         alive(driver)
@@ -377,7 +377,7 @@ def test_unplugged_with_half_a_frame(start, peer):
     whole = struct.pack(">I", len(one)) + one
     for turn in range(5):
         driver.tap.sock.sendall(whole[:50])
-        driver.vm.ask("inb 0x3ff")
+        driver.vm.settle()
         driver.vm.qmp("device_del", id=f"net{turn}")
         assert link(driver) == 0
         driver.tap.sock.sendall(whole[50:])
