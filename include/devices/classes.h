@@ -11,7 +11,6 @@ extern const struct device_class debug_exit_class; /* "isa-debug-exit" */
 extern const struct device_class pvpanic_class;	   /* "pvpanic" on the ISA port */
 extern const struct device_class rtc_class;	   /* "mc146818rtc" */
 extern const struct device_class i8042_class;	   /* "i8042" */
-extern const struct device_class boot_timer_class; /* "boot-timer"; to be made before COM1 */
 extern const struct device_class cpu_hotplug_class; /* "acpi-cpu-hotplug" */
 
 /* aarch64 */
@@ -20,6 +19,7 @@ extern const struct device_class pl031_class; /* "pl031": real-time clock */
 extern const struct device_class pl061_class; /* "pl061": GPIO; devices/pl061.h */
 
 /* any architecture */
+extern const struct device_class boot_timer_class; /* "boot-timer"; to be made before the serial port */
 extern const struct device_class fw_cfg_io_class;  /* "fw_cfg_io"; devices/fw_cfg.h */
 extern const struct device_class fw_cfg_mem_class; /* "fw_cfg_mem" */
 extern const struct device_class pflash_class;	   /* "cfi.pflash01" */

@@ -5,7 +5,8 @@
  * Other values are logged as they are.
  *
  * The port, 0x3ff, is also the scratch register of COM1. This device keeps the last byte, so the
- * serial port leaves the register to it and drivers that probe for a scratch register find one.
+ * serial port leaves the register to it and drivers that probe for a scratch register find one. On
+ * aarch64 it is a word in the page of the PL011, where that has no register.
  */
 #define LOG_MODULE "boot-timer"
 
@@ -28,6 +29,7 @@
 struct boot_timer {
 	struct device dev;
 	uint16_t iobase;
+	uint64_t base; /* in memory, if not 0 */
 	struct io_region region;
 	int64_t started_ns; /* CLOCK_BOOTTIME */
 	_Atomic uint8_t value;
@@ -101,6 +103,13 @@ static const struct io_ops boot_timer_ops = {
 	.max_size = 1,
 };
 
+static const struct io_ops boot_timer_mem_ops = {
+	.read = boot_timer_read,
+	.write = boot_timer_write,
+	.min_size = 1,
+	.max_size = 4,
+};
+
 static void boot_timer_reset(struct device *dev)
 {
 	struct boot_timer *bt = container_of(dev, struct boot_timer, dev);
@@ -122,6 +131,12 @@ static int boot_timer_realize(struct device *dev, struct error **errp)
 		.ops = &boot_timer_ops,
 		.opaque = bt,
 	};
+	if (bt->base) {
+		bt->region.kind = IO_MMIO;
+		bt->region.base = bt->base;
+		bt->region.size = BOOT_TIMER_MEM_SIZE;
+		bt->region.ops = &boot_timer_mem_ops;
+	}
 	return mem_space_add_io(dev->platform->space, &bt->region, errp);
 }
 
@@ -132,13 +147,12 @@ static void boot_timer_unrealize(struct device *dev)
 	mem_space_del_io(dev->platform->space, &bt->region);
 }
 
-bool boot_timer_claims(const struct platform *platform, uint64_t port)
+bool boot_timer_claims(const struct platform *platform, uint64_t where)
 {
 	struct device *dev;
 
 	list_for_each(dev, &platform->devices, node) {
-		if (dev->class == &boot_timer_class &&
-		    container_of(dev, struct boot_timer, dev)->iobase == port)
+		if (dev->class == &boot_timer_class && container_of(dev, struct boot_timer, dev)->region.base == where)
 			return true;
 	}
 	return false;
@@ -146,6 +160,8 @@ bool boot_timer_claims(const struct platform *platform, uint64_t port)
 
 static const struct property boot_timer_props[] = {
 	PROP_UINT(16, "iobase", struct boot_timer, iobase, 1, 0xffff, 0x3ff, "port"),
+	PROP_UINT(64, "base", struct boot_timer, base, 0, UINT64_MAX - BOOT_TIMER_MEM_SIZE, 0,
+		  "guest address, instead of a port"),
 	PROP_END,
 };
 

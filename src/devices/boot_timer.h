@@ -4,7 +4,9 @@
 
 #include "devices/device.h"
 
-/* Is @port the boot timer's? Main thread. */
-bool boot_timer_claims(const struct platform *platform, uint64_t port);
+#define BOOT_TIMER_MEM_SIZE 4
+
+/* Is this port, or guest address, the boot timer's? Main thread. */
+bool boot_timer_claims(const struct platform *platform, uint64_t where);
 
 #endif

@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "boot_timer.h"
 #include "chardev/chardev.h"
 #include "devices/classes.h"
 #include "devices/device.h"
@@ -37,6 +38,7 @@ enum {
 	REG_MIS = 0x40,
 	REG_ICR = 0x44,
 	REG_DMACR = 0x48,
+	REG_BOOT_TIMER = 0xf00, /* none: StratoVirt's, where the machine has one */
 	REG_ID = 0xfe0, /* UARTPeriphID0 to UARTPCellID3 */
 };
 
@@ -73,7 +75,8 @@ struct pl011 {
 	uint64_t base;
 	uint32_t gsi;
 
-	struct io_region region;
+	struct io_region region, id_region; /* one, or two around the boot timer */
+	bool split;
 	struct irq_line line;
 	struct chardev_user user;
 
@@ -383,7 +386,64 @@ static const struct io_ops pl011_ops = {
 	.max_size = 4,
 };
 
+static uint64_t pl011_read_id(void *opaque, uint64_t offset, unsigned int size)
+{
+	return pl011_read(opaque, REG_ID + offset, size);
+}
+
+static void pl011_write_id(void *opaque, uint64_t offset, uint64_t wide, unsigned int size)
+{
+	pl011_write(opaque, REG_ID + offset, wide, size);
+}
+
+static const struct io_ops pl011_id_ops = {
+	.read = pl011_read_id,
+	.write = pl011_write_id,
+	.min_size = 1,
+	.max_size = 4,
+};
+
 /* --- device --- */
+
+static int add_regions(struct pl011 *p, struct error **errp)
+{
+	struct platform *platform = p->dev.platform;
+	int ret;
+
+	p->region = (struct io_region){
+		.name = "pl011",
+		.kind = IO_MMIO,
+		.base = p->base,
+		.size = PL011_SIZE,
+		.ops = &pl011_ops,
+		.opaque = p,
+	};
+	p->split = boot_timer_claims(platform, p->base + REG_BOOT_TIMER);
+	if (p->split)
+		p->region.size = REG_BOOT_TIMER;
+	ret = mem_space_add_io(platform->space, &p->region, errp);
+	if (ret || !p->split)
+		return ret;
+	p->id_region = (struct io_region){
+		.name = "pl011-id",
+		.kind = IO_MMIO,
+		.base = p->base + REG_ID,
+		.size = PL011_SIZE - REG_ID,
+		.ops = &pl011_id_ops,
+		.opaque = p,
+	};
+	ret = mem_space_add_io(platform->space, &p->id_region, errp);
+	if (ret)
+		mem_space_del_io(platform->space, &p->region);
+	return ret;
+}
+
+static void del_regions(struct pl011 *p)
+{
+	mem_space_del_io(p->dev.platform->space, &p->region);
+	if (p->split)
+		mem_space_del_io(p->dev.platform->space, &p->id_region);
+}
 
 static void pl011_reset(struct device *dev)
 {
@@ -407,14 +467,6 @@ static int pl011_realize(struct device *dev, struct error **errp)
 	struct platform *platform = dev->platform;
 	int ret;
 
-	p->region = (struct io_region){
-		.name = "pl011",
-		.kind = IO_MMIO,
-		.base = p->base,
-		.size = PL011_SIZE,
-		.ops = &pl011_ops,
-		.opaque = p,
-	};
 	p->user = (struct chardev_user){
 		.can_receive = pl011_can_receive,
 		.receive = pl011_receive,
@@ -423,14 +475,14 @@ static int pl011_realize(struct device *dev, struct error **errp)
 	};
 	pthread_mutex_init(&p->lock, NULL);
 	irq_line_init_level(&p->line, platform->accel, p->gsi);
-	ret = mem_space_add_io(platform->space, &p->region, errp);
+	ret = add_regions(p, errp);
 	if (ret)
 		goto fail;
 	if (p->chardev)
 		ret = chardev_attach(p->chardev, &p->user, errp);
 	if (!ret)
 		return 0;
-	mem_space_del_io(platform->space, &p->region);
+	del_regions(p);
 fail:
 	irq_line_release(&p->line);
 	pthread_mutex_destroy(&p->lock);
@@ -441,7 +493,7 @@ static void pl011_unrealize(struct device *dev)
 {
 	struct pl011 *p = container_of(dev, struct pl011, dev);
 
-	mem_space_del_io(dev->platform->space, &p->region);
+	del_regions(p);
 	if (p->chardev)
 		chardev_detach(p->chardev);
 	irq_line_release(&p->line);

@@ -25,7 +25,6 @@ const struct device_class *const machine_device_classes[] = {
 	&pvpanic_class,
 	&rtc_class,
 	&i8042_class,
-	&boot_timer_class,
 	&q35_mch_class,
 	&ich9_lpc_class,
 	&cpu_hotplug_class,
@@ -35,6 +34,7 @@ const struct device_class *const machine_device_classes[] = {
 	&pl031_class,
 	&pl061_class,
 #endif
+	&boot_timer_class,
 	&fw_cfg_io_class,
 	&fw_cfg_mem_class,
 	&pflash_class,

@@ -2,6 +2,7 @@
 """What the machines of aarch64 have alone, or in another place than those of x86_64: the rest of this folder runs there as well.
 ARCH=aarch64 pytest tests/device, with the VMM built for it (under qemu-user where this machine is another one)."""
 
+import re
 import struct
 import subprocess
 
@@ -41,6 +42,25 @@ def test_serial_port_and_clock_are_where_guests_know_them(start):
             assert vm.pending(RTC_GSI) and vm.read(4, RTC) == now + 4
             vm.write(4, RTC + 0x1c, 1)
             assert not vm.pending(RTC_GSI)
+
+
+def test_boot_time_word_is_in_the_serial_ports_page(start):
+    with start("-serial", "file:$DIR/serial", machine="microvm", env={"STRATOVIRT_LOG_LEVEL": "info"}) as vm:
+        assert vm.read(4, SERIAL + 0xf00) == 0
+        vm.write(4, SERIAL + 0xf00, 1)
+        vm.write(1, SERIAL + 0xf00, 2)
+        assert vm.read(4, SERIAL + 0xf00) == 2
+        for mark, what in ((1, "kernel starts"), (2, "guest has booted")):
+            assert re.search(rf"mark {mark} \({what}\) at \d+ ns", vm.stderr())
+        # The serial port goes on around it.
+        assert [vm.read(4, SERIAL + at) for at in range(0xfe0, 0x1000, 4)] == [0x11, 0x10, 0x14, 0, 0x0d, 0xf0, 0x05, 0xb1]
+        assert vm.read(4, SERIAL + 0xefc) == 0 and vm.read(4, SERIAL + 0xf04) == 0xffffffff
+        vm.qmp("system_reset")
+        vm.event("RESET")
+        assert vm.read(4, SERIAL + 0xf00) == 0
+    with start("-serial", "file:$DIR/serial", machine="virt") as vm:
+        vm.write(4, SERIAL + 0xf00, 1)
+        assert vm.read(4, SERIAL + 0xf00) == 0
 
 
 # PL061 (DDI 0190, 3.2)

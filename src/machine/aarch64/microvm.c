@@ -18,6 +18,8 @@ static const struct property microvm_props[] = {
 static int microvm_init_devices(struct machine *machine, struct error **errp)
 {
 	struct arm_vm *vm = to_arm_vm(machine);
+	struct device *dev;
+	char props[32];
 	int ret;
 
 	arm_create_slots(vm);
@@ -29,6 +31,9 @@ static int microvm_init_devices(struct machine *machine, struct error **errp)
 	ret = arm_create_rtc(vm, errp);
 	if (!ret)
 		ret = arm_create_gpio(vm, errp);
+	snprintf(props, sizeof(props), "base=0x%llx", ARM_BOOT_TIMER_BASE);
+	if (!ret)
+		ret = device_create_internal(&machine->platform, "boot-timer", "boot-timer", props, &dev, errp);
 	return ret ? ret : arm_create_serial(vm, errp);
 }
 
