@@ -95,6 +95,7 @@ int __must_check acpi_q35_build(const struct acpi_q35 *info, struct acpi_tables 
 struct acpi_tables;
 
 /* virt on aarch64. Addresses of 0: the device is not there. GSIs are INTIDs. */
+struct cpu_caches;
 struct acpi_virt {
 	const struct vcpu_topology *topology;
 	bool pmu;
@@ -106,6 +107,7 @@ struct acpi_virt {
 	const struct acpi_virtio_mmio *virtio;
 	unsigned int virtio_count;
 	const struct acpi_pci_host *pci;
+	const struct cpu_caches *caches; /* boot/arm64.h; NULL: nothing is known */
 };
 int __must_check acpi_virt_build(const struct acpi_virt *info, struct acpi_tables **ret, struct error **errp);
 

@@ -32,9 +32,30 @@ struct fdt_pci {
 	uint32_t intx_gsi;
 };
 
+/* A cache of the host, which the guest has as well: its CPUs show their own registers, which do not tell of sharing. */
+struct cpu_cache {
+	unsigned int level;
+	enum cpu_cache_kind { CPU_CACHE_DATA, CPU_CACHE_INSTRUCTION, CPU_CACHE_UNIFIED } kind;
+	uint32_t size, line, sets, ways; /* bytes; ways 0: not known */
+	bool shared; /* by all cores of a socket, rather than by the threads of one */
+};
+
+#define CPU_CACHES_MAX 8
+struct cpu_caches {
+	struct cpu_cache cache[CPU_CACHES_MAX];
+	unsigned int count;
+};
+
+/*
+ * Those of the host's CPU at @cpu ("/sys/devices/system/cpu/cpu0", Documentation/ABI); none when the host
+ * does not tell their sizes, or tells what cannot be.
+ */
+void cpu_caches_read(const char *cpu, struct cpu_caches *caches);
+
 /* What the guest is told. Parts of size 0, and pointers that are NULL, are not there. */
 struct fdt_machine {
 	const struct vcpu_topology *topology;
+	const struct cpu_caches *caches;
 	const struct mem_space *space; /* its RAM */
 	bool pmu, its;
 	struct fdt_device serial, rtc, fw_cfg; /* PL011, PL031; fw_cfg has no interrupt */

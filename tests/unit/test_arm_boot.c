@@ -385,6 +385,118 @@ START_TEST(tree_of_a_file_gets_command_line_and_initrd)
 }
 END_TEST
 
+/* --- caches --------------------------------------------------------------------------------------------- */
+
+static void host_cache(unsigned int index, unsigned int level, const char *type, const char *size, unsigned int sets,
+		       const char *sharers)
+{
+	char name[64], text[64];
+
+	snprintf(name, sizeof(name), "mkdir -p cpu0/topology cpu0/cache/index%u", index);
+	ck_assert_int_eq(system(name), 0);
+	write_file("cpu0/topology/thread_siblings_list", "0-1\n", 4);
+#define HOST_FILE(file, ...)                                                           \
+	do {                                                                           \
+		snprintf(name, sizeof(name), "cpu0/cache/index%u/" file, index);       \
+		snprintf(text, sizeof(text), __VA_ARGS__);                             \
+		write_file(name, text, strlen(text));                                  \
+	} while (0)
+	HOST_FILE("level", "%u\n", level);
+	HOST_FILE("type", "%s\n", type);
+	HOST_FILE("size", "%s\n", size);
+	HOST_FILE("coherency_line_size", "64\n");
+	HOST_FILE("number_of_sets", "%u\n", sets);
+	HOST_FILE("ways_of_associativity", "8\n");
+	HOST_FILE("shared_cpu_list", "%s\n", sharers);
+}
+
+static void host_caches(void)
+{
+	host_cache(0, 1, "Data", "32K", 64, "0-1");
+	host_cache(1, 1, "Instruction", "48K", 96, "0-1");
+	host_cache(2, 2, "Unified", "1024K", 2048, "0-1");
+	host_cache(3, 3, "Unified", "8M", 16384, "0-15");
+}
+
+START_TEST(caches_of_the_host_are_told)
+{
+	struct boot_initrd none = { 0 };
+	struct cpu_caches caches;
+	struct error *err = NULL;
+	uint32_t l2 = 0, l3 = 0;
+	void *fdt = NULL;
+	size_t size;
+	int node;
+
+	setup(8);
+	host_caches();
+	cpu_caches_read("cpu0", &caches);
+	ck_assert_uint_eq(caches.count, 4);
+	topology = (struct vcpu_topology){ 8, 8, 2, 1, 1, 2, 2 };
+	machine.caches = &caches;
+	machine.its = true;
+	ck_assert_int_eq(fdt_build(&machine, &none, &fdt, &size, &err), 0);
+	node = fdt_path_offset(fdt, "/cpus/cpu@5");
+	ck_assert_uint_eq(fdt32_ld(fdt_getprop(fdt, node, "d-cache-size", NULL)), 32 * KIB);
+	ck_assert_uint_eq(fdt32_ld(fdt_getprop(fdt, node, "d-cache-sets", NULL)), 64);
+	ck_assert_uint_eq(fdt32_ld(fdt_getprop(fdt, node, "d-cache-line-size", NULL)), 64);
+	ck_assert_uint_eq(fdt32_ld(fdt_getprop(fdt, node, "i-cache-size", NULL)), 48 * KIB);
+	for (uint32_t i = 0; i < 8; i++) {
+		const void *phandle;
+		char path[32];
+
+		snprintf(path, sizeof(path), "/cpus/cpu@%x", i);
+		phandle = fdt_getprop(fdt, fdt_path_offset(fdt, path), "next-level-cache", NULL);
+		/* Two threads share a core's, four a socket's. */
+		ck_assert(!i || (fdt32_ld(phandle) == l2) == (i % 2 == 1));
+		l2 = fdt32_ld(phandle);
+		node = fdt_node_offset_by_phandle(fdt, l2);
+		ck_assert_uint_eq(fdt32_ld(fdt_getprop(fdt, node, "cache-size", NULL)), MIB);
+		ck_assert_uint_eq(fdt32_ld(fdt_getprop(fdt, node, "cache-level", NULL)), 2);
+		phandle = fdt_getprop(fdt, node, "next-level-cache", NULL);
+		ck_assert(!i || (fdt32_ld(phandle) == l3) == (i % 4 != 0));
+		l3 = fdt32_ld(phandle);
+		node = fdt_node_offset_by_phandle(fdt, l3);
+		ck_assert_uint_eq(fdt32_ld(fdt_getprop(fdt, node, "cache-size", NULL)), 8 * MIB);
+		ck_assert_ptr_null(fdt_getprop(fdt, node, "next-level-cache", NULL));
+	}
+	ck_assert_int_eq(guest_write(space, BOOT_ARM64_FDT, fdt, size), 0);
+	check_with_dtc();
+	free(fdt);
+	teardown();
+}
+END_TEST
+
+START_TEST(caches_that_make_no_sense_are_left_out)
+{
+	struct cpu_caches caches;
+
+	cpu_caches_read("nowhere", &caches);
+	ck_assert_uint_eq(caches.count, 0);
+	for (unsigned int how = 0; how < 7; how++) {
+		host_caches();
+		cpu_caches_read("cpu0", &caches);
+		ck_assert_uint_eq(caches.count, 4);
+		if (how == 0)
+			ck_assert_int_eq(unlink("cpu0/cache/index1/size"), 0); /* as where only CLIDR_EL1 tells */
+		else if (how == 1)
+			host_cache(2, 2, "Data", "1M", 2048, "0-1");
+		else if (how == 2)
+			host_cache(2, 8, "Unified", "1M", 2048, "0-1");
+		else if (how == 3)
+			host_cache(3, 4, "Unified", "8M", 16384, "0-15");
+		else if (how == 4)
+			host_cache(0, 1, "Data", "0", 64, "0-1");
+		else if (how == 5)
+			host_cache(2, 2, "Unified", "1M", 2048, "0-3"), host_cache(3, 3, "Unified", "8M", 16384, "0-1");
+		else
+			host_cache(1, 1, "Instruction", "many", 96, "0-1");
+		cpu_caches_read("cpu0", &caches);
+		ck_assert_uint_eq(caches.count, 0);
+	}
+}
+END_TEST
+
 /* --- ACPI ------------------------------------------------------------------------------------------- */
 
 static uint64_t field(const uint8_t *at, unsigned int bytes)
@@ -423,6 +535,38 @@ static void check_madt(const uint8_t *madt, size_t size, unsigned int cpus)
 	ck_assert_uint_eq(its, 1);
 }
 
+/* §5.2.30: every leaf is reached from its package; cores have their caches, packages the shared one. */
+static void check_pptt(const uint8_t *pptt, size_t size, unsigned int cpus)
+{
+	unsigned int leaves = 0, caches = 0;
+
+	for (size_t at = 36; at < size; at += pptt[at + 1]) {
+		const uint8_t *entry = pptt + at;
+		uint64_t flags = field(entry + 4, 4), parent = field(entry + 8, 4), count = field(entry + 16, 4);
+		bool package = flags & 1, leaf = flags & 8, cluster;
+
+		ck_assert_uint_ge(entry[1], 20);
+		if (entry[0] == 1) {
+			caches++;
+			continue;
+		}
+		ck_assert_uint_lt(parent, at);
+		leaves += leaf;
+		cluster = !package && field(pptt + parent + 4, 4) & 1;
+		ck_assert_uint_eq(count, package ? 1 : leaf || cluster ? 0 : 2);
+		for (uint64_t i = 0; i < count; i++) {
+			const uint8_t *cache = pptt + field(entry + 20 + i * 4, 4);
+			uint64_t next = field(cache + 8, 4);
+
+			ck_assert_uint_eq(cache[0], 1);
+			ck_assert_uint_eq(field(cache + 12, 4), package ? 8 * MIB : i ? 32 * KIB : 48 * KIB);
+			ck_assert(package ? !next : field(pptt + next + 12, 4) == MIB);
+		}
+	}
+	ck_assert_uint_eq(leaves, cpus);
+	ck_assert_uint_eq(caches, 4);
+}
+
 START_TEST(acpi_tables_please_iasl)
 {
 	static const struct acpi_virtio_mmio virtio[] = { { 0xa000000, 0x200, 64 } };
@@ -436,14 +580,18 @@ START_TEST(acpi_tables_please_iasl)
 		.native_hotplug = true,
 		.intx_gsi = { 48, 49, 50, 51, 48, 49, 50, 51 },
 	};
-	struct acpi_virt info = { &topology, true, 0x9000000, 39, 0x9020000, 0x9080000, 38, virtio, 1, &pci };
+	struct cpu_caches caches;
+	struct acpi_virt info = { &topology, true, 0x9000000, 39, 0x9020000, 0x9080000, 38, virtio, 1, &pci, NULL };
 	static char text[65536];
 
+	host_caches();
+	cpu_caches_read("cpu0", &caches);
 	for (unsigned int cpus = 2; cpus <= 254; cpus += 126) {
 		struct acpi_tables *tables = NULL;
 		struct error *err = NULL;
 
 		topology = (struct vcpu_topology){ cpus, 256, 2, 1, 2, 32, 2 };
+		info.caches = cpus > 2 ? &caches : NULL;
 		ck_assert_int_eq(acpi_virt_build(&info, &tables, &err), 0);
 		ck_assert_uint_ge(tables->count, 9);
 		for (unsigned int i = 0; i < tables->count; i++) {
@@ -453,6 +601,8 @@ START_TEST(acpi_tables_please_iasl)
 
 			if (!memcmp(table, "XSDT", 4))
 				continue;
+			if (!memcmp(table, "PPTT", 4) && info.caches)
+				check_pptt(table, tables->tables[i].len, cpus);
 			if (!memcmp(table, "APIC", 4))
 				check_madt(table, tables->tables[i].len, cpus);
 			write_file("table.dat", table, tables->tables[i].len);
@@ -472,5 +622,6 @@ END_TEST
 
 UNIT_SUITE(arm_boot_suite, "arm boot", packings_of_a_kernel, bad_kernels_are_refused, what_does_not_fit_is_refused,
 	   tree_of_many_cpus, seeds_differ_from_boot_to_boot, tree_of_a_file_gets_command_line_and_initrd,
+	   caches_of_the_host_are_told, caches_that_make_no_sense_are_left_out,
 	   acpi_tables_please_iasl)
 UNIT_MAIN(arm_boot_suite)

@@ -12,6 +12,7 @@
 #include "../acpi_table.h"
 #include "../aml.h"
 #include "boot/acpi.h"
+#include "boot/arm64.h"
 #include "cpu/gic.h"
 #include "devices/fw_cfg.h"
 
@@ -202,43 +203,100 @@ static void add_iort(struct acpi_tables *tables)
 #define PPTT_THREAD (1u << 2)
 #define PPTT_LEAF (1u << 3)
 
+#define CACHE_SIZE_VALID (1u << 0)
+#define CACHE_SETS_VALID (1u << 1)
+#define CACHE_WAYS_VALID (1u << 2)
+#define CACHE_TYPE_VALID (1u << 4)
+#define CACHE_LINE_VALID (1u << 6)
+
+/* Where the structures of the caches are: those of a core, those of a socket. */
+struct pptt_caches {
+	uint32_t at[2][CPU_CACHES_MAX];
+	uint32_t count[2];
+};
+
+/*
+ * One structure for each cache of the host; the nodes that have such a cache all refer to it, and by them it is
+ * told how many there are. What is private to a core hangs on its first level.
+ */
+static void add_caches(struct blob *blob, size_t start, const struct cpu_caches *caches, struct pptt_caches *ret)
+{
+	static const uint8_t types[] = {
+		[CPU_CACHE_DATA] = 0, [CPU_CACHE_INSTRUCTION] = 1u << 2, [CPU_CACHE_UNIFIED] = 3u << 2,
+	};
+	uint32_t next[2] = { 0, 0 };
+
+	*ret = (struct pptt_caches){ 0 };
+	for (unsigned int i = caches ? caches->count : 0; i-- > 0;) { /* the outermost first: it is referred to */
+		const struct cpu_cache *cache = &caches->cache[i];
+		uint32_t at = (uint32_t)(blob->len - start);
+		bool first = cache->level == 1 || (cache->shared && !caches->cache[i - 1].shared);
+
+		blob_u8(blob, 1);
+		blob_u8(blob, 24);
+		blob_u16(blob, 0);
+		blob_u32(blob, CACHE_SIZE_VALID | CACHE_SETS_VALID | CACHE_TYPE_VALID | CACHE_LINE_VALID |
+			       (cache->ways ? CACHE_WAYS_VALID : 0));
+		blob_u32(blob, next[cache->shared]);
+		blob_u32(blob, cache->size);
+		blob_u32(blob, cache->sets);
+		blob_u8(blob, (uint8_t)cache->ways);
+		blob_u8(blob, types[cache->kind]);
+		blob_u16(blob, (uint16_t)cache->line);
+		if (first)
+			ret->at[cache->shared][ret->count[cache->shared]++] = at;
+		else
+			next[cache->shared] = at;
+	}
+}
+
+enum { PPTT_OF_CORE, PPTT_OF_SOCKET, PPTT_OF_NONE };
+
 /* Returns the node's offset in the table. */
-static uint32_t add_node(struct blob *blob, size_t start, uint32_t flags, uint32_t parent, uint32_t id)
+static uint32_t add_node(struct blob *blob, size_t start, uint32_t flags, uint32_t parent, uint32_t id,
+			 const struct pptt_caches *caches, unsigned int whose)
 {
 	uint32_t at = (uint32_t)(blob->len - start);
+	uint32_t count = whose == PPTT_OF_NONE ? 0 : caches->count[whose];
 
 	blob_u8(blob, 0);
-	blob_u8(blob, 20);
+	blob_u8(blob, (uint8_t)(20 + count * 4));
 	blob_u16(blob, 0);
 	blob_u32(blob, flags);
 	blob_u32(blob, parent);
 	blob_u32(blob, id);
-	blob_u32(blob, 0); /* private resources */
+	blob_u32(blob, count); /* private resources */
+	for (uint32_t i = 0; i < count; i++)
+		blob_u32(blob, caches->at[whose][i]);
 	return at;
 }
 
-static void add_pptt(struct acpi_tables *tables, const struct vcpu_topology *topology)
+static void add_pptt(struct acpi_tables *tables, const struct acpi_virt *info)
 {
+	const struct vcpu_topology *topology = info->topology;
 	uint32_t threads = MAX(topology->threads, 1u), cores = MAX(topology->cores, 1u);
 	uint32_t clusters = MAX(topology->clusters, 1u) * MAX(topology->dies, 1u);
 	uint32_t socket = 0, cluster = 0, core = 0;
 	struct blob *blob = &tables->data;
 	size_t start = acpi_table_begin(tables, "PPTT", 2);
+	struct pptt_caches caches;
 
+	add_caches(blob, start, info->caches, &caches);
 	for (uint32_t i = 0; i < topology->cpus; i++) {
 		uint32_t n = i / threads / cores;
 
 		if (i % (threads * cores * clusters) == 0)
-			socket = add_node(blob, start, PPTT_PACKAGE, 0, n / clusters);
+			socket = add_node(blob, start, PPTT_PACKAGE, 0, n / clusters, &caches, PPTT_OF_SOCKET);
 		if (i % (threads * cores) == 0)
-			cluster = clusters > 1 ? add_node(blob, start, 0, socket, n % clusters) : socket;
+			cluster = clusters > 1 ?
+				add_node(blob, start, 0, socket, n % clusters, &caches, PPTT_OF_NONE) : socket;
 		if (threads == 1) {
-			add_node(blob, start, PPTT_ID_VALID | PPTT_LEAF, cluster, i);
+			add_node(blob, start, PPTT_ID_VALID | PPTT_LEAF, cluster, i, &caches, PPTT_OF_CORE);
 			continue;
 		}
 		if (i % threads == 0)
-			core = add_node(blob, start, 0, cluster, i / threads % cores);
-		add_node(blob, start, PPTT_ID_VALID | PPTT_THREAD | PPTT_LEAF, core, i);
+			core = add_node(blob, start, 0, cluster, i / threads % cores, &caches, PPTT_OF_CORE);
+		add_node(blob, start, PPTT_ID_VALID | PPTT_THREAD | PPTT_LEAF, core, i, &caches, PPTT_OF_NONE);
 	}
 	acpi_table_end(tables, start);
 }
@@ -331,7 +389,7 @@ int acpi_virt_build(const struct acpi_virt *info, struct acpi_tables **ret, stru
 	if (info->serial)
 		add_spcr(tables, info);
 	add_iort(tables);
-	add_pptt(tables, info->topology);
+	add_pptt(tables, info);
 	acpi_tables_finish(tables);
 	*ret = tables;
 	return 0;

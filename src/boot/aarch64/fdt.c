@@ -20,7 +20,7 @@
 #include "util/alloc.h"
 #include "util/endian.h"
 
-/* phandles; those of the CPUs follow */
+/* phandles; those of the CPUs follow, then as many for each level of caches beyond the first */
 enum { PHANDLE_CLOCK = 1, PHANDLE_GIC, PHANDLE_ITS, PHANDLE_GPIO, PHANDLE_CPU };
 
 /* Interrupt specifiers (arm,gic-v3.yaml) */
@@ -137,6 +137,90 @@ static int put_cpu_map(void *fdt, const struct vcpu_topology *topology)
 	return ret | fdt_end_node(fdt);
 }
 
+/* Of @level, the cache that CPU @index has: by core or by socket; and how that is called in phandles. */
+static const struct cpu_cache *find_cache(const struct fdt_machine *machine, unsigned int level)
+{
+	for (unsigned int i = 0; machine->caches && i < machine->caches->count; i++)
+		if (machine->caches->cache[i].level == level)
+			return &machine->caches->cache[i];
+	return NULL;
+}
+
+static uint32_t cache_unit(const struct vcpu_topology *topology, const struct cpu_cache *cache, uint32_t index)
+{
+	uint32_t core = index / MAX(topology->threads, 1u);
+
+	return cache->shared ? core / MAX(topology->cores, 1u) / MAX(topology->clusters, 1u) / MAX(topology->dies, 1u) :
+			       core;
+}
+
+static uint32_t cache_phandle(const struct fdt_machine *machine, const struct cpu_cache *cache, uint32_t index)
+{
+	return PHANDLE_CPU + (cache->level - 1) * machine->topology->cpus +
+	       cache_unit(machine->topology, cache, index);
+}
+
+/* Devicetree 3.8.1 and 3.9 */
+static int put_cache_size(void *fdt, const char *prefix, const struct cpu_cache *cache)
+{
+	char name[32];
+	int ret;
+
+	snprintf(name, sizeof(name), "%scache-size", prefix);
+	ret = fdt_property_u32(fdt, name, cache->size);
+	snprintf(name, sizeof(name), "%scache-line-size", prefix);
+	ret |= fdt_property_u32(fdt, name, cache->line);
+	snprintf(name, sizeof(name), "%scache-sets", prefix);
+	return ret | fdt_property_u32(fdt, name, cache->sets);
+}
+
+static int put_next_cache(void *fdt, const struct fdt_machine *machine, unsigned int level, uint32_t index)
+{
+	const struct cpu_cache *next = find_cache(machine, level);
+
+	return next ? fdt_property_u32(fdt, "next-level-cache", cache_phandle(machine, next, index)) : 0;
+}
+
+static int put_first_caches(void *fdt, const struct fdt_machine *machine, uint32_t index)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; machine->caches && i < machine->caches->count; i++) {
+		const struct cpu_cache *cache = &machine->caches->cache[i];
+
+		if (cache->level == 1)
+			ret |= put_cache_size(fdt, cache->kind == CPU_CACHE_DATA ? "d-" : "i-", cache);
+	}
+	return ret | put_next_cache(fdt, machine, 2, index);
+}
+
+/* One node for each cache beyond the first level. */
+static int put_caches(void *fdt, const struct fdt_machine *machine)
+{
+	const struct cpu_cache *cache;
+	char name[40];
+	int ret = 0;
+
+	for (unsigned int level = 2; (cache = find_cache(machine, level)); level++) {
+		for (uint32_t i = 0; i < machine->topology->cpus; i++) {
+			uint32_t unit = cache_unit(machine->topology, cache, i);
+
+			if (i && unit == cache_unit(machine->topology, cache, i - 1))
+				continue;
+			snprintf(name, sizeof(name), "l%u-cache%u", level, unit);
+			ret |= fdt_begin_node(fdt, name);
+			ret |= fdt_property_string(fdt, "compatible", "cache");
+			ret |= fdt_property_u32(fdt, "cache-level", level);
+			ret |= put_flag(fdt, "cache-unified");
+			ret |= put_cache_size(fdt, "", cache);
+			ret |= put_next_cache(fdt, machine, level + 1, i);
+			ret |= fdt_property_u32(fdt, "phandle", cache_phandle(machine, cache, i));
+			ret |= fdt_end_node(fdt);
+		}
+	}
+	return ret;
+}
+
 static int put_cpus(void *fdt, const struct fdt_machine *machine)
 {
 	int ret = fdt_begin_node(fdt, "cpus");
@@ -153,8 +237,10 @@ static int put_cpus(void *fdt, const struct fdt_machine *machine)
 			ret |= fdt_property_string(fdt, "enable-method", "psci");
 		ret |= fdt_property_u32(fdt, "reg", (uint32_t)mpidr);
 		ret |= fdt_property_u32(fdt, "phandle", PHANDLE_CPU + i);
+		ret |= put_first_caches(fdt, machine, i);
 		ret |= fdt_end_node(fdt);
 	}
+	ret |= put_caches(fdt, machine);
 	ret |= put_cpu_map(fdt, machine->topology);
 	return ret | fdt_end_node(fdt);
 }

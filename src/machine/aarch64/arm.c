@@ -151,6 +151,7 @@ int arm_open_files(struct arm_vm *vm, struct error **errp)
 	const struct vm_config *config = vm->machine.config;
 	int ret = 0;
 
+	cpu_caches_read("/sys/devices/system/cpu/cpu0", &vm->caches);
 	if (config->dtb)
 		ret = fdt_read(config->dtb, &vm->dtb, errp);
 	if (ret || !config->kernel)
@@ -169,6 +170,7 @@ int arm_load(struct arm_vm *vm, bool direct, struct vcpu_entry *entry, struct er
 	struct fdt_device virtio[ARM_VIRTIO_SLOTS];
 	struct fdt_machine fdt = {
 		.topology = &machine->topology,
+		.caches = &vm->caches,
 		.space = machine->space,
 		.pmu = machine->accel->pmu,
 		.its = vm->pci.ecam_size > 0,

@@ -50,6 +50,7 @@ struct arm_vm {
 
 	bool slot_used[ARM_VIRTIO_SLOTS];
 	bool has_serial, has_gpio;
+	struct cpu_caches caches; /* of the host */
 	struct fdt_pci pci; /* ecam_size 0: no PCI */
 	struct pci_host *pci_host;
 	struct boot_source *source;

@@ -182,6 +182,7 @@ static int place_acpi(struct arm_vm *vm, struct error **errp)
 		.ged_gsi = GIC_SPI_BASE + ARM_GSI_GED,
 		.virtio = virtio,
 		.pci = &pci,
+		.caches = &vm->caches,
 	};
 	struct acpi_tables *tables;
 	int ret;
