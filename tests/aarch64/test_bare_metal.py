@@ -15,9 +15,10 @@ SECTOR = 512
 RNG = ("-object", "rng-random,id=r0,filename=/dev/urandom", "-device", "virtio-rng-device,rng=r0,id=rng0")
 
 
-def run(test, *options, machine="microvm", cpus=1, reboot=False, vmm=vm.STRATOVIRT, memory=128):
+def run(test, *options, machine="microvm", cpus=1, reboot=False, vmm=vm.STRATOVIRT, memory=128,
+        cpu="host"):
     """Runs one test of the guest to its end; what it printed, and what the VMM said."""
-    command = [vmm, "-machine", machine, "-cpu", "host", "-smp", str(cpus), "-m", str(memory), "-kernel", GUEST,
+    command = [vmm, "-machine", machine, "-cpu", cpu, "-smp", str(cpus), "-m", str(memory), "-kernel", GUEST,
                "-append", f"test={test}", "-serial", "stdio", *options, *([] if reboot else ["-no-reboot"])]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=LIMIT)
@@ -55,6 +56,22 @@ def test_psci_turns_cpus_on_and_off_and_suspends():
 def test_every_cpu_answers_its_interrupt(machine, cpus):
     last = (cpus - 1) % 16 | (cpus - 1) // 16 << 8
     assert f"{cpus} CPUs, the last one {last:#x}\n" in run(f"smp cpus={cpus}", machine=machine, cpus=cpus)[0]
+
+
+def test_pmu_interrupts_and_can_be_left_out():
+    assert re.search(r"PMU version [1-9]", run("pmu")[0])
+    assert "PMU version 0, " in run("pmu", cpu="host,pmu=off")[0]
+
+
+def test_a_device_tree_comes_out_and_goes_in(tmp_path):
+    """dumpdtb writes what the guest finds; as -dtb it is what another one finds, but for the command line."""
+    tree = str(tmp_path / "virt.dtb")
+    run("hello memory=128 one", machine=f"virt,dumpdtb={tree}")
+    done = subprocess.run(["dtc", "-I", "dtb", "-O", "dts", tree], capture_output=True, text=True, check=True)
+    assert done.stderr == "" and 'bootargs = "test=hello memory=128 one' in done.stdout
+    # 128 MiB says the tree, and the guest believes it.
+    output, _ = run("hello memory=128 two", "-dtb", tree, machine="virt", memory=256)
+    assert "cmdline: test=hello memory=128 two" in output
 
 
 def test_timers_come_and_not_before_their_time():

@@ -7,6 +7,7 @@ import struct
 
 import pytest
 
+import host_caches
 import images
 
 SCRIPT = """
@@ -20,6 +21,7 @@ echo "== interrupts"; grep arch_timer /proc/interrupts
 echo "== clock"; cat /sys/class/rtc/rtc0/name /sys/class/rtc/rtc0/since_epoch; date +%s
 echo "== clocksource"; cat /sys/devices/system/clocksource/clocksource0/current_clocksource
 echo "== seeds"; wc -c </proc/device-tree/chosen/rng-seed; ls /proc/device-tree/chosen
+@CACHES@
 echo "== offline"
 for cpu in $(seq 1 $(($(nproc --all) - 1))); do
 	[ $cpu -gt 2 ] && break
@@ -30,7 +32,7 @@ echo "== work"
 for cpu in $(seq 0 $(($(nproc) - 1))); do
 	taskset -c $cpu sh -c 'read -r line </proc/self/stat; set -- $line; shift 38; echo $1'
 done
-"""
+""".replace("@CACHES@", host_caches.SCRIPT)
 
 
 def packed(path, how):
@@ -58,8 +60,9 @@ BOOTS = {"microvm-1": ("microvm", "1", 256, "Image.gz"),
 def booted(request, new_guest):  # noqa: F811
     machine, smp, mib, how = BOOTS[request.param]
     guest = new_guest()
-    guest.run("-no-reboot", machine=machine, smp=smp, memory=str(mib), script=SCRIPT, timeout=150,
-              kernel=packed(guest.path("kernel"), how))
+    with host_caches.host_caches():
+        guest.run("-no-reboot", machine=machine, smp=smp, memory=str(mib), script=SCRIPT, timeout=240,
+                  kernel=packed(guest.path("kernel"), how))
     return guest.check_finished(), int(smp.split(",")[0]), mib
 
 
@@ -76,6 +79,12 @@ def test_all_processors_are_online_and_run_programs(booted):
 def test_topology_is_the_one_asked_for(booted):
     guest, processors, _ = booted
     assert len(set(guest.section("packages").split())) == (2 if processors == 8 else 1)
+
+
+def test_caches_are_the_hosts(booted):
+    guest, processors, _ = booted
+    socket = {1: "0", 2: "0-1", 8: "4-7"}[processors]
+    assert guest.section("caches").splitlines() == host_caches.expected(processors - 1, socket)
 
 
 def test_processors_go_off_and_come_back_by_psci(booted):

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 
+import host_caches
 import pytest
 import vm
 
@@ -19,12 +20,13 @@ echo "== cmdline"; cat /proc/cmdline
 echo "== cpus"; grep -c ^processor /proc/cpuinfo
 echo "== pci"; for f in /sys/bus/pci/devices/*; do echo "$(basename $f) $(basename "$(readlink $f/driver)")"; done
 echo "== disks"; ls /sys/block
+@CACHES@
 echo "== interrupts"; grep virtio /proc/interrupts
 echo "== acpi"; for f in /sys/firmware/acpi/tables/[A-Z]*; do [ -f $f ] && echo "$(basename $f) $(base64 -w 0 $f)"; done
 echo "== log"; dmesg | grep -i -e 'ACPI.*error' -e 'ACPI BIOS' -e 'BUG:' -e 'WARNING:' -e 'can.t claim' | sed "s/^/: /"
 echo "== psci"; dmesg | grep -i psci | sed "s/^/: /"
 echo "== end"
-"""
+""".replace("@CACHES@", host_caches.SCRIPT)
 
 
 def flash(guest):
@@ -44,10 +46,11 @@ def initrd_of(guest):
 def by_fw_cfg(new_guest):  # noqa: F811
     guest = new_guest()
     guest.plain_image("disk", 1 << 20)
-    guest.run_firmware(
-        *flash(guest), "-kernel", vm.images.vmlinuz(), "-initrd", initrd_of(guest), "-append",
-        f"{vm.COMMAND_LINE} sv.run=script from-fw-cfg", "-drive", "id=d0,file=disk,format=raw",
-        "-device", "virtio-blk-pci,drive=d0,id=blk0", "-no-reboot", smp=2, timeout=LIMIT, machine="virt")
+    with host_caches.host_caches():
+        guest.run_firmware(
+            *flash(guest), "-kernel", vm.images.vmlinuz(), "-initrd", initrd_of(guest), "-append",
+            f"{vm.COMMAND_LINE} sv.run=script from-fw-cfg", "-drive", "id=d0,file=disk,format=raw",
+            "-device", "virtio-blk-pci,drive=d0,id=blk0", "-no-reboot", smp=2, timeout=LIMIT, machine="virt")
     return guest.check_finished()
 
 
@@ -61,6 +64,10 @@ def test_a_kernel_by_fw_cfg_runs_under_uefi_with_acpi(by_fw_cfg):
 def test_msis_come_through_the_its(by_fw_cfg):
     lines = [line for line in by_fw_cfg.section("interrupts").splitlines() if "virtio" in line]
     assert lines and all(re.search(r"ITS-(PCI-)?MSI", line) for line in lines)
+
+
+def test_caches_are_the_hosts(by_fw_cfg):
+    assert by_fw_cfg.section("caches").splitlines() == host_caches.expected(1, "0-1")
 
 
 def test_kernel_takes_the_tables(by_fw_cfg):

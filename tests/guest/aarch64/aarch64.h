@@ -65,11 +65,12 @@ static inline bool deadline_passed(u64 deadline) { return (int64_t)(ticks() - de
 
 #define INTID_PPI_PHYS_TIMER	30
 #define INTID_PPI_VIRT_TIMER	27
+#define INTID_PPI_PMU		23
 #define INTID_SPI(n)		(32 + (n))
 #define INTID_MAX		192
 
 void gic_init(void);	 /* the distributor, once */
-void gic_cpu_init(void); /* this CPU's redistributor and interface; its SGIs and timers are on */
+void gic_cpu_init(void); /* this CPU's redistributor and interface; its SGIs, timers and PMU are on */
 /* An SPI to this CPU, edge-triggered or by its level; off. */
 void gic_spi(u32 intid, bool edge, bool on);
 /* SGI to one CPU, and to all but this one. */

@@ -161,6 +161,49 @@ void test_arm_timer(void)
 	CHECK_EQ(*irq_counter(0, INTID_PPI_VIRT_TIMER), 20);
 }
 
+/* --- what the CPU has --- */
+
+static void clear_overflow(u32 cpu, u32 intid)
+{
+	(void)cpu;
+	if (intid == INTID_PPI_PMU)
+		write_sysreg(pmovsclr_el0, 1);
+}
+
+/* Events that software makes are counted by KVM itself; the counter overflows twice. */
+static void overflow(void)
+{
+	u32 i;
+
+	write_sysreg(pmcr_el0, read_sysreg(pmcr_el0) | 1);
+	write_sysreg(pmevtyper0_el0, 0); /* SW_INCR */
+	write_sysreg(pmovsclr_el0, ~0u);
+	write_sysreg(pmintenset_el1, 1);
+	write_sysreg(pmcntenset_el0, 1);
+	irq_hook = clear_overflow;
+	for (i = 0; i < 2; i++) {
+		write_sysreg(pmevcntr0_el0, 0xfffffffe);
+		write_sysreg(pmswinc_el0, 1);
+		asm volatile("msr daifclr, #2\n\tisb\n\tmsr daifset, #2" ::: "memory");
+		CHECK_EQ(*irq_counter(0, INTID_PPI_PMU), i);
+		write_sysreg(pmswinc_el0, 1);
+		wait_for_interrupt(INTID_PPI_PMU, i);
+		CHECK_EQ(*irq_counter(0, INTID_PPI_PMU), i + 1);
+		CHECK_EQ(read_sysreg(pmevcntr0_el0), 0);
+	}
+	write_sysreg(pmcntenclr_el0, 1);
+	irq_hook = NULL;
+}
+
+void test_arm_pmu(void)
+{
+	u64 version = read_sysreg(id_aa64dfr0_el1) >> 8 & 0xf;
+
+	print("PMU version %lu, SVE %lu\n", version, read_sysreg(id_aa64pfr0_el1) >> 32 & 0xf);
+	if (version)
+		overflow();
+}
+
 /* --- reset --- */
 
 static void linger(u32 cpu)

@@ -75,7 +75,7 @@ void gic_cpu_init(void)
 	while (read32(frame + GICR_WAKER) & WAKER_CHILDREN_ASLEEP)
 		cpu_relax();
 	write32(frame + GICR_IGROUPR0, ~0u);
-	write32(frame + GICR_ISENABLER0, 0xffff | 1u << INTID_PPI_VIRT_TIMER | 1u << INTID_PPI_PHYS_TIMER);
+	write32(frame + GICR_ISENABLER0, 0xffff | 1u << INTID_PPI_VIRT_TIMER | 1u << INTID_PPI_PHYS_TIMER | 1u << INTID_PPI_PMU);
 	write_sysreg(S3_0_C12_C12_5, 7);    /* ICC_SRE_EL1 */
 	write_sysreg(S3_0_C4_C6_0, 0xff);   /* ICC_PMR_EL1 */
 	write_sysreg(S3_0_C12_C12_7, 1);    /* ICC_IGRPEN1_EL1 */

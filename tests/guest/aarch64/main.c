@@ -11,6 +11,7 @@ static const struct guest_test tests[] = {
 	{ "psci", test_arm_psci },
 	{ "timer", test_arm_timer },
 	{ "smp", test_arm_smp },
+	{ "pmu", test_arm_pmu },
 	{ "irq", test_arm_irq },
 	{ "mmio", test_arm_mmio },
 	{ "reset", test_arm_reset },
