@@ -58,7 +58,7 @@ class Folder:
         self.path = path
         for name in ("vmlinuz", "vmlinux", "vmlinux.bin"):
             shutil.copy(GUEST_ELF, path / name)
-        for name in ("initrd", "initrd.img", "root.img", "data.img", "disk.img"):
+        for name in ("initrd", "initrd.img", "root.img", "data.img", "disk.img", "disk2.img"):
             (path / name).write_bytes(bytes(8 << 20))
         (path / "vars.fd").write_bytes(bytes(64 << 10))
         self.listener = socket.socket(socket.AF_UNIX)
