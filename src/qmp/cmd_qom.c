@@ -77,6 +77,10 @@ QMP_HANDLER(qom_list_types)
 	for (unsigned int i = 0; machine_class_at(i, &kind); i++)
 		add_type(*ret, wanted, machine_type(kind.name, name, sizeof(name)), "machine");
 	add_type(*ret, wanted, CPU_TYPE, "device");
+#ifdef __aarch64__
+	/* virt's host bridge is a part of the machine. libvirt gives virt a PCIe root by this name. */
+	add_type(*ret, wanted, "gpex-pcihost", "object");
+#endif
 	return 0;
 }
 
