@@ -349,7 +349,31 @@ def test_the_monitor_is_ours(domain):
     assert "VM status: running" in virsh("qemu-monitor-command", domain.name, "--hmp", "info status")
 
 
+USB = "<controller type='usb' model='qemu-xhci'/>"
+SCSI = "<controller type='scsi' model='virtio-scsi'/>"
+SATA = "<disk type='file' device='cdrom'><target dev='sda' bus='sata'/></disk>"
+TPM = "<tpm model='tpm-tis'><backend type='emulator'/></tpm>"
+SCREEN = "<graphics type='vnc' port='-1'/>"
+
+
 def test_what_we_do_not_have_fails_with_libvirts_own_error(domain):
-    error = virsh("save", domain.name, f"{domain.folder}/saved", status=1)
-    assert "error:" in error
-    assert domain.state() == "running"
+    for words in (["save", domain.name, f"{domain.folder}/saved"], ["managedsave", domain.name],
+                  ["snapshot-create-as", domain.name, "s1"], ["screenshot", domain.name, f"{domain.folder}/picture"],
+                  ["setvcpus", domain.name, "1", "--live"], ["migrate", domain.name, "qemu+tcp://192.0.2.1/system"],
+                  ["dump", "--memory-only", domain.name, f"{domain.folder}/core"]):
+        assert "error:" in virsh(*words, status=1), words
+        assert domain.state() == "running", words
+    for device in (USB, SCSI, SATA, TPM, SCREEN):
+        assert "error:" in virsh("attach-device", domain.name, domain.file("device.xml", device), "--live", status=1), device
+        assert domain.state() == "running", device
+
+
+def test_a_cpu_model_is_refused_by_libvirt(tmp_path, bridge):
+    domain = Domain(tmp_path, bridge, change=lambda xml: replaced(xml, ("<vcpu>", "<cpu mode='host-model'/><vcpu>")))
+    domain.define()
+    try:
+        assert "error:" in virsh("start", domain.name, status=1)
+        assert domain.state() == "shut off"
+    finally:
+        domain.remove()
+
