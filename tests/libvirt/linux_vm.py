@@ -28,7 +28,7 @@ ifconfig eth0 10.79.0.2 netmask 255.255.255.0 up
 ifconfig eth1 10.79.1.2 netmask 255.255.255.0 up
 while :; do getty -L 115200 hvc0 vt100; done
 """
-MODULES = "virtio_net,virtio_console,virtio_balloon,vmw_vsock_virtio_transport,button,evdev,pvpanic,qemu_fw_cfg"
+MODULES = "virtio_net,virtio_console,virtio_balloon,vmw_vsock_virtio_transport,button,evdev,pvpanic_mmio,qemu_fw_cfg"
 CONSOLE = "ttyAMA0" if images.ARCH == "aarch64" else "ttyS0"
 BOOT = float(os.environ.get("STRATOVIRT_BOOT_TIMEOUT", "120"))
 
@@ -94,6 +94,12 @@ class Console:
             alive = time.monotonic() < end and self._read(end - time.monotonic())
             assert alive or re.search(pattern, self.text[self.seen:]), self.report(f"no {pattern!r} on the console")
 
+    def listen(self, seconds):
+        """Takes what comes in that time."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self._read(end - time.monotonic()):
+            pass
+
     def type(self, text):
         os.write(self.fd, text.encode())
 
@@ -107,7 +113,7 @@ class Console:
         self.expect(r"login: ", limit)
         self.type("root\r")
         self.expect(r"# ")
-        self.type("PS1=; stty -echo cols 200 2>/dev/null; stty echo\r")
+        self.type("PS1=; stty cols 200\r")
 
     def report(self, what):
         return f"{what}; {self.domain.name} is {self.domain.state()}\nconsole: {self.text[-3000:]}\nkernel: {self.domain.kernel_log()[-3000:]}"
@@ -118,9 +124,7 @@ class Console:
             return
         try:
             os.write(self.fd, b"\x1d")
-            end = time.monotonic() + 10
-            while self._read(end - time.monotonic()) and time.monotonic() < end:
-                pass
+            self.listen(10)
         except OSError:
             pass
         os.kill(self.process, signal.SIGKILL)
