@@ -254,7 +254,7 @@ def test_link(driver):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("pairs", (2, 4))
+@pytest.mark.parametrize("pairs", (2, 16))
 def test_several_pairs(start, pairs, kind):
     options = [option.replace("fd=$TAP", "fds=$TAP").replace("netdev=n0", "netdev=n0,mq=on") for option in KINDS[kind]]
     driver = Driver(start(*options, pairs=pairs), pairs)

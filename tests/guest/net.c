@@ -270,7 +270,7 @@ void test_net(void)
 {
 	u32 frames = cmdline_get_u64("frames", 20000), window = cmdline_get_u64("window", 64), i;
 	u32 progress = cmdline_get_u64("progress", 0), reads = cmdline_get_u64("disk", 0), said = 0;
-	u64 features = NET_F_STATUS | FEATURE_INDIRECT_DESC | (cmdline_get_u64("events", 0) ? FEATURE_EVENT_IDX : 0);
+	u64 features = NET_F_STATUS | FEATURE_INDIRECT_DESC | (cmdline_get_u64("events", 0) ? FEATURE_EVENT_IDX : 0), begin, us;
 
 	depth = cmdline_get_u64("depth", 32);
 	size_max = cmdline_get_u64("size", 1514);
@@ -286,6 +286,7 @@ void test_net(void)
 		wait_for_link(&cards[i]);
 	if (reads)
 		start_disk(reads);
+	begin = rdtsc();
 	while (cards[0].got < frames || cards[1].got < frames) {
 		bool any = turn(&cards[0], frames, window);
 		struct net_card *card;
@@ -317,6 +318,7 @@ void test_net(void)
 			sleep_for(card, &card->rx);
 		}
 	}
+	us = tsc_to_us(rdtsc() - begin);
 	CHECK_EQ(cards[0].got, frames);
 	CHECK_EQ(cards[1].got, frames);
 	for (i = 0; i < 2; i++) {
@@ -328,4 +330,6 @@ void test_net(void)
 		virtio_reset(cards[i].dev);
 	}
 	print("net: %u frames each way, slept %u times for frames and %u times for descriptors\n", frames, waits, tx_waits);
+	print("BENCH net size=%u events=%u frames-per-second=%lu\n", size_max, (u32)!!(features & FEATURE_EVENT_IDX),
+	      2 * (u64)frames * 1000000 / (us ? us : 1));
 }
