@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """virtio-net's data path over a tap: frames both ways, headers, the control queue and the filter, several queues."""
 
+import os
+import re
 import struct
 import subprocess
 
@@ -13,6 +15,7 @@ from test_virtio_console import pattern
 
 AT, CONTROL = kinds.AT, 0x380000
 F_CSUM, F_MRG, F_CTRL, F_CTRL_RX, F_CTRL_VLAN, F_EXTRA, F_MQ, F_CTRL_MAC = (1 << bit for bit in (0, 15, 17, 18, 19, 20, 22, 23))
+F_CTRL_GUEST_OFFLOADS = 1 << 2
 CONTROL_FEATURES = F_CTRL | F_CTRL_RX | F_CTRL_VLAN | F_EXTRA | F_CTRL_MAC
 MAC, OTHER, BROADCAST = bytes.fromhex("525400000001"), bytes.fromhex("525400000002"), b"\xff" * 6
 GROUP = bytes.fromhex("01005e000001")
@@ -280,6 +283,62 @@ def test_several_pairs(start, pairs, kind):
             return len(got) == 64
 
         driver.vm.until(all_came, f"64 frames on {count} pairs")
+
+
+F_GUEST_CSUM, F_GUEST_TSO4, F_HOST_TSO4, F_GUEST_USO, F_HOST_USO = 1 << 1, 1 << 7, 1 << 11, 3 << 54, 1 << 56
+PACKET_VNET_HDR = 15
+# gso_type, the number of the protocol, its header, where the checksum is in it, what both sides must have for it
+SEGMENTED = {
+    "tcp": (1, 6, struct.pack(">HHIIBBHHH", 1000, 2000, 1, 0, 0x50, 0x10, 0x1000, 0, 0), 16, F_HOST_TSO4, F_GUEST_TSO4),
+    "udp": (5, 17, struct.pack(">HHHH", 1000, 2000, 0, 0), 6, F_HOST_USO, F_GUEST_USO),
+}
+
+
+@pytest.mark.parametrize("protocol", SEGMENTED)
+def test_segmentation_is_left_to_who_receives(start, protocol):
+    """One frame of many segments passes the tap in one piece both ways; to a driver that did not ask for it, or has switched it
+    off, it comes in pieces."""
+    gso, number, header, at, host, own = SEGMENTED[protocol]
+    driver = Driver(start(*KINDS["rx-and-tx-iothreads"]))
+    kernel = tuple(int(word) for word in re.findall(r"\d+", os.uname().release)[:2])
+    offered = driver.device.offered()
+    if protocol == "udp" and kernel < (6, 2):
+        assert not offered & (F_HOST_USO | F_GUEST_USO)
+        return
+    assert offered & host and offered & own == own
+    payload = pattern(8000)
+    if protocol == "udp":
+        header = struct.pack(">HHHH", 1000, 2000, 8 + len(payload), 0)
+    packet = frame(struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(header) + len(payload), 1, 0, 64, number, 0, bytes((10, 0, 0, 1)),
+                               bytes((10, 0, 0, 2))) + header + payload, MAC, 0x0800)
+    prefix = struct.pack("<BBHHHH", 1, gso, 34 + len(header), 1000, 34, at)
+    driver.tap.cable.setsockopt(263, PACKET_VNET_HDR, 1)
+    common = F_CSUM | F_GUEST_CSUM | F_MRG | F_CTRL | F_CTRL_GUEST_OFFLOADS
+    driver.start(common | host | own, size=64)
+    driver.send(packet, prefix + bytes(2))
+    got = driver.tap.frame()
+    assert got[1] == gso and struct.unpack_from("<H", got, 4)[0] == 1000 and got[10 + 34 + len(header):] == payload
+
+    def pieces():
+        driver.tap.send(prefix + packet)
+        found, rest = [], payload
+        while rest:
+            data = driver.rx.take()
+            for _ in range(struct.unpack_from("<H", data, 10)[0] - 1):
+                data += driver.rx.take()
+            part = data[12 + 34 + len(header):]
+            assert rest.startswith(part)
+            found.append((data[1], len(part)))
+            rest = rest[len(part):]
+        return found
+
+    assert pieces() == [(gso, 8000)]
+    assert driver.command(5, 0, struct.pack("<Q", F_GUEST_CSUM))
+    assert pieces() == [(0, 1000)] * 8
+    assert driver.command(5, 0, struct.pack("<Q", F_GUEST_CSUM | own))
+    assert pieces() == [(gso, 8000)]
+    driver.start(common | host, size=64)
+    assert pieces() == [(0, 1000)] * 8
 
 
 def traffic(vm, tid):
