@@ -80,12 +80,14 @@ struct acpi_q35 {
 	unsigned int coms;     /* bit n: COM<n + 1> */
 	uint16_t pvpanic_port; /* 0 without one */
 	bool has_fw_cfg;       /* devices/fw_cfg.h: ports 0x510-0x51b */
+	gpa_t vmgenid;         /* devices/vmgenid.h: where the id lies, 0 without one; an event is GPE Q35_GPE_VMGENID */
 	bool cpu_hotplug;      /* devices/cpu_hotplug.h; an event is GPE Q35_GPE_CPU. CPUs up to maxcpus may come */
 	const struct acpi_numa *numa; /* NULL: no SRAT and SLIT */
 	const struct acpi_pci_host *pci;
 };
 
 #define Q35_GPE_CPU 2
+#define Q35_GPE_VMGENID 5 /* QEMU's number */
 
 /*
  * Tables of a PC with fixed ACPI hardware: FACS, FADT, MADT, MCFG, DSDT. *ret is the caller's, acpi_tables_free().
@@ -104,6 +106,7 @@ struct acpi_virt {
 	gpa_t fw_cfg;
 	gpa_t ged;
 	uint32_t ged_gsi;
+	gpa_t vmgenid; /* needs the GED */
 	const struct acpi_virtio_mmio *virtio;
 	unsigned int virtio_count;
 	const struct acpi_pci_host *pci;

@@ -60,6 +60,7 @@ struct fdt_machine {
 	bool pmu, its;
 	struct fdt_device serial, rtc, fw_cfg; /* PL011, PL031; fw_cfg has no interrupt */
 	struct fdt_device gpio;                /* PL061 with the power button */
+	struct fdt_device vmgenid;             /* devices/vmgenid.h */
 	gpa_t flash;                           /* two banks, one behind the other */
 	uint64_t flash_bank_size;
 	const struct fdt_device *virtio;

@@ -135,6 +135,10 @@ struct platform {
 
 	struct pci_host *pci;   /* where PCI devices go (pci/host.h); NULL: the machine has none */
 	bool has_vmgenid;       /* the machine can announce one (devices/vmgenid.h) */
+	gpa_t vmgenid_page;     /* that it has for itself; 0: the machine says where in RAM, vmgenid_place() */
+	uint32_t vmgenid_gsi;   /* a line that tells the guest of a change, 0: there is none */
+	/* Tells the guest that the generation has changed. NULL: by the line and by the GED, as far as there are such. Main thread. */
+	int (*vm_generation)(struct platform *platform);
 	bool hotplugging;       /* a device is made while the guest may look: it is shown when it is complete. Main thread */
 
 	/* Any thread; returns at once, carried out on the main thread. @reason: static text for the log. */

@@ -35,7 +35,7 @@ void acpi_add_virtio(struct aml *aml, const struct acpi_virtio_mmio *virtio, uns
 }
 
 /* What its specification asks for: the compatible id, the same as a name, and ADDR. The hardware id is Hyper-V's. */
-static void add_vmgenid(struct aml *aml, gpa_t address)
+void acpi_add_vmgenid(struct aml *aml, gpa_t address)
 {
 	aml_device(aml, "VGEN");
 	aml_name(aml, "_HID");
@@ -73,7 +73,7 @@ static void notify_on(struct aml *aml, uint32_t event, const char *device)
 void acpi_add_ged(struct aml *aml, gpa_t base, uint32_t gsi, gpa_t vmgenid)
 {
 	if (vmgenid)
-		add_vmgenid(aml, vmgenid);
+		acpi_add_vmgenid(aml, vmgenid);
 	aml_device(aml, "PWRB");
 	aml_name(aml, "_HID");
 	aml_eisaid(aml, "PNP0C0C");

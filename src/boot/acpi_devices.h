@@ -17,4 +17,7 @@ void acpi_add_virtio(struct aml *aml, const struct acpi_virtio_mmio *virtio, uns
  */
 void acpi_add_ged(struct aml *aml, gpa_t base, uint32_t gsi, gpa_t vmgenid);
 
+/* The VM generation ID at @address by itself; what notifies "VGEN" of a change (0x80) is the caller's. */
+void acpi_add_vmgenid(struct aml *aml, gpa_t address);
+
 #endif

@@ -7,8 +7,9 @@
 #include <unistd.h>
 
 #include "config/vm_config.h"
-#include "util/fd.h"
+#include "devices/vmgenid.h"
 #include "internal.h"
+#include "util/fd.h"
 #include "util/version.h"
 
 /* QEMU's version whose commands and events these are: clients decide by it what they may use. */
@@ -100,6 +101,22 @@ QMP_HANDLER(query_uuid)
 		 u[15]);
 	*ret = json_object_new_object();
 	qmp_add_str(*ret, "UUID", text);
+	return 0;
+}
+
+static QMP_TYPE_OBJECT(guid_info, "GuidInfo", QMP_MEMBER("guid", qmp_str, "as the guest has it now"));
+
+QMP_HANDLER(query_vm_generation_id)
+{
+	const struct device *dev = vmgenid_find(machine_platform(call->qmp->machine));
+	char text[VMGENID_TEXT_SIZE];
+
+	(void)args;
+	if (!dev)
+		return error_set(errp, -ENODEV, "VM Generation ID device not found");
+	vmgenid_text(dev, text);
+	*ret = json_object_new_object();
+	qmp_add_str(*ret, "guid", text);
 	return 0;
 }
 
@@ -274,6 +291,10 @@ const struct qmp_command qmp_info_commands[] = {
 	  .help = "the VM's UUID",
 	  .returns = &uuid_info,
 	  .handler = query_uuid },
+	{ .name = "query-vm-generation-id",
+	  .help = "the VM generation ID, if there is a vmgenid device",
+	  .returns = &guid_info,
+	  .handler = query_vm_generation_id },
 	{ .name = "query-target",
 	  .help = "the architecture",
 	  .returns = &target_info,

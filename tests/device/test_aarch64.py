@@ -241,6 +241,25 @@ def test_device_tree_is_at_the_beginning_of_ram(start):
             assert (b"pci-host-ecam-generic" in done.stdout) == (machine == "virt")
 
 
+def test_vm_generation_id(start, tmp_path):
+    """The page, the line that the tree tells of, and with firmware the event of ACPI's, too."""
+    page, line, ged, ged_line = 0x90c0000, 9, 0x9080000, 6
+    (tmp_path / "rom").write_bytes(bytes(65536))
+    for machine, options in (("microvm", ()), ("virt", ()), ("virt", ("-bios", str(tmp_path / "rom")))):
+        with start("-device", "vmgenid,id=g,guid=00112233-4455-6677-8899-aabbccddeeff", *options, machine=machine) as vm:
+            if not options:
+                size = struct.unpack_from(">I", vm.ram, 4)[0]
+                done = subprocess.run(["dtc", "-I", "dtb", "-O", "dts"], input=vm.ram[:size], capture_output=True, check=True)
+                assert done.stderr == b"" and b'compatible = "microsoft,vmgenid"' in done.stdout
+            assert vm.read(8, page) == 0x6677445500112233 and vm.read(8, page + 8) == 0xffeeddccbbaa9988
+            assert not vm.pending(line)
+            vm.qmp("qom-set", path="/machine/peripheral/g", property="generation", value="ffffffff-0000-0000-0000-000000000001")
+            assert vm.read(8, page) == 0xffffffff and vm.read(8, page + 8) == 1 << 56
+            assert vm.pending(line)
+            if options:
+                assert vm.pending(ged_line) and vm.read(4, ged) == 2
+
+
 @pytest.mark.parametrize("options,complaint", [
     (("-machine", "microvm,gic-version=2"), "gic-version=2 is not 3"),
     (("-machine", "q35"), "q35"),

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 
+import pytest
 import vm
 
 sys.path.insert(0, os.path.join(vm.TOP, "tests", "qmp"))
@@ -35,12 +36,13 @@ def change(guest, errors):
         errors.append(repr(e))
 
 
-def test_the_kernel_seeds_its_random_numbers_anew(new_guest):
+@pytest.mark.parametrize("machine", ["microvm", "q35"])
+def test_the_kernel_seeds_its_random_numbers_anew(new_guest, machine):
     guest, errors = new_guest(), []
     operator = threading.Thread(target=change, args=(guest, errors), daemon=True)
     operator.start()
     guest.run("-device", "vmgenid,id=vmgenid0", "-qmp", f"unix:{guest.path('qmp')},server,nowait",
-              kernel=os.path.join(vm.images.generic(), "vmlinuz"), script=SCRIPT).check_finished()
+              machine=machine, kernel=os.path.join(vm.images.generic(), "vmlinuz"), script=SCRIPT).check_finished()
     operator.join(10)
     assert not errors
     assert "VMGENCTR:00" in guest.section("bound")

@@ -581,7 +581,7 @@ START_TEST(acpi_tables_please_iasl)
 		.intx_gsi = { 48, 49, 50, 51, 48, 49, 50, 51 },
 	};
 	struct cpu_caches caches;
-	struct acpi_virt info = { &topology, true, 0x9000000, 39, 0x9020000, 0x9080000, 38, virtio, 1, &pci, NULL };
+	struct acpi_virt info = { &topology, true, 0x9000000, 39, 0x9020000, 0x9080000, 38, 0x90c0000, virtio, 1, &pci, NULL };
 	static char text[65536];
 
 	host_caches();

@@ -362,7 +362,7 @@ static int add_dsdt(struct acpi_tables *tables, const struct acpi_virt *info, si
 		add_fw_cfg(&aml, info->fw_cfg);
 	acpi_add_virtio(&aml, info->virtio, info->virtio_count, true);
 	if (info->ged)
-		acpi_add_ged(&aml, info->ged, info->ged_gsi, 0);
+		acpi_add_ged(&aml, info->ged, info->ged_gsi, info->vmgenid);
 	acpi_pci_add_host(&aml, info->pci);
 	aml_end(&aml);
 	return acpi_add_dsdt(tables, &aml, ret, errp);

@@ -389,6 +389,17 @@ static int put_power_button(void *fdt, const struct fdt_device *gpio)
 	return ret | fdt_end_node(fdt);
 }
 
+/* microsoft,vmgenid.yaml */
+static int put_vmgenid(void *fdt, const struct fdt_device *dev)
+{
+	int ret = begin_at(fdt, "rng", dev->base);
+
+	ret |= fdt_property_string(fdt, "compatible", "microsoft,vmgenid");
+	ret |= put_reg(fdt, dev->base, dev->size);
+	ret |= put_interrupt(fdt, IRQ_SPI, dev->gsi, IRQ_EDGE_RISING);
+	return ret | fdt_end_node(fdt);
+}
+
 static int put_virtio(void *fdt, const struct fdt_device *dev)
 {
 	int ret = begin_at(fdt, "virtio_mmio", dev->base);
@@ -499,6 +510,8 @@ static int put_devices(void *fdt, const struct fdt_machine *machine)
 		ret |= put_rtc(fdt, &machine->rtc);
 	if (machine->gpio.size)
 		ret |= put_power_button(fdt, &machine->gpio);
+	if (machine->vmgenid.size)
+		ret |= put_vmgenid(fdt, &machine->vmgenid);
 	if (machine->fw_cfg.size)
 		ret |= put_fw_cfg(fdt, &machine->fw_cfg);
 	for (unsigned int i = 0; i < machine->virtio_count; i++)

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The ACPI tables of the q35 machine. The section numbers are those of ACPI 6.5. */
 #include <errno.h>
+#include <stdio.h>
 
+#include "../acpi_devices.h"
 #include "../acpi_pci.h"
 #include "../acpi_table.h"
 #include "../aml.h"
@@ -149,6 +151,21 @@ static void add_sleep(struct aml *aml)
 	aml_end(aml);
 }
 
+/* §5.6.4.1 */
+static void add_vmgenid_event(struct aml *aml)
+{
+	char name[8];
+
+	snprintf(name, sizeof(name), "_E%02X", Q35_GPE_VMGENID);
+	aml_scope(aml, "_GPE");
+	aml_method(aml, name, 0, false);
+	aml_notify(aml);
+	aml_path(aml, "\\_SB.VGEN");
+	aml_integer(aml, 0x80);
+	aml_end(aml);
+	aml_end(aml);
+}
+
 static int add_dsdt(struct acpi_tables *tables, const struct acpi_q35 *info, size_t *ret,
 		    struct error **errp)
 {
@@ -165,9 +182,13 @@ static int add_dsdt(struct acpi_tables *tables, const struct acpi_q35 *info, siz
 	add_motherboard(&aml, info);
 	if (info->has_fw_cfg)
 		acpi_x86_add_fw_cfg(&aml);
+	if (info->vmgenid)
+		acpi_add_vmgenid(&aml, info->vmgenid);
 	aml_end(&aml);
 	if (info->cpu_hotplug)
 		acpi_x86_add_hotplug_event(&aml, Q35_GPE_CPU);
+	if (info->vmgenid)
+		add_vmgenid_event(&aml);
 	add_sleep(&aml);
 	return acpi_add_dsdt(tables, &aml, ret, errp);
 }

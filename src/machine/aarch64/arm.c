@@ -11,6 +11,7 @@
 #include "devices/fw_cfg.h"
 #include "devices/ged.h"
 #include "devices/pl061.h"
+#include "devices/vmgenid.h"
 #include "util/alloc.h"
 #include "util/log.h"
 
@@ -77,6 +78,15 @@ void arm_create_slots(struct arm_vm *vm)
 }
 
 /* --- devices ------------------------------------------------------------------------------- */
+
+void arm_offer_vmgenid(struct arm_vm *vm)
+{
+	struct platform *platform = &vm->machine.platform;
+
+	platform->has_vmgenid = true;
+	platform->vmgenid_page = ARM_VMGENID_BASE;
+	platform->vmgenid_gsi = ARM_GSI_VMGENID;
+}
 
 int arm_create_rtc(struct arm_vm *vm, struct error **errp)
 {
@@ -192,6 +202,8 @@ int arm_load(struct arm_vm *vm, bool direct, struct vcpu_entry *entry, struct er
 		fdt.serial = (struct fdt_device){ ARM_SERIAL_BASE, ARM_PAGE, ARM_GSI_SERIAL };
 	if (vm->has_gpio)
 		fdt.gpio = (struct fdt_device){ ARM_GPIO_BASE, PL061_SIZE, ARM_GSI_GPIO };
+	if (vmgenid_present(&machine->platform))
+		fdt.vmgenid = (struct fdt_device){ ARM_VMGENID_BASE, VMGENID_PAGE_SIZE, ARM_GSI_VMGENID };
 	if (machine->fw_cfg)
 		fdt.fw_cfg = (struct fdt_device){ ARM_FW_CFG_BASE, FW_CFG_MEM_SIZE, 0 };
 	if (machine->flash[0]) {

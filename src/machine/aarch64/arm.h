@@ -18,6 +18,7 @@
 #define ARM_FW_CFG_BASE 0x09020000ULL
 #define ARM_GPIO_BASE 0x09030000ULL
 #define ARM_GED_BASE 0x09080000ULL
+#define ARM_VMGENID_BASE 0x090c0000ULL
 #define ARM_PAGE 0x1000ULL
 #define ARM_VIRTIO_BASE 0x0a000000ULL
 #define ARM_VIRTIO_SIZE 0x200ULL
@@ -37,6 +38,7 @@
 #define ARM_GSI_GED 6
 #define ARM_GSI_SERIAL 7
 #define ARM_GSI_GPIO 8
+#define ARM_GSI_VMGENID 9
 #define ARM_GSI_PCI 16 /* INTA to INTD */
 #define ARM_GSI_VIRTIO 32
 #define ARM_VIRTIO_SLOTS 64
@@ -79,6 +81,7 @@ static inline struct arm_vm *to_arm_vm(struct machine *machine)
 /* struct machine_class's operations, and parts of them. */
 int __must_check arm_init_memory(struct machine *machine, struct error **errp);
 void arm_create_slots(struct arm_vm *vm); /* of virtio-mmio */
+void arm_offer_vmgenid(struct arm_vm *vm); /* a place for -device vmgenid */
 int __must_check arm_create_rtc(struct arm_vm *vm, struct error **errp);
 /* What the power button is wired to where no ACPI announces a GED. */
 int __must_check arm_create_gpio(struct arm_vm *vm, struct error **errp);

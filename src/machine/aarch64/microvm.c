@@ -23,6 +23,7 @@ static int microvm_init_devices(struct machine *machine, struct error **errp)
 	int ret;
 
 	arm_create_slots(vm);
+	arm_offer_vmgenid(vm);
 	if (vm->replaceable_slots == ARM_SLOTS_ON ||
 	    (vm->replaceable_slots == ARM_SLOTS_AUTO && !list_empty(&machine->config->monitors))) {
 		machine->slot_counts[MACHINE_SLOT_DISK] = ARM_DISK_SLOTS;

@@ -16,6 +16,7 @@
 #include "boot/acpi_tables.h"
 #include "boot/firmware.h"
 #include "devices/fw_cfg.h"
+#include "devices/vmgenid.h"
 #include "pci/host.h"
 #include "util/log.h"
 
@@ -122,6 +123,7 @@ static int virt_init_devices(struct machine *machine, struct error **errp)
 	int ret;
 
 	arm_create_slots(vm);
+	arm_offer_vmgenid(vm);
 	ret = machine_settle_flash(machine, errp);
 	if (!ret)
 		ret = machine->config->bios ? create_rom(machine, errp) : create_flash(machine, errp);
@@ -180,6 +182,7 @@ static int place_acpi(struct arm_vm *vm, struct error **errp)
 		.fw_cfg = ARM_FW_CFG_BASE,
 		.ged = ARM_GED_BASE,
 		.ged_gsi = GIC_SPI_BASE + ARM_GSI_GED,
+		.vmgenid = vmgenid_present(&machine->platform) ? ARM_VMGENID_BASE : 0,
 		.virtio = virtio,
 		.pci = &pci,
 		.caches = &vm->caches,

@@ -15,6 +15,7 @@
 #include "boot/smbios.h"
 #include "devices/cpu_hotplug.h"
 #include "devices/fw_cfg.h"
+#include "devices/vmgenid.h"
 #include "firmware.h"
 #include "pc.h"
 #include "pci/host.h"
@@ -42,6 +43,9 @@
 /* Of the megabyte's end: RSDP and tables first, then SMBIOS, then the reset vector. */
 #define TABLES_BASE BOOT_X86_ACPI
 #define TABLES_SIZE (SMBIOS_AREA - TABLES_BASE)
+
+/* Between the chipset's registers and the pages that KVM has for itself: a page of the VM generation ID's. */
+#define VMGENID_BASE 0xfef00000ULL
 
 #define SERIAL_PORTS 4
 #define RTC_IRQ 8
@@ -219,6 +223,14 @@ static int create_cpu_hotplug(struct q35 *q35, struct error **errp)
 	return 0;
 }
 
+static int vm_generation(struct platform *platform)
+{
+	struct machine *machine = container_of(platform, struct machine, platform);
+
+	ich9_lpc_set_gpe(to_q35(machine)->lpc, Q35_GPE_VMGENID);
+	return 0;
+}
+
 static int q35_init_devices(struct machine *machine, struct error **errp)
 {
 	struct q35 *q35 = to_q35(machine);
@@ -227,6 +239,9 @@ static int q35_init_devices(struct machine *machine, struct error **errp)
 	struct device *dev;
 	int ret;
 
+	platform->has_vmgenid = q35->acpi;
+	platform->vmgenid_page = VMGENID_BASE;
+	platform->vm_generation = vm_generation;
 	ret = machine_settle_flash(machine, errp);
 	if (!ret)
 		ret = x86_firmware_create(machine, errp);
@@ -327,6 +342,7 @@ static int build_tables(struct q35 *q35, gpa_t ecam, struct acpi_tables **tables
 		.coms = q35->coms,
 		.pvpanic_port = q35->pvpanic_port,
 		.has_fw_cfg = true,
+		.vmgenid = vmgenid_present(&q35->machine.platform) ? VMGENID_BASE : 0,
 		.cpu_hotplug = q35->cpus,
 		.pci = &pci,
 	};
