@@ -34,14 +34,20 @@ void acpi_add_virtio(struct aml *aml, const struct acpi_virtio_mmio *virtio, uns
 	}
 }
 
-/* What its specification asks for: the compatible id, the same as a name, and ADDR. The hardware id is Hyper-V's. */
+/*
+ * What its specification asks for: the compatible id, the same as a name, and ADDR. As that id is longer than ACPI allows,
+ * Hyper-V has given it a second one; neither is a hardware id in ACPI's form (§6.1.5), so that one is of ours.
+ */
 void acpi_add_vmgenid(struct aml *aml, gpa_t address)
 {
 	aml_device(aml, "VGEN");
 	aml_name(aml, "_HID");
-	aml_string(aml, "VMGENCTR");
+	aml_string(aml, "STRV0001");
 	aml_name(aml, "_CID");
+	aml_package(aml, 2);
+	aml_string(aml, "VMGENCTR");
 	aml_string(aml, "VM_Gen_Counter");
+	aml_end(aml);
 	aml_name(aml, "_DDN");
 	aml_string(aml, "VM_Gen_Counter");
 	aml_name(aml, "ADDR");
