@@ -26,8 +26,9 @@ KINDS = ((r"CPU \d+/KVM", "vcpu"), (r"block-worker", "worker"), (r"mem-prealloc"
 
 
 def used(path):
-    """Yields (kind, call, detail) for each system call of a confined thread. A thread that never got a name is main's."""
-    kinds, confined = {}, set()
+    """Yields (kind, call, detail) for each system call of a confined thread. A thread that never got a name is main's; so is,
+    until it has a filter of its own, one that began when main had one: it has main's."""
+    kinds, confined, first, before = {}, set(), None, set()
     with open(path, errors="replace") as trace:
         for line in trace:
             match = LINE.match(line)
@@ -37,8 +38,13 @@ def used(path):
             name = NAMED.match(arguments) if call == "prctl" else None
             if name:
                 kinds[tid] = next(kind for pattern, kind in KINDS if re.fullmatch(pattern, name.group(1)))
+            first = first or tid
+            if first not in confined:
+                before.add(tid)
             if tid in confined:
                 yield kinds.get(tid, "main"), call, detail(call, arguments)
+            elif tid not in before:
+                yield "main", call, detail(call, arguments)
             if call == "seccomp" and arguments.startswith("SECCOMP_SET_MODE_FILTER"):
                 confined.add(tid)
 
