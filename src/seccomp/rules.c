@@ -153,6 +153,7 @@ static const struct rule file_io[] = {
 
 /* Its registers are for the message when a guest dies. */
 static const struct rule vcpu_only[] = {
+	CALL(sendmsg), /* what a serial port writes, to a chardev that is a socket */
 	IOCTL(KVM_RUN),
 #ifndef RULES_aarch64
 	IOCTL(KVM_GET_REGS),

@@ -4,10 +4,11 @@
 import os
 import re
 import signal
+import socket
 
 import pytest
 
-from client import VM, wait_for
+from client import LIMIT, VM, wait_for
 from test_hotplug import Guest
 
 PANIC = ["-device", "pvpanic"]
@@ -147,3 +148,19 @@ def test_ten_resets_in_a_row_leave_memory_as_it_was(tmp_path):
             reset()
         assert private() - before[0] < 1024, "KiB that stay"
         assert (vm.descriptors(), len(os.listdir(f"/proc/{vm.process.pid}/task"))) == before[1:]
+
+
+def test_a_serial_port_on_a_socket(tmp_path):
+    """What a guest writes is sent by the vCPU's own thread, whose filter must know."""
+    vm = VM(tmp_path, "-chardev", f"socket,id=c0,path={tmp_path}/console,server=on,wait=off", "-device", "isa-debug-exit",
+            append="test=hello")
+    vm.command[vm.command.index("null")] = "chardev:c0"
+    with vm, vm.connect() as q, socket.socket(socket.AF_UNIX) as console:
+        console.settimeout(LIMIT)
+        console.connect(f"{tmp_path}/console")
+        q.run("cont")
+        text = b""
+        while data := console.recv(4096):
+            text += data
+        assert b"hello from ring 3" in text
+        vm.end(0x10 << 1 | 1)

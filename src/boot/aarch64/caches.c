@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The caches of the host's CPUs, by sysfs (Documentation/ABI/testing/sysfs-devices-system-cpu). */
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "boot/arm64.h"
+#include "util/fd.h"
 #include "util/parse.h"
 
 #define LEVEL_MAX 7 /* of CLIDR_EL1 */
@@ -14,19 +13,10 @@
 static bool read_line(const char *folder, const char *name, char *text, size_t size)
 {
 	char path[256];
-	ssize_t len;
-	int fd;
 
-	if (snprintf(path, sizeof(path), "%s/%s", folder, name) >= (int)sizeof(path))
+	if (snprintf(path, sizeof(path), "%s/%s", folder, name) >= (int)sizeof(path) ||
+	    file_read_text(path, text, size) || !*text)
 		return false;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	len = read(fd, text, size - 1);
-	close(fd);
-	if (len <= 0)
-		return false;
-	text[len] = '\0';
 	text[strcspn(text, "\n")] = '\0';
 	return true;
 }
@@ -80,6 +70,7 @@ void cpu_caches_read(const char *cpu, struct cpu_caches *caches)
 	char folder[192], core[1024] = "";
 	unsigned int level = 0;
 	bool shared = false;
+	struct stat st;
 
 	*caches = (struct cpu_caches){ 0 };
 	read_line(cpu, "topology/thread_siblings_list", core, sizeof(core));
@@ -87,7 +78,7 @@ void cpu_caches_read(const char *cpu, struct cpu_caches *caches)
 		struct cpu_cache *cache = &caches->cache[caches->count];
 
 		if (snprintf(folder, sizeof(folder), "%s/cache/index%u", cpu, i) >= (int)sizeof(folder) ||
-		    access(folder, F_OK))
+		    path_stat(folder, &st))
 			break;
 		/* In order, without a gap, and never nearer to a core behind one that is shared. */
 		if (!read_cache(folder, core, cache) || cache->level < level || cache->level > level + 1 ||
