@@ -63,6 +63,17 @@ def test_pmu_interrupts_and_can_be_left_out():
     assert "PMU version 0, " in run("pmu", cpu="host,pmu=off")[0]
 
 
+def test_what_the_host_lacks_is_refused_when_it_is_asked_for():
+    with open("/proc/cpuinfo") as f:
+        has_sve = " sve" in f.read()
+    if has_sve:
+        assert re.search(r"SVE [1-9]", run("pmu", cpu="host,sve=on")[0])
+    else:
+        done = subprocess.run([vm.STRATOVIRT, "-machine", "virt", "-cpu", "host,sve=on", "-kernel", GUEST], text=True,
+                              stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT)
+        assert done.returncode == 1 and "sve=on: the CPUs of this host, or its KVM, have none" in done.stderr
+
+
 def test_a_device_tree_comes_out_and_goes_in(tmp_path):
     """dumpdtb writes what the guest finds; as -dtb it is what another one finds, but for the command line."""
     tree = str(tmp_path / "virt.dtb")

@@ -14,9 +14,10 @@ SCRIPT = """
 echo "== uname"; uname -rm
 echo "== processors"; nproc; cat /sys/devices/system/cpu/online
 echo "== packages"; cat /sys/devices/system/cpu/cpu*/topology/physical_package_id
-echo "== cores"; cat /sys/devices/system/cpu/cpu*/topology/core_id
+echo "== clusters"; cat /sys/devices/system/cpu/cpu*/topology/cluster_cpus_list
+echo "== siblings"; cat /sys/devices/system/cpu/cpu*/topology/package_cpus_list
 echo "== memory"; grep MemTotal /proc/meminfo
-echo "== log"; dmesg | grep -E -e GICv3: -e psci: -e PMU -e "WARNING:|BUG:|OF:|FDT" | sed "s/^/: /"
+echo "== log"; dmesg | grep -E -e GICv3: -e psci: -e PMU -e KASLR -e "WARNING:|BUG:|OF:|FDT" | sed "s/^/: /"
 echo "== interrupts"; grep arch_timer /proc/interrupts
 echo "== clock"; cat /sys/class/rtc/rtc0/name /sys/class/rtc/rtc0/since_epoch; date +%s
 echo "== clocksource"; cat /sys/devices/system/clocksource/clocksource0/current_clocksource
@@ -79,6 +80,9 @@ def test_all_processors_are_online_and_run_programs(booted):
 def test_topology_is_the_one_asked_for(booted):
     guest, processors, _ = booted
     assert len(set(guest.section("packages").split())) == (2 if processors == 8 else 1)
+    if processors == 8:
+        assert guest.section("siblings").split() == ["0-3"] * 4 + ["4-7"] * 4
+        assert guest.section("clusters").split() == [f"{n}-{n + 1}" for n in (0, 2, 4, 6) for _ in range(2)]
 
 
 def test_caches_are_the_hosts(booted):
@@ -127,6 +131,7 @@ def test_clock_shows_the_hosts_time(booted):
 def test_seeds_come_from_the_host(booted):
     text = booted[0].section("seeds").split()
     assert text[0] == "32" or "rng-seed" not in text  # later kernels wipe it after use
+    assert "KASLR enabled" in booted[0].section("log")
 
 
 def test_kernel_has_nothing_to_complain_of(booted):

@@ -78,7 +78,7 @@ def guest(request, new_guest):  # noqa: F811
             "-device", f"virtio-vsock-{end},id=vsock0,guest-cid=5,uds-path={guest.path('vsock')}",
             "-qmp", "unix:qmp.sock,server,nowait", "-no-reboot",
             machine=request.param + (",replaceable-slots=off" if end == "device" else ""), smp=2, append=f"root=/dev/vda rw {MODULES}",
-            script=SCRIPT)
+            script=SCRIPT, timeout=test_hotplug.LIMIT)
     finally:
         os.system(f"ip tuntap del {tap} mode tap")
     traffic.check()

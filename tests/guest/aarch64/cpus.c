@@ -42,15 +42,17 @@ static void wait_runs(u32 count)
 		REQUIRE(!deadline_passed(deadline), "CPU 1 did not come up for the %uth time", count);
 }
 
-/* A standby state: the call returns when an interrupt is pending. */
+/* A standby state: the call returns when an interrupt is pending; a host's signal may make it return before, now and then. */
 static void suspend(void)
 {
 	u32 seen = *irq_counter(0, INTID_PPI_VIRT_TIMER);
-	u64 due = ticks() + read_sysreg(cntfrq_el0) / 50;
+	u64 due = ticks() + read_sysreg(cntfrq_el0) / 20;
+	u32 i;
 
 	write_sysreg(cntv_cval_el0, due);
 	write_sysreg(cntv_ctl_el0, 1);
-	CHECK_EQ(psci(PSCI_CPU_SUSPEND, 0, 0, 0), 0);
+	for (i = 0; i < 3 && ticks() < due; i++)
+		CHECK_EQ(psci(PSCI_CPU_SUSPEND, 0, 0, 0), 0);
 	CHECK(ticks() >= due);
 	CHECK_EQ(*irq_counter(0, INTID_PPI_VIRT_TIMER), seen);
 	wait_for_interrupt(INTID_PPI_VIRT_TIMER, seen);
