@@ -4,11 +4,13 @@ test accelerator does not need; files that it names are made, sockets and taps a
 
 import json
 import os
+import pathlib
 import platform
 import re
 import shlex
 import socket
 import subprocess
+import tempfile
 import time
 
 import guest
@@ -52,13 +54,31 @@ def prepare(words, folder):
         if skip or word in NOT_HERE:
             skip = not skip
             continue
-        kept.append(word.replace("/run/vm1/", f"{folder}/").replace("/run/", f"{folder}/"))
+        kept.append(word.replace("/run/vm1/", f"{folder}/").replace("/run/user/1000/", f"{folder}/")
+                    .replace("/run/", f"{folder}/"))
     for name in re.findall(r"file(?:name)?=([\w.-]+\.img)", " ".join(kept)):
         (folder / name).write_bytes(bytes(1 << 20))
     return kept
 
 
-def stratovirt(words, folder):
+def peers(kept):
+    """Who must listen before the VM starts."""
+    listeners = []
+    for path in re.findall(r"server=off,\S*addr\.path=([^,\s]+)", " ".join(kept)):
+        listeners.append(socket.socket(socket.AF_UNIX))
+        listeners[-1].bind(path)
+        listeners[-1].listen(1)
+    return listeners
+
+
+@pytest.fixture
+def folder():
+    """With a name that leaves room for those of sockets."""
+    with tempfile.TemporaryDirectory(prefix="sv-") as path:
+        yield pathlib.Path(path)
+
+
+def stratovirt(words):
     """Another machine's binary runs under qemu-user, where a filter for its system calls would end the emulator."""
     if "virt" not in words or platform.machine() == "aarch64":
         return [guest.STRATOVIRT]
@@ -94,22 +114,25 @@ def answer(path, process):
 
 
 @pytest.mark.parametrize("section, words, before", LINES, ids=[f"{section}-{n}" for n, (section, *_) in enumerate(LINES)])
-def test_a_command_line_works(section, words, before, tmp_path):
+def test_a_command_line_works(section, words, before, folder):
     if before:
-        subprocess.run(before, shell=True, cwd=tmp_path, check=True)
-    kept = prepare(words, tmp_path)
+        subprocess.run(before, shell=True, cwd=folder, check=True)
+    kept = prepare(words, folder)
+    listeners = peers(kept)
     namespace = ["unshare", "--net", *([] if os.geteuid() == 0 else ["--map-root-user"])] if "tap" in " ".join(kept) else []
-    command = [*namespace, *stratovirt(words, tmp_path), *kept, "-accel", "test", "-qtest", f"unix:{tmp_path}/qtest,server",
-               "-qmp", f"unix:{tmp_path}/monitor,server,nowait"]
-    with open(tmp_path / "errors", "w+b") as errors:
-        process = subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
+    command = [*namespace, *stratovirt(words), *kept, "-accel", "test", "-qtest", f"unix:{folder}/qtest,server",
+               "-qmp", f"unix:{folder}/monitor,server,nowait"]
+    with open(folder / "errors", "w+b") as errors:
+        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
                                    preexec_fn=guest.die_with_parent)
         try:
-            status = answer(tmp_path / "monitor", process)
+            status = answer(folder / "monitor", process)
             assert process.wait(guest.LIMIT) == (0 if status else 1)
         finally:
             process.kill()
             process.wait()
+            for listener in listeners:
+                listener.close()
         errors.seek(0)
         said = errors.read().decode()
     # What the host does not have is said; the ring with a kernel that has it goes on from there.
