@@ -300,3 +300,16 @@ def test_an_ordinary_user_jails_a_vm(base):
         assert done.returncode == PASSED and "hello from ring 3" in done.stdout, done.stderr
     finally:
         os.chmod("/dev/kvm", node.st_mode)
+
+
+def test_the_template_unit_is_what_systemd_takes(tmp_path):
+    with open(os.path.join(TOP, "tools/jail/stratovirt@.service"), encoding="utf-8") as unit:
+        text = unit.read().replace("/usr/local/bin/", os.path.join(TOP, "build") + "/")
+    for wrong, good in (("TimeoutStopSec=", "TimeoutStopSec="), ("TimoutStopSec=", "TimeoutStopSec=")):
+        path = tmp_path / "stratovirt@.service"
+        path.write_text(text.replace(good, wrong))
+        done = subprocess.run(["systemd-analyze", "verify", str(path)], text=True, capture_output=True, timeout=60, check=False)
+        if wrong == good:
+            assert (done.returncode, done.stderr) == (0, "")
+        else:
+            assert "TimoutStopSec" in done.stderr
