@@ -63,6 +63,7 @@ struct acpi_microvm {
 	const struct acpi_virtio_mmio *virtio; /* LNRO0005 devices */
 	unsigned int virtio_count;
 	const struct acpi_pci_host *pci; /* NULL without one */
+	const struct acpi_numa *numa;    /* NULL: no SRAT and SLIT */
 };
 
 /*
@@ -116,10 +117,10 @@ int __must_check acpi_virt_build(const struct acpi_virt *info, struct acpi_table
 
 /*
  * MP floating pointer at BOOT_X86_EBDA; the configuration table behind it, or, when that KiB is too small, in the last
- * 8 KiB below BOOT_X86_ACPI_END. ISA interrupts go to the IOAPIC pins of their number. CPUs whose APIC id does not fit eight
- * bits are left out.
+ * 8 KiB below BOOT_X86_ACPI_END. ISA interrupts go to the IOAPIC pins of their number; those of @pci, unless NULL, as they do by ACPI.
+ * CPUs whose APIC id does not fit eight bits are left out.
  */
 int __must_check mptable_install(struct mem_space *space, const struct vcpu_topology *topology, gpa_t ioapic,
-				 gpa_t lapic, struct error **errp);
+				 gpa_t lapic, const struct acpi_pci_host *pci, struct error **errp);
 
 #endif

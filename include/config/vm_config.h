@@ -48,6 +48,7 @@ struct vm_config {
 
 	struct list fw_cfgs, smbios; /* struct opts: what firmware is told */
 	struct list blockdevs; /* struct opts: block nodes, as blockdev-add makes them */
+	struct list numas;     /* struct opts: -numa, "type" is node, cpu or dist */
 	struct list globals;   /* struct opts: "driver", "property", "value": other defaults of devices */
 	struct list drives, devices, netdevs, chardevs, objects, serials; /* struct opts */
 	struct list monitors; /* struct opts: -mon, -qmp, -api-channel */

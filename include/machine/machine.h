@@ -96,6 +96,10 @@ const struct vcpu_topology *machine_topology(const struct machine *machine);
 /* The id that device_add gave vCPU @index; NULL: none, or it was there at start. */
 const char *machine_cpu_id(const struct machine *machine, unsigned int index);
 uint64_t machine_ram_size(const struct machine *machine);
+/* NUMA nodes of the guest, 0 without -numa; memory of one, in bytes; which one a CPU below maxcpus is in. */
+unsigned int machine_numa_nodes(const struct machine *machine);
+uint64_t machine_numa_memory(const struct machine *machine, unsigned int node);
+unsigned int machine_cpu_node(const struct machine *machine, unsigned int cpu);
 
 /* --- changes of a VM that is there, in any run state; what is refused leaves nothing behind --- */
 

@@ -39,11 +39,25 @@ struct ram_backend {
 	int fd;             /* -1 for anonymous memory */
 	bool shared;
 	bool dump;          /* part of core dumps */
+	bool prealloc;      /* every page was touched */
+	int policy;         /* enum ram_policy */
+	uint64_t host_nodes[2]; /* bit n of the whole: host node n; with a policy */
 };
 
 /* Errors say which backing, how much was asked for and what is free (huge pages). */
 int __must_check ram_backend_new(const struct ram_config *config, struct ram_backend **ret,
 				 struct error **errp);
 void ram_backend_free(struct ram_backend *ram); /* NULL allowed */
+
+/*
+ * Moves the back ends, which nobody has a pointer into yet, side by side in the order given. The area has to outlive them. What
+ * cannot be moved (huge pages, on a kernel before 5.16) stays where it is.
+ */
+struct ram_area;
+int __must_check ram_join(struct ram_backend **rams, unsigned int count, struct ram_area **ret, struct error **errp);
+void ram_area_free(struct ram_area *area); /* NULL allowed */
+
+/* The words of policy=, by enum ram_policy. */
+extern const char *const ram_policy_words[];
 
 #endif

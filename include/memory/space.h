@@ -34,7 +34,10 @@ struct ram_region {
 	bool shared, dump;
 };
 
-/* Maps [offset, offset + size) of @ram at @base. -EEXIST when it overlaps another region. */
+/*
+ * Maps [offset, offset + size) of @ram at @base. -EEXIST when it overlaps another region. Anonymous memory right behind a
+ * region, here and in the guest, extends that region.
+ */
 int __must_check mem_space_add_ram(struct mem_space *space, gpa_t base, struct ram_backend *ram,
 				   uint64_t offset, uint64_t size, struct error **errp);
 /* Regions in ascending order of base. */
@@ -43,8 +46,8 @@ const struct ram_region *mem_space_ram(const struct mem_space *space, unsigned i
 uint64_t mem_space_ram_total(const struct mem_space *space);
 
 /*
- * The guest slice. A pointer to @len (> 0) bytes at @gpa if all of them lie in one RAM region, else NULL:
- * MMIO, holes, wrap-around and region borders give NULL. The guest may change the bytes at any time: read
+ * The guest slice. A pointer to @len (> 0) bytes at @gpa if all of them lie in one RAM region, or in regions that are
+ * adjacent in the guest and in this process, else NULL: MMIO, holes, wrap-around and other region borders give NULL. The guest may change the bytes at any time: read
  * each value once, into a variable. Any thread.
  */
 void *guest_slice(const struct mem_space *space, gpa_t gpa, uint64_t len);

@@ -89,19 +89,29 @@ int boot_file_read(const struct boot_file *file, uint64_t offset, void *buf, uin
 	return ret ? error_set_errno(errp, ret, "cannot read '%s'", file->path) : 0;
 }
 
-/* The RAM region that holds all of [gpa, gpa + len), len > 0. */
-static int find_region(const struct boot_file *file, struct mem_space *space, gpa_t gpa,
-		       uint64_t len, const struct ram_region **ret, struct error **errp)
+/* The RAM region that @gpa lies in, and in @left how much of it is from there on. NULL: none. */
+static const struct ram_region *region_at(const struct mem_space *space, gpa_t gpa, uint64_t *left)
 {
 	for (unsigned int i = 0; i < mem_space_ram_count(space); i++) {
 		const struct ram_region *region = mem_space_ram(space, i);
 
-		if (gpa >= region->base && gpa - region->base < region->size &&
-		    len <= region->size - (gpa - region->base)) {
-			*ret = region;
-			return 0;
+		if (gpa >= region->base && gpa - region->base < region->size) {
+			*left = region->size - (gpa - region->base);
+			return region;
 		}
 	}
+	return NULL;
+}
+
+/* Is all of [gpa, gpa + len), len > 0, RAM? Of one region or of adjacent ones. */
+static int check_place(const struct boot_file *file, const struct mem_space *space, gpa_t gpa, uint64_t len,
+		       struct error **errp)
+{
+	uint64_t rest = len, here;
+
+	for (gpa_t at = gpa; region_at(space, at, &here); at += here, rest -= here)
+		if (rest <= here)
+			return 0;
 	return error_set(errp, -ENOMEM,
 			 "'%s' needs guest memory at 0x%" PRIx64 "-0x%" PRIx64
 			 ", where there is none (the guest has %" PRIu64 " MiB)",
@@ -134,28 +144,15 @@ static int map_in(const struct boot_file *file, uint64_t offset, uint64_t len, u
 	return 0;
 }
 
-int boot_file_load(const struct boot_file *file, uint64_t offset, uint64_t len,
-		   struct mem_space *space, gpa_t gpa, struct error **errp)
+/* All of it lies in @region. */
+static int load_piece(const struct boot_file *file, uint64_t offset, uint64_t len,
+		      const struct ram_region *region, gpa_t gpa, struct error **errp)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	const struct ram_region *region = NULL;
+	uint8_t *host = region->host + (gpa - region->base);
 	uint64_t head, middle, tail;
-	struct stat st;
-	uint8_t *host;
 	int ret;
 
-	if (!len)
-		return 0;
-	/* The size of now: a mapping beyond the end would be a SIGBUS in waiting. */
-	if (fd_stat(file->fd, &st) < 0)
-		return error_set_errno(errp, -errno, "cannot examine '%s'", file->path);
-	ret = file_check_range(file, (uint64_t)st.st_size, offset, len, errp);
-	if (!ret)
-		ret = find_region(file, space, gpa, len, &region, errp);
-	if (ret)
-		return ret;
-
-	host = region->host + (gpa - region->base);
 	head = MIN(len, -(uint64_t)(uintptr_t)host & (page - 1));
 	middle = ALIGN_DOWN(len - head, page);
 	tail = len - head - middle;
@@ -171,21 +168,36 @@ int boot_file_load(const struct boot_file *file, uint64_t offset, uint64_t len,
 	return ret;
 }
 
-int boot_file_zero(const struct boot_file *file, uint64_t len, struct mem_space *space, gpa_t gpa,
-		   struct error **errp)
+int boot_file_load(const struct boot_file *file, uint64_t offset, uint64_t len,
+		   struct mem_space *space, gpa_t gpa, struct error **errp)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	const struct ram_region *region = NULL;
-	uint64_t head, middle;
-	uint8_t *host;
+	uint64_t here = 0;
+	struct stat st;
 	int ret;
 
 	if (!len)
 		return 0;
-	ret = find_region(file, space, gpa, len, &region, errp);
-	if (ret)
-		return ret;
-	host = region->host + (gpa - region->base);
+	/* The size of now: a mapping beyond the end would be a SIGBUS in waiting. */
+	if (fd_stat(file->fd, &st) < 0)
+		return error_set_errno(errp, -errno, "cannot examine '%s'", file->path);
+	ret = file_check_range(file, (uint64_t)st.st_size, offset, len, errp);
+	if (!ret)
+		ret = check_place(file, space, gpa, len, errp);
+	for (; !ret && len; gpa += here, offset += here, len -= here) {
+		const struct ram_region *region = region_at(space, gpa, &here);
+
+		here = MIN(here, len);
+		ret = load_piece(file, offset, here, region, gpa, errp);
+	}
+	return ret;
+}
+
+static void zero_piece(uint64_t len, const struct ram_region *region, gpa_t gpa)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	uint8_t *host = region->host + (gpa - region->base);
+	uint64_t head, middle;
+
 	head = MIN(len, -(uint64_t)(uintptr_t)host & (page - 1));
 	middle = ALIGN_DOWN(len - head, page);
 	/*
@@ -194,9 +206,28 @@ int boot_file_zero(const struct boot_file *file, uint64_t len, struct mem_space 
 	 */
 	if (!middle || !region_is_private(region) || madvise(host + head, middle, MADV_DONTNEED)) {
 		memset(host, 0, len);
-		return 0;
+		return;
 	}
 	memset(host, 0, head);
 	memset(host + head + middle, 0, len - head - middle);
+}
+
+int boot_file_zero(const struct boot_file *file, uint64_t len, struct mem_space *space, gpa_t gpa,
+		   struct error **errp)
+{
+	uint64_t here = 0;
+	int ret;
+
+	if (!len)
+		return 0;
+	ret = check_place(file, space, gpa, len, errp);
+	if (ret)
+		return ret;
+	for (; len; gpa += here, len -= here) {
+		const struct ram_region *region = region_at(space, gpa, &here);
+
+		here = MIN(here, len);
+		zero_piece(here, region, gpa);
+	}
 	return 0;
 }

@@ -160,6 +160,44 @@ HANDLER(add_smbios)
 	return values > 1 ? ret : add_opts(cmdline, option, value, errp);
 }
 
+/* As QEMU's "cpus=0,cpus=2-3": the values of a key that may be given again, as one with ':' between them. */
+static int add_joined(struct cmdline *cmdline, const struct cmdline_option *option, const char *value, const char *key,
+		      struct error **errp)
+{
+	char *rest = xstrdup(""), *joined = NULL, *one;
+	size_t len = strlen(key);
+	const char *p, *end;
+	int ret;
+
+	for (p = value; *p; p = *end ? end + 1 : end) {
+		bool is_key = !strncmp(p, key, len) && p[len] == '=';
+		char **to = is_key ? &joined : &rest;
+
+		end = pair_end(p);
+		p += is_key ? len + 1 : 0;
+		one = xasprintf("%s%s%.*s", *to ? *to : "", !*to || !**to ? "" : is_key ? ":" : ",", (int)(end - p), p);
+		free(*to);
+		*to = one;
+	}
+	one = joined ? xasprintf("%s,%s=%s", rest, key, joined) : NULL;
+	ret = add_opts(cmdline, option, one ? one : value, errp);
+	free(one);
+	free(joined);
+	free(rest);
+	return ret;
+}
+
+HANDLER(add_numa)
+{
+	return add_joined(cmdline, option, value, "cpus", errp);
+}
+
+HANDLER(add_object)
+{
+	return *value == '{' ? add_opts(cmdline, option, value, errp) :
+			       add_joined(cmdline, option, value, "host-nodes", errp);
+}
+
 /* An option list that one property table takes whole. @object is zero-initialised. */
 static int apply_keys(struct cmdline *cmdline, const struct cmdline_option *option,
 		      const char *value, void *object, struct error **errp)
@@ -693,6 +731,11 @@ const struct cmdline_option cmdline_options[] = {
 	{ "m", NULL, VALUE_REQUIRED, 0, set_memory, .implied = "size", .usage = "[size=]SIZE",
 	  .help = "size of guest memory. A number from 134217728 on counts bytes",
 	  .keys = memory_keys },
+	{ "numa", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_numa, AT(numas), .implied = "type",
+	  .usage = "node|cpu|dist,KEY=VALUE...",
+	  .help = "NUMA nodes: node[,nodeid=N][,cpus=0-3:8][,memdev=ID|mem=SIZE] makes one, "
+		  "cpu,node-id=N[,socket-id=N][,die-id=N][,core-id=N][,thread-id=N] puts the CPUs of that "
+		  "place into it, dist,src=N,dst=N,val=N says how far two are apart, 10 to 255" },
 	{ "mem-path", NULL, VALUE_REQUIRED, 0, set_text, AT(mem_path), .usage = "PATH",
 	  .help = "back guest memory by this file, or by a file in this directory (hugetlbfs: huge "
 		  "pages)" },
@@ -733,7 +776,7 @@ const struct cmdline_option cmdline_options[] = {
 	  .implied = "backend", .ask = CMDLINE_CHARDEV_HELP,
 	  .usage = "BACKEND,id=ID[,KEY=VALUE...]",
 	  .help = "character back end; \"-chardev help\" lists them" },
-	{ "object", NULL, VALUE_REQUIRED, CMDLINE_REPEAT | CMDLINE_JSON, add_opts, AT(objects),
+	{ "object", NULL, VALUE_REQUIRED, CMDLINE_REPEAT | CMDLINE_JSON, add_object, AT(objects),
 	  .implied = "qom-type", .ask = CMDLINE_OBJECT_HELP, .usage = "TYPE,id=ID[,KEY=VALUE...]",
 	  .help = "iothread (at most 8), memory or random back end, also as JSON; \"-object help\" "
 		  "lists the types" },

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "json_config.h"
+#include "opts_private.h"
 #include "util/alloc.h"
 #include "util/parse.h"
 
@@ -20,6 +21,7 @@ const struct description_field description_fields[] = {
 	{ "smp", DESCRIPTION_SMP, AT(smp) },
 	{ "memory", DESCRIPTION_MEMORY, AT(memory_size) },
 	{ "mem-path", DESCRIPTION_TEXT, AT(mem_path), .min = 1 },
+	{ "numa", DESCRIPTION_WHOLE_LIST, AT(numas), .kind_key = "type" },
 	{ "mem-prealloc", DESCRIPTION_FLAG, AT(mem_prealloc) },
 	{ "kernel", DESCRIPTION_TEXT, AT(kernel), .min = 1 },
 	{ "initrd", DESCRIPTION_TEXT, AT(initrd), .min = 1 },
@@ -164,7 +166,7 @@ static int check_values(const char *path, struct json_object *object, struct err
 
 		if (json_object_is_type(value, json_type_object))
 			ret = check_values(at, value, errp); /* the text has a depth limit */
-		else if (json_object_is_type(value, json_type_array) ||
+		else if ((json_object_is_type(value, json_type_array) && !opts_takes_list(key)) ||
 			 json_object_is_type(value, json_type_null))
 			ret = json_wrong_type(at, value, "a string, an integer, true or false",
 					      errp);

@@ -12,6 +12,35 @@
 static int add_members(struct opts *opts, struct json_object *object, const char *prefix,
 		       unsigned int depth, struct error **errp);
 
+bool opts_takes_list(const char *key)
+{
+	return !strcmp(key, "host-nodes");
+}
+
+/*
+ * Host nodes are a list in QEMU's JSON, [0,1]; here they are text of the form 0:1. Any other list is none of an option's: NULL.
+ * Caller frees.
+ */
+static char *number_list(const char *key, struct json_object *list)
+{
+	char *text = NULL, *longer;
+
+	if (!opts_takes_list(key))
+		return NULL;
+	for (size_t i = 0; i < json_object_array_length(list); i++) {
+		struct json_object *number = json_object_array_get_idx(list, i);
+
+		if (!json_object_is_type(number, json_type_int)) {
+			free(text);
+			return NULL;
+		}
+		longer = xasprintf("%s%s%s", text ? text : "", text ? ":" : "", json_object_get_string(number));
+		free(text);
+		text = longer;
+	}
+	return text ? text : xstrdup("");
+}
+
 /* Takes over @key. */
 static int add_member(struct opts *opts, char *key, struct json_object *value, unsigned int depth,
 		      struct error **errp)
@@ -38,6 +67,9 @@ static int add_member(struct opts *opts, char *key, struct json_object *value, u
 		text = xstrdup(json_object_get_string(value));
 		break;
 	case json_type_array:
+		text = number_list(key, value);
+		if (text)
+			break;
 		ret = error_set(errp, -EINVAL, "'%s' is a list, not a value", key);
 		goto fail;
 	case json_type_null:

@@ -9,6 +9,9 @@
  */
 struct opt *opts_append(struct opts *opts, char *key, char *value);
 
+/* Does a list of numbers in JSON become the text of @key? Others take no list. */
+bool opts_takes_list(const char *key);
+
 /* What every parser checks at its end: no key empty or given twice, a bounded number of them. */
 int __must_check opts_check_keys(const struct opts *opts, struct error **errp);
 

@@ -23,6 +23,7 @@ void vm_config_init(struct vm_config *config)
 	list_init(&config->drives);
 	list_init(&config->blockdevs);
 	list_init(&config->globals);
+	list_init(&config->numas);
 	list_init(&config->devices);
 	list_init(&config->netdevs);
 	list_init(&config->chardevs);
@@ -51,6 +52,7 @@ void vm_config_release(struct vm_config *config)
 	release_list(&config->drives);
 	release_list(&config->blockdevs);
 	release_list(&config->globals);
+	release_list(&config->numas);
 	release_list(&config->devices);
 	release_list(&config->netdevs);
 	release_list(&config->chardevs);

@@ -13,6 +13,7 @@
 #include "chardev/chardev.h"
 #include "internal.h"
 #include "net/netdev.h"
+#include "numa.h"
 #include "throttle_object.h"
 #include "util/alloc.h"
 #include "util/log.h"
@@ -321,13 +322,21 @@ int machine_object_add(struct machine *machine, const struct opts *opts, struct 
 	return ret;
 }
 
+static bool is_guest_memory(const struct machine *machine, const void *object)
+{
+	for (unsigned int i = 0; i < machine->ram_count; i++)
+		if (object == machine->rams[i])
+			return true;
+	return false;
+}
+
 int machine_object_del(struct machine *machine, const char *id, struct error **errp)
 {
 	struct backend *backend = object_find(machine, id);
 
 	if (!backend)
 		return error_set(errp, -ENOENT, "object '%s' not found", id);
-	if (device_find_user(&machine->platform, backend->object) || backend->object == machine->ram ||
+	if (device_find_user(&machine->platform, backend->object) || is_guest_memory(machine, backend->object) ||
 	    (!strcmp(backend->kind, LINK_THROTTLE_GROUP) && throttle_group_is_shared(backend->object)))
 		return error_set(errp, -EBUSY, "object '%s' is in use, can not be deleted", id);
 	if (!strcmp(backend->kind, LINK_IOTHREAD))
@@ -545,6 +554,44 @@ int backends_create(struct machine *machine, struct error **errp)
 
 /* --- guest memory ---------------------------------------------------------------------------- */
 
+static void take_ram(struct machine *machine, struct ram_backend *ram)
+{
+	machine->rams = xrealloc(machine->rams, (machine->ram_count + 1) * sizeof(*machine->rams));
+	machine->rams[machine->ram_count++] = ram;
+	machine->ram_size += ram->size;
+}
+
+/* The memory of the nodes in their order, side by side. */
+static int take_memdevs(struct machine *machine, struct error **errp)
+{
+	const struct machine_numa *numa = machine->numa;
+
+	for (unsigned int i = 0; i < numa->count; i++)
+		if (numa->nodes[i].memdev)
+			take_ram(machine, numa->nodes[i].memdev);
+	return ram_join(machine->rams, machine->ram_count, &machine->ram_area, errp);
+}
+
+int machine_map_ram(struct machine *machine, gpa_t base, uint64_t offset, uint64_t size, struct error **errp)
+{
+	uint64_t begin = 0;
+	int ret;
+
+	for (unsigned int i = 0; i < machine->ram_count; begin += machine->rams[i++]->size) {
+		uint64_t from = MAX(begin, offset), to = MIN(begin + machine->rams[i]->size, offset + size);
+
+		if (from >= to)
+			continue;
+		ret = mem_space_add_ram(machine->space, base + (from - offset), machine->rams[i], from - begin, to - from,
+					errp);
+		if (ret)
+			return ret;
+	}
+	if (machine->numa)
+		numa_note_memory(machine->numa, base, offset, size);
+	return 0;
+}
+
 int backends_create_ram(struct machine *machine, struct error **errp)
 {
 	const struct vm_config *vm = machine->config;
@@ -570,9 +617,11 @@ int backends_create_ram(struct machine *machine, struct error **errp)
 					 format_size(machine->memory_backend->size, have),
 					 format_size(vm->memory_size, want));
 		}
-		machine->ram = machine->memory_backend;
+		take_ram(machine, machine->memory_backend);
 		return 0;
 	}
+	if (machine->numa && machine->numa->memdevs)
+		return take_memdevs(machine, errp);
 	if (vm->mem_path)
 		config.kind = RAM_FILE;
 	else if (machine->mem_share)
@@ -582,6 +631,6 @@ int backends_create_ram(struct machine *machine, struct error **errp)
 		error_prefix(errp, vm->mem_path ? "-mem-path: " : "-m: ");
 		return ret;
 	}
-	machine->ram = machine->own_ram;
+	take_ram(machine, machine->own_ram);
 	return 0;
 }

@@ -190,7 +190,7 @@ int machine_fill_fw_cfg(struct machine *machine, struct error **errp)
 	int ret;
 
 	fw_cfg_set(cfg, FW_CFG_UUID, config->uuid, sizeof(config->uuid));
-	fw_cfg_set_u64(cfg, FW_CFG_RAM_SIZE, machine->ram->size);
+	fw_cfg_set_u64(cfg, FW_CFG_RAM_SIZE, machine->ram_size);
 	fw_cfg_set_u16(cfg, FW_CFG_NOGRAPHIC, 1); /* talk on the serial port */
 	fw_cfg_set_u16(cfg, FW_CFG_NB_CPUS, (uint16_t)machine->topology.cpus);
 	fw_cfg_set_u16(cfg, FW_CFG_MAX_CPUS, (uint16_t)machine->topology.maxcpus);

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "boot/acpi.h"
 #include "boot/boot.h"
 #include "cpu/vcpu.h"
 #include "devices/device.h"
@@ -14,6 +15,7 @@
 struct acpi_tables;
 struct block_drive;
 struct fw_cfg;
+struct machine_numa;
 
 struct machine_class {
 	const char *firmware_bus; /* OpenFirmware name of its PCI bus, for the boot order; NULL = none */
@@ -85,8 +87,13 @@ struct machine {
 
 	struct list backends;    /* struct backend */
 	unsigned int iothreads;
-	struct ram_backend *ram; /* what the guest uses: memory_backend or own_ram */
+	/* What the guest's memory is made of, in its order: memory_backend, or own_ram, or the memdevs of -numa. */
+	struct ram_backend **rams;
+	unsigned int ram_count;
+	uint64_t ram_size; /* of all */
 	struct ram_backend *own_ram;
+	struct ram_area *ram_area; /* the memdevs side by side; NULL: there is one back end */
+	struct machine_numa *numa; /* NULL without -numa */
 	struct mem_space *space;
 	struct accel *accel;
 	struct vcpus *vcpus;
@@ -123,6 +130,9 @@ extern const struct device_class *const machine_device_classes[];
 int __must_check backends_create(struct machine *machine, struct error **errp);
 int __must_check backends_create_ram(struct machine *machine, struct error **errp);
 void backends_destroy(struct machine *machine);
+/* Maps [offset, offset + size) of all of guest memory at @base. For init_memory. */
+int __must_check machine_map_ram(struct machine *machine, gpa_t base, uint64_t offset, uint64_t size,
+				 struct error **errp);
 
 /* life.c. What vCPUs and devices ask for arrives there from any thread; the rest is for the main thread. */
 void life_init(struct machine *machine);

@@ -9,6 +9,7 @@
 
 #include "cpu/accel_test.h"
 #include "internal.h"
+#include "numa.h"
 #include "util/alloc.h"
 #include "util/parse.h"
 
@@ -118,7 +119,9 @@ static int build(struct machine *machine, struct error **errp)
 			     machine->platform.links, errp);
 	if (ret)
 		return ret;
-	ret = backends_create_ram(machine, errp);
+	ret = numa_create(machine, errp);
+	if (!ret)
+		ret = backends_create_ram(machine, errp);
 	if (ret)
 		return ret;
 	machine->space = machine->platform.space = mem_space_new();
@@ -200,6 +203,9 @@ void machine_free(struct machine *machine)
 		mem_space_free(machine->space);
 	ram_backend_free(machine->own_ram);
 	backends_destroy(machine);
+	ram_area_free(machine->ram_area);
+	free(machine->rams);
+	numa_free(machine->numa);
 	life_release(machine);
 	link_scope_free(machine->platform.links);
 	cpu_ids_free(machine);
@@ -255,7 +261,7 @@ const struct vcpu_topology *machine_topology(const struct machine *machine)
 
 uint64_t machine_ram_size(const struct machine *machine)
 {
-	return machine->ram->size;
+	return machine->ram_size;
 }
 
 /* --- help -------------------------------------------------------------------------------- */

@@ -16,7 +16,7 @@ static const struct property none_props[] = {
 
 static int none_init_memory(struct machine *machine, struct error **errp)
 {
-	return mem_space_add_ram(machine->space, 0, machine->ram, 0, machine->ram->size, errp);
+	return machine_map_ram(machine, 0, 0, machine->ram_size, errp);
 }
 
 static int none_init_devices(struct machine *machine, struct error **errp)

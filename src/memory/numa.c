@@ -40,7 +40,7 @@ static int read_nodes(const char *text, unsigned long *mask, struct error **errp
 	return 0;
 }
 
-int ram_bind(const struct ram_backend *ram, const struct ram_config *config, struct error **errp)
+int ram_bind(struct ram_backend *ram, const struct ram_config *config, struct error **errp)
 {
 	unsigned long mask[RAM_HOST_NODES_MAX / WORD_BITS] = { 0 };
 	const char *policy = ram_policy_words[config->policy];
@@ -59,5 +59,8 @@ int ram_bind(const struct ram_backend *ram, const struct ram_config *config, str
 	if (syscall(SYS_mbind, ram->host, ram->size, modes[config->policy], mask, (unsigned long)RAM_HOST_NODES_MAX + 1,
 		    MPOL_MF_STRICT | MPOL_MF_MOVE))
 		return error_set_errno(errp, -errno, "host-nodes=%s,policy=%s", config->host_nodes, policy);
+	for (unsigned int i = 0; i < RAM_HOST_NODES_MAX; i++)
+		if (mask[i / WORD_BITS] & 1UL << (i % WORD_BITS))
+			ram->host_nodes[i / 64] |= 1ULL << (i % 64);
 	return 0;
 }

@@ -7,9 +7,8 @@
 
 #define RAM_HOST_NODES_MAX 128U
 
-extern const char *const ram_policy_words[]; /* by enum ram_policy */
 
 /* Before a page is touched. Harmless when the configuration says nothing about nodes. Main thread. */
-int __must_check ram_bind(const struct ram_backend *ram, const struct ram_config *config, struct error **errp);
+int __must_check ram_bind(struct ram_backend *ram, const struct ram_config *config, struct error **errp);
 
 #endif

@@ -25,6 +25,7 @@
 
 #include "numa.h"
 #include "prealloc.h"
+#include "ram_private.h"
 #include "util/alloc.h"
 #include "util/fd.h"
 #include "util/parse.h"
@@ -40,12 +41,6 @@
 #endif
 
 #define THP_SIZE (2 * MIB)
-
-struct ram_mapping {
-	struct ram_backend ram;
-	void *reserved; /* the reservation around ram.host */
-	size_t reserved_size;
-};
 
 /* For messages: "memory-backend-file '/dev/hugepages'". Caller frees. */
 static char *ram_describe(const struct ram_config *config)
@@ -278,6 +273,8 @@ int ram_backend_new(const struct ram_config *config, struct ram_backend **ret, s
 	map->ram.size = config->size;
 	map->ram.shared = config->share;
 	map->ram.dump = config->dump;
+	map->ram.prealloc = config->prealloc;
+	map->ram.policy = config->policy;
 	map->ram.page_size = (uint64_t)sysconf(_SC_PAGESIZE);
 	map->ram.fd = -1;
 
@@ -300,7 +297,9 @@ void ram_backend_free(struct ram_backend *ram)
 	if (!ram)
 		return;
 	map = container_of(ram, struct ram_mapping, ram);
-	if (map->reserved)
+	if (map->joined)
+		ram_leave(map);
+	else if (map->reserved)
 		munmap(map->reserved, map->reserved_size);
 	fd_close(&ram->fd);
 	free(map);

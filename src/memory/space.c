@@ -110,6 +110,14 @@ static int ram_check(struct mem_space *space, gpa_t base, const struct ram_backe
 	return 0;
 }
 
+/* Anonymous memory behind anonymous memory of the same kind is one region: one slot, one entry of the memory map. */
+static bool ram_extends(const struct ram_region *before, gpa_t base, const struct ram_backend *ram, uint64_t offset)
+{
+	return before->base + before->size == base && before->host + before->size == ram->host + offset &&
+	       before->fd < 0 && ram->fd < 0 && before->shared == ram->shared && before->dump == ram->dump &&
+	       before->page_size == ram->page_size;
+}
+
 int mem_space_add_ram(struct mem_space *space, gpa_t base, struct ram_backend *ram, uint64_t offset,
 		      uint64_t size, struct error **errp)
 {
@@ -120,8 +128,13 @@ int mem_space_add_ram(struct mem_space *space, gpa_t base, struct ram_backend *r
 	if (ret)
 		return ret;
 
-	space->ram = xrealloc(space->ram, (space->ram_count + 1) * sizeof(*space->ram));
+	space->ram_total += size;
 	index = ram_first_above(space, base);
+	if (index && ram_extends(&space->ram[index - 1], base, ram, offset)) {
+		space->ram[index - 1].size += size;
+		return 0;
+	}
+	space->ram = xrealloc(space->ram, (space->ram_count + 1) * sizeof(*space->ram));
 	memmove(&space->ram[index + 1], &space->ram[index],
 		(space->ram_count - index) * sizeof(*space->ram));
 	space->ram[index] = (struct ram_region){
@@ -135,7 +148,6 @@ int mem_space_add_ram(struct mem_space *space, gpa_t base, struct ram_backend *r
 		.dump = ram->dump,
 	};
 	space->ram_count++;
-	space->ram_total += size;
 	return 0;
 }
 
@@ -154,14 +166,32 @@ uint64_t mem_space_ram_total(const struct mem_space *space)
 	return space->ram_total;
 }
 
+/* Does the region behind @region continue it, for the guest and in this process? */
+static bool ram_continues(const struct mem_space *space, const struct ram_region *region)
+{
+	const struct ram_region *next = region + 1;
+
+	return next < space->ram + space->ram_count && next->base == region->base + region->size &&
+	       next->host == region->host + region->size;
+}
+
 void *guest_slice(const struct mem_space *space, gpa_t gpa, uint64_t len)
 {
 	const struct ram_region *region = ram_find(space, gpa);
+	uint64_t here;
+	uint8_t *host;
 
-	/* Written with the distance to the region's end so that no sum can wrap. */
-	if (!region || !len || len > region->size - (gpa - region->base))
+	if (!region || !len)
 		return NULL;
-	return region->host + (gpa - region->base);
+	host = region->host + (gpa - region->base);
+	/* Written with the distance to the region's end so that no sum can wrap. */
+	for (here = region->size - (gpa - region->base); len > here; here = region->size) {
+		if (!ram_continues(space, region))
+			return NULL;
+		len -= here;
+		region++;
+	}
+	return host;
 }
 
 /*

@@ -18,13 +18,14 @@
 #endif
 
 QMP_TYPE_OBJECT(qmp_cpu_properties, "CpuInstanceProperties",
-		QMP_OPTIONAL("socket-id", qmp_int, NULL), QMP_OPTIONAL("die-id", qmp_int, "x86_64"),
+		QMP_OPTIONAL("node-id", qmp_int, "its NUMA node, with -numa"), QMP_OPTIONAL("socket-id", qmp_int, NULL), QMP_OPTIONAL("die-id", qmp_int, "x86_64"),
 		QMP_OPTIONAL("cluster-id", qmp_int, "aarch64"),
 		QMP_OPTIONAL("core-id", qmp_int, "within its die or cluster"),
 		QMP_OPTIONAL("thread-id", qmp_int, "within its core; no host thread"));
 
-static struct json_object *properties(const struct vcpu_topology *topology, unsigned int index)
+static struct json_object *properties(const struct machine *machine, unsigned int index)
 {
+	const struct vcpu_topology *topology = machine_topology(machine);
 	struct json_object *props = json_object_new_object();
 	unsigned int n = index;
 
@@ -42,6 +43,8 @@ static struct json_object *properties(const struct vcpu_topology *topology, unsi
 	n /= topology->dies;
 #endif
 	qmp_add_int(props, "socket-id", n);
+	if (machine_numa_nodes(machine))
+		qmp_add_int(props, "node-id", machine_cpu_node(machine, index));
 	return props;
 }
 
@@ -79,7 +82,7 @@ QMP_HANDLER(query_cpus_fast)
 		qmp_add_int(info, "cpu-index", i);
 		add_path(info, "qom-path", machine, i);
 		qmp_add_int(info, "thread-id", vcpu_tid(vcpus, i));
-		json_object_object_add(info, "props", properties(machine_topology(machine), i));
+		json_object_object_add(info, "props", properties(machine, i));
 		qmp_add_str(info, "target", ARCH);
 		json_object_array_add(*ret, info);
 	}
@@ -111,7 +114,7 @@ QMP_HANDLER(query_cpus)
 		qmp_add_bool(info, "current", true);
 		qmp_add_bool(info, "halted", false);
 		add_path(info, "qom_path", machine, i);
-		json_object_object_add(info, "props", properties(machine_topology(machine), i));
+		json_object_object_add(info, "props", properties(machine, i));
 		qmp_add_int(info, "CPU", i);
 		qmp_add_int(info, "thread_id", vcpu_tid(vcpus, i));
 		json_object_array_add(*ret, info);
@@ -138,7 +141,7 @@ QMP_HANDLER(query_hotpluggable_cpus)
 
 		qmp_add_str(info, "type", CPU_TYPE);
 		qmp_add_int(info, "vcpus-count", 1);
-		json_object_object_add(info, "props", properties(topology, i));
+		json_object_object_add(info, "props", properties(machine, i));
 		if (i < vcpus_count(machine_vcpus(machine)))
 			add_path(info, "qom-path", machine, i);
 		json_object_array_add(*ret, info);

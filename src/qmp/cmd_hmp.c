@@ -232,6 +232,22 @@ static void info_memory(struct qmp_call *call, FILE *out)
 	info_member(call, out, "query-memory-size-summary", "base-memory", "base memory: %s");
 }
 
+static void info_numa(struct qmp_call *call, FILE *out)
+{
+	struct machine *machine = call->qmp->machine;
+	unsigned int nodes = machine_numa_nodes(machine);
+
+	fprintf(out, "%u nodes\r\n", nodes);
+	for (unsigned int node = 0; node < nodes; node++) {
+		fprintf(out, "node %u cpus:", node);
+		for (unsigned int cpu = 0; cpu < vcpus_count(machine_vcpus(machine)); cpu++)
+			if (machine_cpu_node(machine, cpu) == node)
+				fprintf(out, " %u", cpu);
+		fprintf(out, "\r\nnode %u size: %" PRIu64 " MB\r\nnode %u plugged: 0 MB\r\n", node,
+			(uint64_t)(machine_numa_memory(machine, node) / MIB), node);
+	}
+}
+
 static const struct {
 	const char *what;
 	void (*print)(struct qmp_call *call, FILE *out);
@@ -246,6 +262,7 @@ static const struct {
 	{ "mtree", info_mtree },
 	{ "name", info_name },
 	{ "network", info_network },
+	{ "numa", info_numa },
 	{ "qtree", info_qtree },
 	{ "registers", info_registers },
 	{ "status", info_status },
@@ -299,7 +316,7 @@ QMP_HANDLER(human_monitor_command)
 const struct qmp_command qmp_hmp_commands[] = {
 	{ .name = "human-monitor-command",
 	  .help = "\"info WHAT\" as text for people, whose form may change. WHAT is balloon, block, chardev, cpus, "
-		  "iothreads, kvm, memory_size_summary, mtree, name, network, qtree, registers, status, uuid or version",
+		  "iothreads, kvm, memory_size_summary, mtree, name, network, numa, qtree, registers, status, uuid or version",
 	  .args = QMP_MEMBERS(QMP_MEMBER("command-line", qmp_str, NULL)),
 	  .returns = &qmp_str,
 	  .handler = human_monitor_command },

@@ -7,6 +7,7 @@
 
 #include "devices/device.h"
 #include "internal.h"
+#include "memory/ram.h"
 #include "memory/space.h"
 #include "util/endian.h"
 #include "virtio/balloon.h"
@@ -47,6 +48,46 @@ QMP_HANDLER(query_balloon)
 		return QMP_DEVICE_NOT_ACTIVE;
 	*ret = json_object_new_object();
 	qmp_add_int(*ret, "actual", (int64_t)balloon_actual(dev));
+	return 0;
+}
+
+static QMP_TYPE_ENUM(host_mem_policy, "HostMemPolicy", "default", "preferred", "bind", "interleave");
+static QMP_TYPE_ARRAY(node_array, "uint16", qmp_int);
+static QMP_TYPE_OBJECT(memdev, "Memdev", QMP_OPTIONAL("id", qmp_str, NULL), QMP_MEMBER("size", qmp_size, NULL),
+		       QMP_MEMBER("merge", qmp_bool, "always false: the host merges no pages of it"),
+		       QMP_MEMBER("dump", qmp_bool, "part of core dumps"),
+		       QMP_MEMBER("prealloc", qmp_bool, NULL), QMP_MEMBER("share", qmp_bool, NULL),
+		       QMP_OPTIONAL("reserve", qmp_bool, "always true"),
+		       QMP_MEMBER("host-nodes", node_array, "of the host; empty without a policy"),
+		       QMP_MEMBER("policy", host_mem_policy, NULL));
+static QMP_TYPE_ARRAY(memdev_array, "Memdev", memdev);
+
+static void add_memdev(void *opaque, const char *id, void *object)
+{
+	struct json_object *info = json_object_new_object(), *nodes = json_object_new_array();
+	const struct ram_backend *ram = object;
+
+	for (unsigned int i = 0; i < 64 * ARRAY_SIZE(ram->host_nodes); i++)
+		if (ram->host_nodes[i / 64] & 1ULL << (i % 64))
+			json_object_array_add(nodes, json_object_new_int((int)i));
+	qmp_add_str(info, "id", id);
+	qmp_add_int(info, "size", (int64_t)ram->size);
+	qmp_add_bool(info, "merge", false);
+	qmp_add_bool(info, "dump", ram->dump);
+	qmp_add_bool(info, "prealloc", ram->prealloc);
+	qmp_add_bool(info, "share", ram->shared);
+	qmp_add_bool(info, "reserve", true);
+	json_object_object_add(info, "host-nodes", nodes);
+	qmp_add_str(info, "policy", ram_policy_words[ram->policy]);
+	json_object_array_add(opaque, info);
+}
+
+QMP_HANDLER(query_memdev)
+{
+	(void)args;
+	(void)errp;
+	*ret = json_object_new_array();
+	link_scope_each(machine_platform(call->qmp->machine)->links, LINK_MEMORY, add_memdev, *ret);
 	return 0;
 }
 
@@ -91,6 +132,10 @@ const struct qmp_command qmp_memory_commands[] = {
 	  .help = "the size of the guest's memory",
 	  .returns = &balloon_info,
 	  .handler = query_balloon },
+	{ .name = "query-memdev",
+	  .help = "the memory-backend objects",
+	  .returns = &memdev_array,
+	  .handler = query_memdev },
 	{ .name = "query-mem-gpa",
 	  .help = "32 bits of guest memory, as StratoVirt shows them: hexadecimal, without 0x",
 	  .args = QMP_MEMBERS(QMP_MEMBER("gpa", qmp_str, "guest physical address, hexadecimal")),

@@ -105,10 +105,14 @@ void balloon_discard_slice(const struct mem_space *space, const void *host, size
 	for (unsigned int i = 0; i < mem_space_ram_count(space); i++) {
 		const struct ram_region *region = mem_space_ram(space, i);
 
-		/* A slice lies in one region. */
-		if (begin >= region->host && begin < region->host + region->size) {
-			discard_range(region, (uint64_t)(begin - region->host), len, counts);
-			return;
-		}
+		uint64_t here;
+
+		if (!len || begin < region->host || begin >= region->host + region->size)
+			continue;
+		/* A slice that reaches beyond its region goes on in the next one. */
+		here = MIN((uint64_t)len, region->size - (uint64_t)(begin - region->host));
+		discard_range(region, (uint64_t)(begin - region->host), here, counts);
+		begin += here;
+		len -= here;
 	}
 }

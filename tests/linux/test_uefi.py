@@ -8,6 +8,7 @@ import shutil
 import struct
 import subprocess
 
+import numa
 import pytest
 import vm
 
@@ -29,6 +30,7 @@ echo "== pci"; for f in /sys/bus/pci/devices/*; do echo "$(basename $f) $(cat $f
 echo "== disks"; ls /sys/block
 echo "== interrupts"; cat /proc/interrupts
 echo "== log"; dmesg | grep -i -e 'ACPI.*error' -e 'ACPI BIOS' -e 'BUG:' -e 'can.t claim' -e 'no compatible bridge window' | sed 's/^/: /'
+""" + numa.SCRIPT + """
 echo "== end"
 """
 
@@ -68,7 +70,7 @@ def by_fw_cfg(new_guest):
         *flash(guest, ""), "-kernel", vm.images.vmlinuz(), "-initrd", initrd, "-append",
         f"{vm.COMMAND_LINE} sv.run=script from-fw-cfg", "-fw_cfg", "name=opt/greeting,string=good morning",
         "-smbios", "type=1,manufacturer=Example,serial=S-1",
-        "-uuid", "11223344-5566-7788-99aa-bbccddeeff00", smp=2,
+        "-uuid", "11223344-5566-7788-99aa-bbccddeeff00", *numa.OPTIONS, smp=numa.SMP,
         memory="3072", timeout=LIMIT)
     return guest.check_finished()
 
@@ -76,7 +78,7 @@ def by_fw_cfg(new_guest):
 def test_a_kernel_by_fw_cfg_runs_under_uefi(by_fw_cfg):
     assert "systab" in by_fw_cfg.section("efi") or "runtime" in by_fw_cfg.section("efi")
     assert "from-fw-cfg" in by_fw_cfg.section("cmdline")
-    assert by_fw_cfg.section("cpus") == "2"
+    assert by_fw_cfg.section("cpus") == "3"
     kib = int(re.search(r"\d+", by_fw_cfg.section("memory")).group())
     assert 2900 << 10 < kib < 3072 << 10  # on both sides of the hole
 
@@ -89,6 +91,11 @@ def test_smbios_and_fw_cfg_files_reach_the_guest(by_fw_cfg):
 
 def test_the_tables_that_firmware_placed_are_good(by_fw_cfg):
     assert by_fw_cfg.section("log") == ""
+
+
+def test_firmware_hands_the_nodes_on(by_fw_cfg):
+    gib = 1 << 30
+    numa.check(by_fw_cfg, [(0, 0, 3 * gib // 2 - 1), (1, 3 * gib // 2, 2 * gib - 1), (1, 4 * gib, 5 * gib - 1)])
 
 
 @pytest.fixture(scope="module")

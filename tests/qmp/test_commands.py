@@ -47,7 +47,7 @@ ARGUMENTS = {
     "qom-get": [{"path": "/machine/peripheral/rng0", "property": "type"},
                 {"path": "/machine/peripheral/rng0", "property": "rng"}],
     "human-monitor-command": [{"command-line": "info " + what} for what in (
-        "balloon", "block", "chardev", "cpus", "iothreads", "kvm", "memory_size_summary", "mtree", "name", "network", "qtree",
+        "balloon", "block", "chardev", "cpus", "iothreads", "kvm", "memory_size_summary", "mtree", "name", "network", "numa", "qtree",
         "registers", "status", "uuid", "version")],
     "getfd": [{"fdname": "x"}],
     "closefd": [{"fdname": "x"}],

@@ -368,6 +368,42 @@ END_TEST
 
 /* --- MP table -------------------------------------------------------- */
 
+static unsigned int reversed(void *opaque, unsigned int slot, unsigned int pin)
+{
+	(void)opaque;
+	return (slot == 31 ? 3 - pin : slot + pin) % 4;
+}
+
+START_TEST(mp_table_routes_pci)
+{
+	const struct acpi_pci_host pci = { .intx_gsi = { 20, 21, 22, 23 }, .irq_map = reversed };
+	const struct machine_case *m = &machines[1];
+	struct guest guest = guest_new(128);
+	const uint8_t *table, *p, *end;
+	unsigned int routes = 0, isa = 256;
+	struct error *err = NULL;
+	uint32_t at;
+
+	ck_assert_int_eq(mptable_install(guest.space, &m->topology, IOAPIC, LAPIC, &pci, &err), 0);
+	memcpy(&at, guest_at(&guest, BOOT_X86_EBDA + 4, 4), 4);
+	table = guest_at(&guest, at, 44);
+	end = table + *(const uint16_t *)(table + 4);
+	for (p = table + 44; p < end; p += *p ? 8 : 20) {
+		if (*p == 1 && !memcmp(p + 2, "PCI   ", 6))
+			ck_assert_uint_eq(p[1], 0); /* the bus number that Linux compares with */
+		if (*p == 1 && !memcmp(p + 2, "ISA   ", 6))
+			isa = p[1];
+		if (*p != 3 || p[4])
+			continue;
+		routes++;
+		ck_assert_uint_eq(p[7], 20 + reversed(NULL, p[5] >> 2, p[5] & 3));
+	}
+	ck_assert_uint_eq(isa, 1);
+	ck_assert_uint_eq(routes, 32 * 4);
+	guest_free(&guest);
+}
+END_TEST
+
 static void check_mptable(const struct machine_case *m)
 {
 	unsigned int counts[5] = { 0 }, fitting = 0, total = 0;
@@ -384,7 +420,7 @@ static void check_mptable(const struct machine_case *m)
 			ids[vcpu_arch_id(&m->topology, i)] = true;
 			fitting++;
 		}
-	ret = mptable_install(guest.space, &m->topology, IOAPIC, LAPIC, &err);
+	ret = mptable_install(guest.space, &m->topology, IOAPIC, LAPIC, NULL, &err);
 	ck_assert_no_error(err);
 	ck_assert_int_eq(ret, 0);
 	pointer = guest_at(&guest, BOOT_X86_EBDA, 16);
@@ -436,14 +472,15 @@ END_TEST
 START_TEST(mp_and_acpi_share_the_area)
 {
 	const struct machine_case *m = &machines[3];
+	const struct acpi_pci_host pci = { .intx_gsi = { 16, 17, 18, 19 } };
 	struct guest guest = guest_new(128);
 	struct error *err = NULL;
 	gpa_t rsdp;
 
-	ck_assert_int_eq(mptable_install(guest.space, &m->topology, IOAPIC, LAPIC, &err), 0);
+	ck_assert_int_eq(mptable_install(guest.space, &m->topology, IOAPIC, LAPIC, NULL, &err), 0);
 	rsdp = install(&guest, m);
 	walk(&guest, rsdp);
-	ck_assert_int_eq(mptable_install(guest.space, &m->topology, IOAPIC, LAPIC, &err), 0);
+	ck_assert_int_eq(mptable_install(guest.space, &m->topology, IOAPIC, LAPIC, &pci, &err), 0);
 	walk(&guest, rsdp);
 	guest_free(&guest);
 }
@@ -459,7 +496,7 @@ START_TEST(no_memory_for_tables)
 	ck_assert_int_eq(acpi_microvm_install(space, &info, &rsdp, &err), -EFAULT);
 	ck_assert_error(err, "no guest memory for the ACPI tables");
 	ck_assert_uint_eq(rsdp, 42);
-	ck_assert_int_eq(mptable_install(space, info.topology, IOAPIC, LAPIC, &err), -EFAULT);
+	ck_assert_int_eq(mptable_install(space, info.topology, IOAPIC, LAPIC, NULL, &err), -EFAULT);
 	ck_assert_error(err, "no guest memory for the MP table");
 	mem_space_free(space);
 }
@@ -469,5 +506,5 @@ UNIT_SUITE(aml_suite, "boot: AML", aml_integers, aml_names, aml_package_lengths,
 	   aml_mistakes_are_reported)
 UNIT_SUITE(acpi_suite, "boot: ACPI", acpi_tables, acpi_wide_ids_are_tested, acpi_iasl,
 	   no_memory_for_tables)
-UNIT_SUITE(mp_suite, "boot: MP table", mp_tables, mp_and_acpi_share_the_area)
+UNIT_SUITE(mp_suite, "boot: MP table", mp_tables, mp_table_routes_pci, mp_and_acpi_share_the_area)
 UNIT_MAIN(aml_suite, acpi_suite, mp_suite)

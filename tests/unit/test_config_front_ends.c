@@ -107,6 +107,10 @@ START_TEST(what_is_dumped_is_taken_back)
 		   "-kernel", "a \"quoted\"\\path\n", "-append", "", "-name", "\xc3\xa4,,\t",
 		   "-uuid", "00112233-4455-6677-8899-aAbBcCdDeEfF", "-S", "-no-reboot",
 		   "-no-shutdown", "-daemonize", "-pidfile", "/run/p", "-D", "/var/log/l",
+		   "-object", "memory-backend-ram,id=m0,size=64M,host-nodes=0-1,host-nodes=3,policy=bind",
+		   "-object", "{\"qom-type\": \"memory-backend-ram\", \"id\": \"m1\", \"host-nodes\": [0, 2]}",
+		   "-numa", "node,nodeid=0,cpus=0,cpus=2-3,memdev=m0", "-numa", "cpu,node-id=0,socket-id=1",
+		   "-numa", "dist,src=0,dst=1,val=31",
 		   "-disable-seccomp", "-drive", "id=d,file=a,,b=c,if=none", "-device",
 		   "{\"driver\": \"x\", \"a\": {\"b\": 1}, \"yes\": true, \"n\": -5}", "-qmp",
 		   "unix:/q,server,nowait", "-qmp", "tcp:localhost:4444,server", "-api-channel",
@@ -125,6 +129,12 @@ START_TEST(canonical)
 	config_same(("-chardev", "socket,id=c,path=p,server,nowait"),
 		    ("-chardev", "path=p,wait=off,server=on,id=c,backend=socket"));
 	config_same(("-smp", "4"), ("-smp", "cpus=4,maxcpus=4,sockets=1,cores=4,threads=1"));
+	config_same(("-numa", "node,cpus=0-1,cpus=3,mem=1G"), ("-numa", "node,mem=1G,cpus=0-1:3"));
+	config_same(("-object", "memory-backend-ram,id=m,host-nodes=0,policy=bind,host-nodes=2-3"),
+		    ("-object", "{\"qom-type\": \"memory-backend-ram\", \"id\": \"m\", \"policy\": \"bind\", "
+				"\"host-nodes\": \"0:2-3\"}"));
+	config_same(("-object", "{\"qom-type\": \"memory-backend-ram\", \"id\": \"m\", \"host-nodes\": [0, 2]}"),
+		    ("-object", "memory-backend-ram,id=m,host-nodes=0:2"));
 	config_same(("-m", "1G"), ("-m", "1024"));
 	config_same(("-cpu", "max"), ("-cpu", "host"));
 }

@@ -341,8 +341,46 @@ START_TEST(properties)
 }
 END_TEST
 
+START_TEST(back_ends_stand_side_by_side)
+{
+	struct ram_config configs[] = {
+		{ .kind = RAM_ANONYMOUS, .size = 2 * MIB + 12 * KIB, .dump = true },
+		{ .kind = RAM_MEMFD, .size = 4 * MIB, .share = true, .prealloc = true },
+		{ .kind = RAM_MEMFD, .size = 8 * KIB },
+	};
+	struct ram_backend *rams[ARRAY_SIZE(configs)];
+	struct ram_area *area = NULL;
+	struct error *err = NULL;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(configs); i++) {
+		rams[i] = ram_new(&configs[i]);
+		memset(rams[i]->host + rams[i]->size - 1, (int)i + 1, 1);
+	}
+	ck_assert_int_eq(ram_join(rams, ARRAY_SIZE(rams), &area, &err), 0);
+	ck_assert_no_error(err);
+	ck_assert_uint_eq((uintptr_t)rams[0]->host % (2 * MIB), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(rams); i++) {
+		if (i)
+			ck_assert_ptr_eq(rams[i]->host, rams[i - 1]->host + rams[i - 1]->size);
+		ck_assert_uint_eq(rams[i]->host[rams[i]->size - 1], i + 1); /* what was in it came along */
+	}
+	ck_assert_uint_eq(resident(rams[1]), 1024);
+	/* One that goes leaves a place that nobody else gets, and the others alone. */
+	for (unsigned int i = 0; i < ARRAY_SIZE(rams); i++) {
+		uint8_t *host = rams[i]->host;
+		uint64_t size = rams[i]->size;
+
+		ram_backend_free(rams[i]);
+		ck_assert_int_eq(mprotect(host, size, PROT_NONE), 0);
+		if (i + 1 < ARRAY_SIZE(rams))
+			ck_assert_uint_eq(rams[i + 1]->host[rams[i + 1]->size - 1], i + 2);
+	}
+	ram_area_free(area);
+}
+END_TEST
+
 UNIT_SUITE(suite, "memory ram", anonymous, small_ones_are_page_aligned, memfd_is_shared_and_sealed,
 	   file_is_created_and_kept, directory_gets_a_nameless_file,
 	   failure_removes_what_was_created, bad_paths, too_much, preallocation_touches_every_page,
-	   huge_pages_tell_how_many_are_free, host_nodes, properties)
+	   huge_pages_tell_how_many_are_free, host_nodes, properties, back_ends_stand_side_by_side)
 UNIT_MAIN(suite)

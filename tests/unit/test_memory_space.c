@@ -198,7 +198,50 @@ START_TEST(copies_are_whole_or_not_at_all)
 }
 END_TEST
 
+START_TEST(slices_cross_into_what_continues_them)
+{
+	struct ram_backend second = { .host = host + 0x10000, .size = 0x10000, .fd = 5 };
+	struct ram_backend first = { .host = host, .size = 0x10000, .fd = -1 };
+	struct mem_space *space = mem_space_new();
+	struct error *err = NULL;
+
+	/* Another back end behind this one, here and in the guest; then one that is elsewhere here. */
+	ck_assert_int_eq(mem_space_add_ram(space, 0x10000, &first, 0, 0x10000, &err), 0);
+	ck_assert_int_eq(mem_space_add_ram(space, 0x20000, &second, 0, 0x10000, &err), 0);
+	ck_assert_int_eq(mem_space_add_ram(space, 0x30000, &first, 0, 0x10000, &err), 0);
+	ck_assert_uint_eq(mem_space_ram_count(space), 3);
+	ck_assert_ptr_eq(guest_slice(space, 0x1ffff, 2), host + 0xffff);
+	ck_assert_ptr_eq(guest_slice(space, 0x10000, 0x20000), host);
+	ck_assert_ptr_null(guest_slice(space, 0x10000, 0x20001));
+	ck_assert_ptr_null(guest_slice(space, 0x2ffff, 2));
+	ck_assert_ptr_null(guest_slice(space, 0x1ffff, UINT64_MAX));
+	ck_assert_ptr_null(guest_slice(space, 0x3ffff, 2));
+	mem_space_free(space);
+}
+END_TEST
+
+START_TEST(anonymous_memory_grows)
+{
+	struct ram_backend ram = { .host = host, .size = 0x30000, .fd = -1 };
+	struct mem_space *space = mem_space_new();
+	struct error *err = NULL;
+
+	ck_assert_int_eq(mem_space_add_ram(space, 0x10000, &ram, 0, 0x10000, &err), 0);
+	ck_assert_int_eq(mem_space_add_ram(space, 0x20000, &ram, 0x10000, 0x10000, &err), 0);
+	ck_assert_uint_eq(mem_space_ram_count(space), 1);
+	ck_assert_uint_eq(mem_space_ram(space, 0)->size, 0x20000);
+	ck_assert_uint_eq(mem_space_ram_total(space), 0x20000);
+	/* Not when it would have other properties. */
+	ram.dump = true;
+	ck_assert_int_eq(mem_space_add_ram(space, 0x30000, &ram, 0x20000, 0x10000, &err), 0);
+	ck_assert_uint_eq(mem_space_ram_count(space), 2);
+	ck_assert_ptr_eq(guest_slice(space, 0x10000, 0x30000), host);
+	mem_space_free(space);
+}
+END_TEST
+
 UNIT_SUITE(suite, "memory space", regions_are_sorted, overlap_is_refused, impossible_ram_is_refused,
 	   slices_stay_in_their_region, slices_do_not_wrap, ram_at_the_top_of_the_address_space,
-	   copies_cross_adjacent_regions, copies_are_whole_or_not_at_all)
+	   copies_cross_adjacent_regions, copies_are_whole_or_not_at_all,
+	   slices_cross_into_what_continues_them, anonymous_memory_grows)
 UNIT_MAIN(suite)

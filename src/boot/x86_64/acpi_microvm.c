@@ -105,6 +105,8 @@ static int build_tables(struct acpi_tables *tables, const struct acpi_microvm *i
 	acpi_x86_add_madt(tables, &madt);
 	if (info->pci)
 		acpi_pci_add_mcfg(tables, info->pci);
+	if (info->numa)
+		acpi_x86_add_numa(tables, info->numa, info->topology);
 	acpi_tables_finish(tables);
 	return 0;
 }

@@ -15,7 +15,10 @@
 #define EBDA_SIZE 0x400
 
 #define SPEC_REVISION 4 /* 1.4 */
-#define ISA_BUS 0
+/* Kernels take the number of a PCI bus for the one in configuration space. */
+#define PCI_BUS 0
+#define PCI_SLOTS 32
+#define PCI_PINS 4
 #define ISA_IRQS 16
 #define LAPIC_ID_MAX 254 /* 255 is the broadcast id; entries hold eight bits */
 #define LAPIC_ALL 0xff
@@ -53,22 +56,44 @@ static unsigned int add_cpus(struct blob *table, const struct vcpu_topology *top
 	return count;
 }
 
-/* §4.3.4, §4.3.5; polarity and trigger conform to the bus: edge, active high. */
+/* §4.3.2 */
+static void add_bus(struct blob *table, uint8_t bus, const char *name)
+{
+	blob_u8(table, ENTRY_BUS);
+	blob_u8(table, bus);
+	blob_text(table, name, 6, ' ');
+}
+
+/* §4.3.4, §4.3.5; polarity and trigger conform to the bus: ISA is edge, active high; PCI level, active low. */
 static void add_interrupt(struct blob *table, enum entry_type entry, enum interrupt_type type,
-			  uint8_t irq, uint8_t apic, uint8_t pin)
+			  uint8_t bus, uint8_t irq, uint8_t apic, uint8_t pin)
 {
 	blob_u8(table, (uint8_t)entry);
 	blob_u8(table, (uint8_t)type);
 	blob_u16(table, 0);
-	blob_u8(table, ISA_BUS);
+	blob_u8(table, bus);
 	blob_u8(table, irq);
 	blob_u8(table, apic);
 	blob_u8(table, pin);
 }
 
-static void build_table(struct blob *table, const struct vcpu_topology *topology, gpa_t ioapic,
-			gpa_t lapic)
+/* §D.3: the source is the slot and the pin. What is behind bridges, kernels derive from the bridge's slot. */
+static unsigned int add_pci_interrupts(struct blob *table, const struct acpi_pci_host *pci, uint8_t ioapic_id)
 {
+	for (unsigned int slot = 0; slot < PCI_SLOTS; slot++)
+		for (unsigned int pin = 0; pin < PCI_PINS; pin++) {
+			unsigned int line = pci->irq_map ? pci->irq_map(pci->irq_opaque, slot, pin) : (slot + pin) % PCI_PINS;
+
+			add_interrupt(table, ENTRY_IO_INTERRUPT, INTERRUPT_INT, PCI_BUS, (uint8_t)(slot << 2 | pin),
+				      ioapic_id, (uint8_t)pci->intx_gsi[line]);
+		}
+	return PCI_SLOTS * PCI_PINS;
+}
+
+static void build_table(struct blob *table, const struct vcpu_topology *topology, gpa_t ioapic,
+			gpa_t lapic, const struct acpi_pci_host *pci)
+{
+	uint8_t isa_bus = pci ? PCI_BUS + 1 : 0;
 	bool used[256] = { false };
 	unsigned int entries;
 	uint8_t ioapic_id = 0;
@@ -89,28 +114,30 @@ static void build_table(struct blob *table, const struct vcpu_topology *topology
 	while (used[ioapic_id] && ioapic_id < LAPIC_ID_MAX)
 		ioapic_id++;
 
-	blob_u8(table, ENTRY_BUS); /* §4.3.2 */
-	blob_u8(table, ISA_BUS);
-	blob_text(table, "ISA", 6, ' ');
+	if (pci)
+		add_bus(table, PCI_BUS, "PCI");
+	add_bus(table, isa_bus, "ISA");
 
 	blob_u8(table, ENTRY_IOAPIC); /* §4.3.3 */
 	blob_u8(table, ioapic_id);
 	blob_u8(table, 0x11); /* version of the 82093AA */
 	blob_u8(table, 1);    /* usable */
 	blob_u32(table, (uint32_t)ioapic);
-	entries += 2;
+	entries += pci ? 3 : 2;
 
 	/* Pin by pin as KVM's default routing has it; 2, the cascade of the PICs, is no interrupt. */
 	for (uint8_t irq = 0; irq < ISA_IRQS; irq++) {
 		if (irq == 2)
 			continue;
-		add_interrupt(table, ENTRY_IO_INTERRUPT, INTERRUPT_INT, irq, ioapic_id, irq);
+		add_interrupt(table, ENTRY_IO_INTERRUPT, INTERRUPT_INT, isa_bus, irq, ioapic_id, irq);
 		entries++;
 	}
+	if (pci)
+		entries += add_pci_interrupts(table, pci, ioapic_id);
 	/* LINT0: the PIC, at the boot CPU only; LINT1: NMI, everywhere. */
-	add_interrupt(table, ENTRY_LOCAL_INTERRUPT, INTERRUPT_EXTINT, 0,
+	add_interrupt(table, ENTRY_LOCAL_INTERRUPT, INTERRUPT_EXTINT, isa_bus, 0,
 		      (uint8_t)vcpu_arch_id(topology, 0), 0);
-	add_interrupt(table, ENTRY_LOCAL_INTERRUPT, INTERRUPT_NMI, 0, LAPIC_ALL, 1);
+	add_interrupt(table, ENTRY_LOCAL_INTERRUPT, INTERRUPT_NMI, isa_bus, 0, LAPIC_ALL, 1);
 	entries += 2;
 
 	table->data[4] = (uint8_t)table->len;
@@ -133,13 +160,13 @@ static void build_pointer(struct blob *pointer, gpa_t table)
 }
 
 int mptable_install(struct mem_space *space, const struct vcpu_topology *topology, gpa_t ioapic,
-		    gpa_t lapic, struct error **errp)
+		    gpa_t lapic, const struct acpi_pci_host *pci, struct error **errp)
 {
 	struct blob pointer = { 0 }, table = { 0 };
 	gpa_t at = BOOT_X86_EBDA + POINTER_SIZE;
 	int ret = 0;
 
-	build_table(&table, topology, ioapic, lapic);
+	build_table(&table, topology, ioapic, lapic, pci);
 	if (table.len > EBDA_SIZE - POINTER_SIZE)
 		at = MPTABLE_SPILL;
 	build_pointer(&pointer, at);

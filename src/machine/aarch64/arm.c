@@ -32,7 +32,7 @@ static int check_gic_version(const struct arm_vm *vm, struct error **errp)
 
 int arm_init_memory(struct machine *machine, struct error **errp)
 {
-	uint64_t size = machine->ram->size;
+	uint64_t size = machine->ram_size;
 	int ret = check_gic_version(to_arm_vm(machine), errp);
 
 	if (ret)
@@ -40,7 +40,7 @@ int arm_init_memory(struct machine *machine, struct error **errp)
 	if (size > ARM_RAM_END - ARM_RAM_BASE)
 		return error_set(errp, -E2BIG, "-m: machine %s has room for %" PRIu64 " MiB of memory",
 				 machine->class->name, (uint64_t)((ARM_RAM_END - ARM_RAM_BASE) / MIB));
-	return mem_space_add_ram(machine->space, ARM_RAM_BASE, machine->ram, 0, size, errp);
+	return machine_map_ram(machine, ARM_RAM_BASE, 0, size, errp);
 }
 
 /* --- virtio-mmio slots ------------------------------------------------------------------- */

@@ -15,6 +15,7 @@
 #include "boot/acpi.h"
 #include "devices/ged.h"
 #include "devices/vmgenid.h"
+#include "../numa.h"
 #include "firmware.h"
 #include "pc.h"
 #include "pci/host.h"
@@ -145,7 +146,7 @@ static void pci_irq_set(void *opaque, unsigned int line, bool level)
 
 static struct pci_range pci_mem64(const struct machine *machine)
 {
-	uint64_t high = machine->ram->size > RAM_LOW_MAX ? machine->ram->size - RAM_LOW_MAX : 0;
+	uint64_t high = machine->ram_size > RAM_LOW_MAX ? machine->ram_size - RAM_LOW_MAX : 0;
 
 	return (struct pci_range){ ALIGN_UP(PC_RAM_HIGH_BASE + high, PCI_MEM64_SIZE), PCI_MEM64_SIZE };
 }
@@ -303,6 +304,7 @@ static int place_acpi(struct microvm *vm, gpa_t *rsdp, struct error **errp)
 		.vmgenid = vmgenid_present(&vm->machine.platform) ? BOOT_X86_VMGENID : 0,
 		.virtio = virtio,
 		.pci = vm->pci ? &pci : NULL,
+		.numa = numa_tables(&vm->machine),
 	};
 	int ret;
 
@@ -339,7 +341,7 @@ static int microvm_load(struct machine *machine, struct vcpu_entry *entry, struc
 		ret = vm->acpi ? place_acpi(vm, NULL, errp) : 0;
 		return ret ? ret : x86_firmware_load(machine, entry, errp);
 	}
-	ret = mptable_install(machine->space, &machine->topology, IOAPIC_BASE, LAPIC_BASE, errp);
+	ret = mptable_install(machine->space, &machine->topology, IOAPIC_BASE, LAPIC_BASE, NULL, errp);
 	if (!ret && !list_empty(&machine->config->smbios))
 		ret = machine_install_smbios(machine, BOOT_X86_SMBIOS_END, errp);
 	if (!ret && vm->acpi)

@@ -8,14 +8,13 @@
 
 int pc_add_ram(struct machine *machine, uint64_t low, struct error **errp)
 {
-	uint64_t size = machine->ram->size;
+	uint64_t size = machine->ram_size;
 	int ret;
 
 	low = MIN(size, low);
-	ret = mem_space_add_ram(machine->space, 0, machine->ram, 0, low, errp);
+	ret = machine_map_ram(machine, 0, 0, low, errp);
 	if (!ret && size > low)
-		ret = mem_space_add_ram(machine->space, PC_RAM_HIGH_BASE, machine->ram, low,
-					size - low, errp);
+		ret = machine_map_ram(machine, PC_RAM_HIGH_BASE, low, size - low, errp);
 	return ret;
 }
 
@@ -65,8 +64,8 @@ int pc_create_rtc(struct machine *machine, uint64_t low, unsigned int irq, struc
 	struct device *dev;
 	char props[128];
 
-	low = MIN(machine->ram->size, low);
+	low = MIN(machine->ram_size, low);
 	snprintf(props, sizeof(props), "low-memory=%" PRIu64 ",high-memory=%" PRIu64 ",irq=%u", low,
-		 machine->ram->size - low, irq);
+		 machine->ram_size - low, irq);
 	return device_create_internal(&machine->platform, "mc146818rtc", "rtc", props, &dev, errp);
 }

@@ -16,6 +16,7 @@
 #include "devices/cpu_hotplug.h"
 #include "devices/fw_cfg.h"
 #include "devices/vmgenid.h"
+#include "../numa.h"
 #include "firmware.h"
 #include "pc.h"
 #include "pci/host.h"
@@ -99,7 +100,7 @@ static struct q35 *to_q35(struct machine *machine)
 
 static uint64_t low_ram(const struct machine *machine)
 {
-	return machine->ram->size >= RAM_LOW_MAX ? RAM_LOW_SPLIT : RAM_LOW_MAX;
+	return machine->ram_size >= RAM_LOW_MAX ? RAM_LOW_SPLIT : RAM_LOW_MAX;
 }
 
 static int check_options(const struct q35 *q35, struct error **errp)
@@ -147,7 +148,7 @@ static struct pci_range hole_32(const struct machine *machine)
 /* From the first multiple behind RAM to the end of what CPUs can address. */
 static struct pci_range hole_64(const struct machine *machine)
 {
-	uint64_t top = machine->ram->size + PC_RAM_HIGH_BASE - low_ram(machine);
+	uint64_t top = machine->ram_size + PC_RAM_HIGH_BASE - low_ram(machine);
 	uint64_t base = ALIGN_UP(MAX(top, PC_RAM_HIGH_BASE), PCI_HIGH_ALIGN);
 	uint64_t end = 1ULL << phys_bits();
 
@@ -320,7 +321,8 @@ static void split_hole(const struct machine *machine, gpa_t ecam, struct acpi_pc
 	window[1].size = end - ecam_end;
 }
 
-static int build_tables(struct q35 *q35, gpa_t ecam, struct acpi_tables **tables, struct error **errp)
+/* What tables say of the host bridge. */
+static struct acpi_pci_host describe_pci(struct q35 *q35, gpa_t ecam)
 {
 	const struct pci_range high = hole_64(&q35->machine);
 	struct acpi_pci_host pci = {
@@ -334,7 +336,17 @@ static int build_tables(struct q35 *q35, gpa_t ecam, struct acpi_tables **tables
 		.irq_opaque = q35,
 		.native_hotplug = true,
 	};
-	struct acpi_q35 info = {
+
+	split_hole(&q35->machine, ecam, pci.mmio32);
+	for (unsigned int i = 0; i < ICH9_PIRQS; i++)
+		pci.intx_gsi[i] = ICH9_PIRQ_GSI + i;
+	return pci;
+}
+
+static int build_tables(struct q35 *q35, gpa_t ecam, struct acpi_tables **tables, struct error **errp)
+{
+	const struct acpi_pci_host pci = describe_pci(q35, ecam);
+	const struct acpi_q35 info = {
 		.topology = &q35->machine.topology,
 		.ioapic = IOAPIC_BASE,
 		.lapic = LAPIC_BASE,
@@ -344,12 +356,10 @@ static int build_tables(struct q35 *q35, gpa_t ecam, struct acpi_tables **tables
 		.has_fw_cfg = true,
 		.vmgenid = vmgenid_present(&q35->machine.platform) ? VMGENID_BASE : 0,
 		.cpu_hotplug = q35->cpus,
+		.numa = numa_tables(&q35->machine),
 		.pci = &pci,
 	};
 
-	split_hole(&q35->machine, ecam, pci.mmio32);
-	for (unsigned int i = 0; i < ICH9_PIRQS; i++)
-		pci.intx_gsi[i] = ICH9_PIRQ_GSI + i;
 	return acpi_q35_build(&info, tables, errp);
 }
 
@@ -418,6 +428,7 @@ static int load_kernel(struct q35 *q35, struct vcpu_entry *entry, struct error *
 		.reserved = reserved,
 		.reserved_count = ARRAY_SIZE(reserved),
 	};
+	const struct acpi_pci_host pci = describe_pci(q35, Q35_ECAM_BASE);
 	struct acpi_tables *tables = NULL;
 	int ret = 0;
 
@@ -427,9 +438,10 @@ static int load_kernel(struct q35 *q35, struct vcpu_entry *entry, struct error *
 		ret = build_tables(q35, Q35_ECAM_BASE, &tables, errp);
 	if (!ret && tables)
 		ret = acpi_tables_install(tables, machine->space, TABLES_BASE, TABLES_SIZE, &params.rsdp, errp);
-	if (!ret && !tables)
-		ret = mptable_install(machine->space, &machine->topology, IOAPIC_BASE, LAPIC_BASE, errp);
 	acpi_tables_free(tables);
+	/* In any case, as for a kernel that does not look at ACPI (acpi=off). */
+	if (!ret)
+		ret = mptable_install(machine->space, &machine->topology, IOAPIC_BASE, LAPIC_BASE, &pci, errp);
 	if (!ret)
 		ret = machine_install_smbios(machine, BOOT_X86_SMBIOS_END, errp);
 	return ret ? ret : boot_load_x86(q35->source, machine->space, &params, entry, errp);
