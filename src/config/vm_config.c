@@ -245,6 +245,32 @@ static int finish_memory(struct vm_config *config, struct error **errp)
 	return 0;
 }
 
+/* StratoVirt's -global pcie-root-port.fast-unplug=1: the numbers are words here. */
+static void finish_globals(struct vm_config *config)
+{
+	struct opts *opts;
+
+	list_for_each(opts, &config->globals, node) {
+		const char *driver = opts_get(opts, "driver"), *property = opts_get(opts, "property");
+		const char *value = opts_get(opts, "value");
+
+		if (!driver || !property || !value || strcmp(driver, "pcie-root-port") || strcmp(property, "fast-unplug"))
+			continue;
+		if (!strcmp(value, "0") || !strcmp(value, "1"))
+			opts_set(opts, "value", *value == '1' ? "on" : "off");
+	}
+}
+
+/* QEMU takes "kernel_irqchip" for "kernel-irqchip", and libvirt writes it so. */
+static void settle_underscores(struct opts *machine)
+{
+	struct opt *opt;
+
+	list_for_each(opt, &machine->pairs, node)
+		for (char *p = opt->key; *p; p++)
+			*p = *p == '_' ? '-' : *p;
+}
+
 static void finish_machine(struct vm_config *config)
 {
 	const char *type = opts_get(config->machine, "type");
@@ -253,6 +279,7 @@ static void finish_machine(struct vm_config *config)
 	for (char *p = lower; *p; p++) /* StratoVirt's manuals write "MicroVm" too */
 		*p = (char)tolower((unsigned char)*p);
 	opts_set(config->machine, "type", lower);
+	settle_underscores(config->machine);
 	free(lower);
 }
 
@@ -286,6 +313,7 @@ int vm_config_finish(struct vm_config *config, struct error **errp)
 	int ret;
 
 	finish_machine(config);
+	finish_globals(config);
 	ret = finish_accel(config, errp);
 	if (!ret)
 		ret = check_name(config, errp);

@@ -11,8 +11,7 @@
 
 /* Parts of QEMU's machines that ours have not, of which management programs speak all the same. */
 static const char *const absent[] = {
-	"ICH9-LPC.*", "PIIX4_PM.*", "kvm-pit.*", "kvm-apic.*", "mch.*", "mc146818rtc.*", "pcie-root-port.fast-unplug",
-	"cfi.pflash01.secure",
+	"ICH9-LPC.*", "PIIX4_PM.*", "kvm-pit.*", "kvm-apic.*", "mch.*", "mc146818rtc.*", "cfi.pflash01.secure",
 };
 
 static bool is_absent(const char *driver, const char *property)

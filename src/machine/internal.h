@@ -41,6 +41,10 @@ struct machine_class {
 	void (*release)(struct machine *machine);
 };
 
+/* Where the interrupt controllers are, in QEMU's words. There is one place. */
+enum { MACHINE_IRQCHIP_ON, MACHINE_IRQCHIP_OFF, MACHINE_IRQCHIP_SPLIT };
+extern const char *const machine_irqchip_words[];
+
 /* The properties every machine takes; each class's table begins with them. */
 #define MACHINE_COMMON_PROPS(T)                                                                        \
 	PROP_IGNORED("type", "the machine; also the first word of -machine"),                          \
@@ -50,6 +54,8 @@ struct machine_class {
 		  "use this memory-backend object as guest memory"),                                   \
 	PROP_LINK("pflash0", T, machine.flash[0], LINK_DRIVE, 0, "block node with the firmware"),      \
 	PROP_LINK("pflash1", T, machine.flash[1], LINK_DRIVE, 0, "block node with its variables"),     \
+	PROP_ENUM("kernel-irqchip", T, machine.irqchip, machine_irqchip_words, MACHINE_IRQCHIP_ON,       \
+		  "interrupt controllers are in the kernel"),                                          \
 	PROP_IGNORED("accel", "as -accel"),                                                            \
 	PROP_IGNORED("usb", "accepted for libvirt: there is no USB")
 
@@ -81,6 +87,7 @@ struct machine {
 	struct loop *loop; /* main */
 
 	bool mem_share, dump_guest_core;
+	int irqchip; /* MACHINE_IRQCHIP_ON once it is built */
 	struct ram_backend *memory_backend; /* -machine memory-backend=, owned by its object */
 	struct block_drive *flash[MACHINE_FLASH_BANKS]; /* complete after machine_settle_flash(); NULL = empty bank */
 	struct fw_cfg *fw_cfg; /* NULL = none; its device owns it */

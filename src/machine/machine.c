@@ -15,6 +15,8 @@
 
 static const char *const class_skip[] = { NULL };
 
+const char *const machine_irqchip_words[] = { "on", "off", "split", NULL };
+
 static bool class_is(const struct machine_class *class, const char *name)
 {
 	const char *alias = class->alias;
@@ -119,6 +121,11 @@ static int build(struct machine *machine, struct error **errp)
 			     machine->platform.links, errp);
 	if (ret)
 		return ret;
+	if (machine->irqchip != MACHINE_IRQCHIP_ON)
+		return error_set(errp, -ENOTSUP,
+				 "-machine %s: kernel-irqchip=%s: the interrupt controllers are in the kernel "
+				 "(kernel-irqchip=on)",
+				 machine->class->name, machine_irqchip_words[machine->irqchip]);
 	ret = numa_create(machine, errp);
 	if (!ret)
 		ret = backends_create_ram(machine, errp);

@@ -135,6 +135,9 @@ START_TEST(canonical)
 				"\"host-nodes\": \"0:2-3\"}"));
 	config_same(("-object", "{\"qom-type\": \"memory-backend-ram\", \"id\": \"m\", \"host-nodes\": [0, 2]}"),
 		    ("-object", "memory-backend-ram,id=m,host-nodes=0:2"));
+	config_same(("-global", "pcie-root-port.fast-unplug=1", "-global", "pcie-root-port.fast-unplug=0"),
+		    ("-global", "pcie-root-port.fast-unplug=on", "-global",
+		     "driver=pcie-root-port,property=fast-unplug,value=off"));
 	config_same(("-m", "1G"), ("-m", "1024"));
 	config_same(("-cpu", "max"), ("-cpu", "host"));
 }

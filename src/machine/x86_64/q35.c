@@ -53,13 +53,11 @@
 
 enum { UNSUPPORTED_AUTO, UNSUPPORTED_OFF, UNSUPPORTED_ON };
 static const char *const unsupported_words[] = { "auto", "off", "on", NULL };
-enum { IRQCHIP_ON, IRQCHIP_OFF, IRQCHIP_SPLIT };
-static const char *const irqchip_words[] = { "on", "off", "split", NULL };
 
 struct q35 {
 	struct machine machine;
 	bool acpi;
-	int smm, vmport, hpet, irqchip;
+	int smm, vmport, hpet;
 	struct pci_host *pci;
 	struct ich9_reset_control reset;
 	struct device *mch, *lpc;
@@ -80,8 +78,6 @@ static const struct property q35_props[] = {
 		  "VMware's I/O port: there is none"),
 	PROP_ENUM("hpet", struct q35, hpet, unsupported_words, UNSUPPORTED_AUTO,
 		  "high precision event timer: there is none"),
-	PROP_ENUM("kernel-irqchip", struct q35, irqchip, irqchip_words, IRQCHIP_ON,
-		  "interrupt controllers are in the kernel"),
 	PROP_IGNORED("graphics", "accepted for QEMU's sake: there is no display"),
 	PROP_IGNORED("hmat", "accepted for libvirt"),
 	PROP_IGNORED("mem-merge", "accepted for libvirt"),
@@ -113,11 +109,6 @@ static int check_options(const struct q35 *q35, struct error **errp)
 		return error_set(errp, -ENOTSUP, missing, "vmport", "on");
 	if (q35->hpet == UNSUPPORTED_ON)
 		return error_set(errp, -ENOTSUP, missing, "hpet", "on");
-	if (q35->irqchip != IRQCHIP_ON)
-		return error_set(errp, -ENOTSUP,
-				 "-machine q35: kernel-irqchip=%s: the interrupt controllers are in the "
-				 "kernel (kernel-irqchip=on)",
-				 irqchip_words[q35->irqchip]);
 	return 0;
 }
 
