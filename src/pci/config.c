@@ -11,6 +11,8 @@
 
 #include "util/error.h"
 
+#define LINK_2_5GT_X1 0x11 /* speed 1, width 1: as QEMU's endpoints */
+
 static void bytes_put(uint8_t *bytes, unsigned int offset, unsigned int size, uint32_t value)
 {
 	for (unsigned int i = 0; i < size; i++)
@@ -218,8 +220,12 @@ int pci_function_attach(struct pci_function *fn, const struct pci_place *place, 
 		return ret;
 	if (place->multifunction)
 		fn->config[PCI_HEADER_TYPE] |= PCI_HEADER_TYPE_MULTIFUNCTION;
-	if (fn->express && fn->bus->bridge && !fn->secondary)
+	if (fn->express && fn->bus->bridge && !fn->secondary) {
 		pci_config_set(fn, fn->express_cap + PCI_EXP_FLAGS, 2, 2 | PCI_EXP_TYPE_ENDPOINT << 4);
+		/* An endpoint has a link (§7.5.3.6); what goes over it does not depend on these numbers. */
+		pci_config_set(fn, fn->express_cap + PCI_EXP_LNKCAP, 4, LINK_2_5GT_X1);
+		pci_config_set(fn, fn->express_cap + PCI_EXP_LNKSTA, 2, LINK_2_5GT_X1);
+	}
 	memcpy(fn->initial, fn->config, sizeof(fn->initial));
 	if (platform->hotplugging)
 		return 0;

@@ -20,6 +20,7 @@ static int pvpanic_pci_realize(struct device *dev, struct error **errp)
 	static const struct pci_ids ids = {
 		.vendor = PCI_VENDOR_REDHAT,
 		.device = PVPANIC_DEVICE_ID,
+		.revision = 1,
 		.subsystem_vendor = PCI_VENDOR_REDHAT_QUMRANET,
 		.subsystem = PCI_SUBDEVICE_QEMU,
 		.class = PCI_CLASS_SYSTEM_OTHER,

@@ -48,6 +48,10 @@ echo "== vectors"; ls -d /sys/bus/pci/devices/*/msi_irqs | wc -l
 echo "== mcfg"; dmesg | grep -c 'PCI: MMCONFIG at .* reserved in'
 echo "== complaints"; dmesg | grep -iE 'ACPI (BIOS )?(error|warning)|AE_|can.t (assign|claim)|no compatible bridge window|not claimed'
 echo "== interrupts"; cat /proc/interrupts
+echo "#sv-op-net"; read -r line
+ifconfig eth0 10.79.0.2 netmask 255.255.255.0 up
+echo "== net"; cat /sys/class/net/eth0/address; ping -c 3 -W 10 10.79.0.1 | sed -n 's/.*, \([0-9]*\) packets received.*/\1/p'
+echo "== net-interrupts"; grep -c -- '-input.0' /proc/interrupts
 echo "== dmi"; cat /sys/class/dmi/id/sys_vendor /sys/class/dmi/id/product_name
 echo "== random"; cat /sys/class/misc/hw_random/rng_current
 tar -cf - -C /sys/firmware/acpi tables | dd of=/dev/vda bs=1M seek={TABLES_AT} conv=notrunc,fsync 2>/dev/null
@@ -75,6 +79,8 @@ OPTIONS = ("-drive", "id=d0,file=state.img",
            "-device", "virtio-serial-pci,id=vs0", "-chardev", "null,id=c0", "-device", "virtconsole,chardev=c0,id=con0",
            "-device", "vhost-vsock-pci,guest-cid=78,id=vsock0",
            "-device", "pcie-root-port,id=rp0,chassis=1,slot=1", "-device", "pcie-root-port,id=rp1,chassis=2,slot=2",
+           "-netdev", "tap,id=n0,ifname=svq350,script=no,downscript=no",
+           "-device", "virtio-net-pci,netdev=n0,mac=52:54:00:79:00:02,id=net0",
            "-device", "pvpanic", "-smbios", "type=1,manufacturer=Example,product=Q35 test")
 
 
@@ -89,6 +95,11 @@ class Operator(test_qmp.Operator):
         self.q.run("blockdev-del", node_name=name)
 
     def work(self):
+        self.wait_for("net")
+        subprocess.run(["ip", "addr", "add", "10.79.0.1/24", "dev", "svq350"], check=True)
+        subprocess.run(["ip", "link", "set", "svq350", "up"], check=True)
+        self.guest.process.stdin.write(b"\n")
+        self.guest.process.stdin.flush()
         self.wait_for("plug1")
         self.q = test_qmp.Client(self.guest.path("qmp.sock"))
         for number in range(1, ROUNDS + 1):
@@ -132,14 +143,20 @@ def test_functions_and_their_drivers(run):
     assert found.pop("0000:00:1f.0").startswith("0x8086 0x2918 0x060100 ")
     kinds = sorted(line.split()[1] + " " + line.split()[-1] for line in found.values())
     assert kinds == ["0x000c pcieport"] * 2 + [f"{device} virtio-pci" for device in (
-        "0x1042", "0x1043", "0x1044", "0x1045", "0x1053")]
+        "0x1041", "0x1042", "0x1043", "0x1044", "0x1045", "0x1053")]
 
 
 def test_every_virtio_driver_is_bound(run):
     drivers = sorted(run[0].section("virtio").splitlines())
-    assert drivers == ["0x0002 virtio_blk", "0x0003 virtio_console", "0x0004 virtio_rng", "0x0005 virtio_balloon",
+    assert drivers == ["0x0001 virtio_net", "0x0002 virtio_blk", "0x0003 virtio_console", "0x0004 virtio_rng", "0x0005 virtio_balloon",
                        "0x0013 vmw_vsock_virtio_transport"]
     assert run[0].section("random") == "virtio_rng.0"
+
+
+def test_the_network_card_carries_frames(run):
+    mac, received = run[0].section("net").split()
+    assert mac == "52:54:00:79:00:02" and received == "3"
+    assert run[0].section("net-interrupts") == "1"
 
 
 def test_interrupts_are_messages(run):
@@ -198,7 +215,7 @@ def test_a_cpu_comes_and_stays(run):
 def test_reboot_by_the_reset_register(run):
     assert run[1]["reset"] == {"guest": True, "reason": "guest-reset"}
     assert run[0].console.count("#sv-begin script") == 2
-    assert run[0].section("second") == "9"
+    assert run[0].section("second") == "10"
 
 
 def test_the_power_button_is_heeded(run):
