@@ -45,6 +45,11 @@ struct acpi_numa {
 
 #define ACPI_NUMA_NODES_MAX 128
 
+static inline unsigned int acpi_numa_distance(const struct acpi_numa *numa, unsigned int from, unsigned int to)
+{
+	return numa->distances ? numa->distances[from * numa->nodes + to] : from == to ? 10 : 20;
+}
+
 struct acpi_virtio_mmio {
 	gpa_t base;
 	uint64_t size;
@@ -112,6 +117,7 @@ struct acpi_virt {
 	unsigned int virtio_count;
 	const struct acpi_pci_host *pci;
 	const struct cpu_caches *caches; /* boot/arm64.h; NULL: nothing is known */
+	const struct acpi_numa *numa; /* NULL: no SRAT and SLIT */
 };
 int __must_check acpi_virt_build(const struct acpi_virt *info, struct acpi_tables **ret, struct error **errp);
 
@@ -122,5 +128,16 @@ int __must_check acpi_virt_build(const struct acpi_virt *info, struct acpi_table
  */
 int __must_check mptable_install(struct mem_space *space, const struct vcpu_topology *topology, gpa_t ioapic,
 				 gpa_t lapic, const struct acpi_pci_host *pci, struct error **errp);
+
+/* A bridge that takes interrupt lines to the PIC by registers of a byte, as those of Intel's LPC bridges. */
+struct pir_router {
+	uint8_t devfn;        /* on bus 0 */
+	const uint8_t *links; /* [8]: the register of each line */
+	uint16_t irqs;        /* bit n: a line may go to IRQ n */
+};
+
+/* Between the MP table and the reset vector. @pci has an irq_map. */
+int __must_check pirtable_install(struct mem_space *space, const struct acpi_pci_host *pci,
+				  const struct pir_router *router, struct error **errp);
 
 #endif

@@ -6,6 +6,7 @@
 #ifndef BOOT_ARM64_H
 #define BOOT_ARM64_H
 
+#include "boot/acpi.h"
 #include "boot/boot.h"
 
 #define BOOT_ARM64_RAM_BASE 0x40000000ULL
@@ -66,6 +67,7 @@ struct fdt_machine {
 	const struct fdt_device *virtio;
 	unsigned int virtio_count;
 	const struct fdt_pci *pci;
+	const struct acpi_numa *numa; /* its memory is all RAM */
 	const char *cmdline;
 };
 

@@ -33,6 +33,8 @@
 #define ICH9_SCI_GSI 9
 #define ICH9_PIRQ_GSI 16 /* PIRQA; the other seven follow */
 #define ICH9_PIRQS 8
+#define ICH9_LPC_DEVFN (0x1f << 3)
+extern const uint8_t ich9_pirq_registers[ICH9_PIRQS]; /* in configuration space: where a line goes at the PIC */
 
 #define ICH9_RESET_PORT 0xcf9
 #define ICH9_RESET_VALUE 0x06 /* full reset */

@@ -3,8 +3,6 @@
 #include "acpi_numa.h"
 
 #define AFFINITY_ENABLED 1u
-#define DISTANCE_LOCAL 10
-#define DISTANCE_REMOTE 20
 
 /* §5.2.16.2 */
 static void add_memory(struct blob *blob, const struct acpi_numa_memory *memory)
@@ -40,8 +38,6 @@ void acpi_numa_add_slit(struct acpi_tables *tables, const struct acpi_numa *numa
 	blob_u64(&tables->data, numa->nodes);
 	for (unsigned int from = 0; from < numa->nodes; from++)
 		for (unsigned int to = 0; to < numa->nodes; to++)
-			blob_u8(&tables->data, numa->distances ? numa->distances[from * numa->nodes + to] :
-					       from == to      ? DISTANCE_LOCAL :
-								 DISTANCE_REMOTE);
+			blob_u8(&tables->data, (uint8_t)acpi_numa_distance(numa, from, to));
 	acpi_table_end(tables, start);
 }

@@ -116,6 +116,10 @@ unsigned int ich9_lpc_irq_map(struct device *dev, unsigned int slot, unsigned in
 	return lpc->dir[slot - SLOTS_FIXED] >> pin * 4 & 7;
 }
 
+const uint8_t ich9_pirq_registers[ICH9_PIRQS] = {
+	LPC_PIRQA, LPC_PIRQA + 1, LPC_PIRQA + 2, LPC_PIRQA + 3, LPC_PIRQE, LPC_PIRQE + 1, LPC_PIRQE + 2, LPC_PIRQE + 3,
+};
+
 static void read_routes(struct ich9_lpc *lpc)
 {
 	struct pci_function *fn = &lpc->pci.fn;
@@ -123,8 +127,7 @@ static void read_routes(struct ich9_lpc *lpc)
 
 	pthread_mutex_lock(&lpc->map_lock);
 	for (unsigned int i = 0; i < ICH9_PIRQS; i++)
-		route[i] = (uint8_t)pci_config_read(
-			fn, i < 4 ? LPC_PIRQA + i : LPC_PIRQE + (i - 4), 1);
+		route[i] = (uint8_t)pci_config_read(fn, ich9_pirq_registers[i], 1);
 	pthread_mutex_lock(&lpc->irq_lock);
 	memcpy(lpc->pirq_route, route, sizeof(route));
 	update_pic_locked(lpc);

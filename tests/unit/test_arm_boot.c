@@ -346,6 +346,58 @@ START_TEST(seeds_differ_from_boot_to_boot)
 }
 END_TEST
 
+static const struct acpi_numa_memory numa_memory[] = {
+	{ BOOT_ARM64_RAM_BASE, 48 * MIB, 0 }, { BOOT_ARM64_RAM_BASE + 48 * MIB, 16 * MIB, 1 },
+};
+static unsigned int cpu_node[256] = { 0, 1, 1, 0 };
+static const uint8_t numa_distances[] = { 10, 31, 25, 10 };
+static const struct acpi_numa two_nodes = {
+	.nodes = 2,
+	.memory = numa_memory,
+	.memory_count = 2,
+	.cpu_node = cpu_node,
+	.distances = numa_distances,
+};
+
+static uint32_t node_id(const void *fdt, int node)
+{
+	const void *id = fdt_getprop(fdt, node, "numa-node-id", NULL);
+
+	ck_assert_ptr_nonnull(id);
+	return fdt32_ld(id);
+}
+
+START_TEST(tree_of_two_nodes)
+{
+	static const uint32_t matrix[] = { 0, 0, 10, 0, 1, 31, 1, 0, 25, 1, 1, 10 };
+	struct boot_initrd none = { 0 };
+	struct error *err = NULL;
+	const fdt32_t *cells;
+	void *fdt = NULL;
+	size_t size;
+	int len;
+
+	setup(4);
+	machine.numa = &two_nodes;
+	ck_assert_int_eq(fdt_build(&machine, &none, &fdt, &size, &err), 0);
+	ck_assert_int_eq(fdt_check_full(fdt, size), 0);
+	for (unsigned int i = 0; i < 4; i++) {
+		char path[32];
+
+		snprintf(path, sizeof(path), "/cpus/cpu@%x", i);
+		ck_assert_uint_eq(node_id(fdt, fdt_path_offset(fdt, path)), cpu_node[i]);
+	}
+	ck_assert_uint_eq(node_id(fdt, fdt_path_offset(fdt, "/memory@40000000")), 0);
+	ck_assert_uint_eq(node_id(fdt, fdt_path_offset(fdt, "/memory@43000000")), 1);
+	cells = fdt_getprop(fdt, fdt_path_offset(fdt, "/distance-map"), "distance-matrix", &len);
+	ck_assert_int_eq(len, sizeof(matrix));
+	for (unsigned int i = 0; i < ARRAY_SIZE(matrix); i++)
+		ck_assert_uint_eq(fdt32_ld(cells + i), matrix[i]);
+	free(fdt);
+	teardown();
+}
+END_TEST
+
 START_TEST(tree_of_a_file_gets_command_line_and_initrd)
 {
 	struct boot_initrd none = { 0 };
@@ -581,7 +633,7 @@ START_TEST(acpi_tables_please_iasl)
 		.intx_gsi = { 48, 49, 50, 51, 48, 49, 50, 51 },
 	};
 	struct cpu_caches caches;
-	struct acpi_virt info = { &topology, true, 0x9000000, 39, 0x9020000, 0x9080000, 38, 0x90c0000, virtio, 1, &pci, NULL };
+	struct acpi_virt info = { &topology, true, 0x9000000, 39, 0x9020000, 0x9080000, 38, 0x90c0000, virtio, 1, &pci, NULL, NULL };
 	static char text[65536];
 
 	host_caches();
@@ -590,10 +642,12 @@ START_TEST(acpi_tables_please_iasl)
 		struct acpi_tables *tables = NULL;
 		struct error *err = NULL;
 
+		info.numa = cpus == 128 ? &two_nodes : NULL;
+
 		topology = (struct vcpu_topology){ cpus, 256, 2, 1, 2, 32, 2 };
 		info.caches = cpus > 2 ? &caches : NULL;
 		ck_assert_int_eq(acpi_virt_build(&info, &tables, &err), 0);
-		ck_assert_uint_ge(tables->count, 9);
+		ck_assert_uint_ge(tables->count, 9 + 2 * (info.numa != NULL));
 		for (unsigned int i = 0; i < tables->count; i++) {
 			const uint8_t *table = tables->data.data + tables->tables[i].start;
 			size_t len;
@@ -621,7 +675,7 @@ START_TEST(acpi_tables_please_iasl)
 END_TEST
 
 UNIT_SUITE(arm_boot_suite, "arm boot", packings_of_a_kernel, bad_kernels_are_refused, what_does_not_fit_is_refused,
-	   tree_of_many_cpus, seeds_differ_from_boot_to_boot, tree_of_a_file_gets_command_line_and_initrd,
+	   tree_of_many_cpus, tree_of_two_nodes, seeds_differ_from_boot_to_boot, tree_of_a_file_gets_command_line_and_initrd,
 	   caches_of_the_host_are_told, caches_that_make_no_sense_are_left_out,
 	   acpi_tables_please_iasl)
 UNIT_MAIN(arm_boot_suite)

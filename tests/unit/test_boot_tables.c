@@ -404,6 +404,36 @@ START_TEST(mp_table_routes_pci)
 }
 END_TEST
 
+START_TEST(pir_table)
+{
+	static const uint8_t links[8] = { 0x60, 0x61, 0x62, 0x63, 0x68, 0x69, 0x6a, 0x6b };
+	const struct pir_router router = { .devfn = 0xf8, .links = links, .irqs = 0x0c20 };
+	const struct acpi_pci_host pci = { .irq_map = reversed };
+	struct guest guest = guest_new(128);
+	struct error *err = NULL;
+	const uint8_t *table = NULL;
+
+	ck_assert_int_eq(pirtable_install(guest.space, &pci, &router, &err), 0);
+	for (gpa_t at = 0xf0000; !table && at < 0x100000; at += 16) /* where kernels look */
+		if (!memcmp(guest_at(&guest, at, 4), "$PIR", 4))
+			table = guest_at(&guest, at, 32 + 32 * 16);
+	ck_assert_ptr_nonnull(table);
+	ck_assert_uint_eq(table[6] | table[7] << 8, 32 + 32 * 16);
+	ck_assert_uint_eq(table[9], 0xf8);
+	ck_assert_uint_eq(sum(table, 32 + 32 * 16), 0);
+	for (unsigned int slot = 0; slot < 32; slot++) {
+		const uint8_t *entry = table + 32 + 16 * slot;
+
+		ck_assert_uint_eq(entry[1], slot << 3);
+		for (unsigned int pin = 0; pin < 4; pin++) {
+			ck_assert_uint_eq(entry[2 + 3 * pin], links[reversed(NULL, slot, pin)]);
+			ck_assert_uint_eq(entry[3 + 3 * pin] | entry[4 + 3 * pin] << 8, 0x0c20);
+		}
+	}
+	guest_free(&guest);
+}
+END_TEST
+
 static void check_mptable(const struct machine_case *m)
 {
 	unsigned int counts[5] = { 0 }, fitting = 0, total = 0;
@@ -506,5 +536,5 @@ UNIT_SUITE(aml_suite, "boot: AML", aml_integers, aml_names, aml_package_lengths,
 	   aml_mistakes_are_reported)
 UNIT_SUITE(acpi_suite, "boot: ACPI", acpi_tables, acpi_wide_ids_are_tested, acpi_iasl,
 	   no_memory_for_tables)
-UNIT_SUITE(mp_suite, "boot: MP table", mp_tables, mp_table_routes_pci, mp_and_acpi_share_the_area)
+UNIT_SUITE(mp_suite, "boot: MP table", mp_tables, mp_table_routes_pci, pir_table, mp_and_acpi_share_the_area)
 UNIT_MAIN(aml_suite, acpi_suite, mp_suite)

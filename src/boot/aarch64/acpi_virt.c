@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "../acpi_devices.h"
+#include "../acpi_numa.h"
 #include "../acpi_pci.h"
 #include "../acpi_table.h"
 #include "../aml.h"
@@ -368,6 +369,24 @@ static int add_dsdt(struct acpi_tables *tables, const struct acpi_virt *info, si
 	return acpi_add_dsdt(tables, &aml, ret, errp);
 }
 
+/* §5.2.16 and §5.2.17; CPUs are named by their _UID, §5.2.16.4. */
+static void add_numa(struct acpi_tables *tables, const struct acpi_virt *info)
+{
+	size_t start = acpi_numa_begin_srat(tables, info->numa);
+	struct blob *blob = &tables->data;
+
+	for (uint32_t i = 0; i < info->topology->cpus; i++) {
+		blob_u8(blob, 3);
+		blob_u8(blob, 18);
+		blob_u32(blob, info->numa->cpu_node[i]);
+		blob_u32(blob, i);
+		blob_u32(blob, 1); /* enabled */
+		blob_u32(blob, 0); /* clock domain */
+	}
+	acpi_table_end(tables, start);
+	acpi_numa_add_slit(tables, info->numa);
+}
+
 int acpi_virt_build(const struct acpi_virt *info, struct acpi_tables **ret, struct error **errp)
 {
 	struct acpi_tables *tables;
@@ -390,6 +409,8 @@ int acpi_virt_build(const struct acpi_virt *info, struct acpi_tables **ret, stru
 		add_spcr(tables, info);
 	add_iort(tables);
 	add_pptt(tables, info);
+	if (info->numa)
+		add_numa(tables, info);
 	acpi_tables_finish(tables);
 	*ret = tables;
 	return 0;

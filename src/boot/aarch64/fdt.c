@@ -238,6 +238,8 @@ static int put_cpus(void *fdt, const struct fdt_machine *machine)
 		ret |= fdt_property_u32(fdt, "reg", (uint32_t)mpidr);
 		ret |= fdt_property_u32(fdt, "phandle", PHANDLE_CPU + i);
 		ret |= put_first_caches(fdt, machine, i);
+		if (machine->numa)
+			ret |= fdt_property_u32(fdt, "numa-node-id", machine->numa->cpu_node[i]);
 		ret |= fdt_end_node(fdt);
 	}
 	ret |= put_caches(fdt, machine);
@@ -521,6 +523,43 @@ static int put_devices(void *fdt, const struct fdt_machine *machine)
 	return ret;
 }
 
+static int put_memory_node(void *fdt, gpa_t base, uint64_t size)
+{
+	int ret = begin_at(fdt, "memory", base);
+
+	ret |= fdt_property_string(fdt, "device_type", "memory");
+	return ret | put_reg(fdt, base, size);
+}
+
+/* numa.txt: how far from each node to each. */
+static int put_distances(void *fdt, const struct acpi_numa *numa)
+{
+	size_t size = (size_t)numa->nodes * numa->nodes * 3 * sizeof(be32_t);
+	be32_t *cell = NULL;
+	int ret = fdt_begin_node(fdt, "distance-map");
+
+	ret |= fdt_property_string(fdt, "compatible", "numa-distance-map-v1");
+	ret |= fdt_property_placeholder(fdt, "distance-matrix", (int)size, (void **)&cell);
+	for (unsigned int i = 0; !ret && i < numa->nodes * numa->nodes; i++) {
+		*cell++ = cpu_to_be32(i / numa->nodes);
+		*cell++ = cpu_to_be32(i % numa->nodes);
+		*cell++ = cpu_to_be32(acpi_numa_distance(numa, i / numa->nodes, i % numa->nodes));
+	}
+	return ret | fdt_end_node(fdt);
+}
+
+static int put_numa(void *fdt, const struct acpi_numa *numa)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; i < numa->memory_count; i++) {
+		ret |= put_memory_node(fdt, numa->memory[i].base, numa->memory[i].size);
+		ret |= fdt_property_u32(fdt, "numa-node-id", numa->memory[i].node);
+		ret |= fdt_end_node(fdt);
+	}
+	return ret | put_distances(fdt, numa);
+}
+
 static int put_memory(void *fdt, const struct mem_space *space)
 {
 	int ret = 0;
@@ -528,9 +567,7 @@ static int put_memory(void *fdt, const struct mem_space *space)
 	for (unsigned int i = 0; i < mem_space_ram_count(space); i++) {
 		const struct ram_region *ram = mem_space_ram(space, i);
 
-		ret |= begin_at(fdt, "memory", ram->base);
-		ret |= fdt_property_string(fdt, "device_type", "memory");
-		ret |= put_reg(fdt, ram->base, ram->size);
+		ret |= put_memory_node(fdt, ram->base, ram->size);
 		ret |= fdt_end_node(fdt);
 	}
 	return ret;
@@ -575,7 +612,7 @@ int fdt_build(const struct fdt_machine *machine, const struct boot_initrd *initr
 	code |= fdt_property_u32(fdt, "#size-cells", 2);
 	code |= fdt_property_u32(fdt, "interrupt-parent", PHANDLE_GIC);
 	code |= put_chosen(fdt, machine, initrd);
-	code |= put_memory(fdt, machine->space);
+	code |= machine->numa ? put_numa(fdt, machine->numa) : put_memory(fdt, machine->space);
 	code |= put_cpus(fdt, machine);
 	code |= put_cpu_features(fdt, machine);
 	code |= put_gic(fdt, machine);

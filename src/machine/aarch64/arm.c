@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #define LOG_MODULE "machine"
 
+#include "../numa.h"
 #include "arm.h"
 
 #include <errno.h>
@@ -187,6 +188,7 @@ int arm_load(struct arm_vm *vm, bool direct, struct vcpu_entry *entry, struct er
 		.rtc = { ARM_RTC_BASE, ARM_PAGE, ARM_GSI_RTC },
 		.virtio = virtio,
 		.pci = vm->pci.ecam_size ? &vm->pci : NULL,
+		.numa = numa_tables(machine),
 		.cmdline = direct ? vm->cmdline : NULL,
 	};
 	int ret;

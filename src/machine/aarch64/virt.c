@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "../numa.h"
 #include "arm.h"
 #include "block/drive.h"
 #include "boot/acpi.h"
@@ -186,6 +187,7 @@ static int place_acpi(struct arm_vm *vm, struct error **errp)
 		.virtio = virtio,
 		.pci = &pci,
 		.caches = &vm->caches,
+		.numa = numa_tables(machine),
 	};
 	struct acpi_tables *tables;
 	int ret;

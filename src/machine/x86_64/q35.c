@@ -71,7 +71,7 @@ struct q35 {
 static const struct property q35_props[] = {
 	MACHINE_COMMON_PROPS(struct q35),
 	PROP_BOOL("acpi", struct q35, acpi, 1,
-		  "ACPI tables; off: no power button and no CPU hot-plug, and Linux may not find its way"),
+		  "ACPI tables; off: neither power button nor power-off, no CPU hot-plug, for most kernels one CPU"),
 	PROP_ENUM("smm", struct q35, smm, unsupported_words, UNSUPPORTED_AUTO,
 		  "system management mode: there is none"),
 	PROP_ENUM("vmport", struct q35, vmport, unsupported_words, UNSUPPORTED_AUTO,
@@ -420,6 +420,11 @@ static int load_kernel(struct q35 *q35, struct vcpu_entry *entry, struct error *
 		.reserved_count = ARRAY_SIZE(reserved),
 	};
 	const struct acpi_pci_host pci = describe_pci(q35, Q35_ECAM_BASE);
+	static const struct pir_router router = {
+		.devfn = ICH9_LPC_DEVFN,
+		.links = ich9_pirq_registers,
+		.irqs = 1u << 5 | 1u << 10 | 1u << 11, /* those that nothing on the ISA bus has */
+	};
 	struct acpi_tables *tables = NULL;
 	int ret = 0;
 
@@ -430,9 +435,11 @@ static int load_kernel(struct q35 *q35, struct vcpu_entry *entry, struct error *
 	if (!ret && tables)
 		ret = acpi_tables_install(tables, machine->space, TABLES_BASE, TABLES_SIZE, &params.rsdp, errp);
 	acpi_tables_free(tables);
-	/* In any case, as for a kernel that does not look at ACPI (acpi=off). */
+	/* In any case: a kernel may not look at ACPI (acpi=off). */
 	if (!ret)
 		ret = mptable_install(machine->space, &machine->topology, IOAPIC_BASE, LAPIC_BASE, &pci, errp);
+	if (!ret)
+		ret = pirtable_install(machine->space, &pci, &router, errp);
 	if (!ret)
 		ret = machine_install_smbios(machine, BOOT_X86_SMBIOS_END, errp);
 	return ret ? ret : boot_load_x86(q35->source, machine->space, &params, entry, errp);
