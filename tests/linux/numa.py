@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two NUMA nodes across the hole below 4 GiB, and what a guest says of them."""
 
 MIB = 1 << 20

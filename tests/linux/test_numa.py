@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """-numa with real kernels, on machines that boot directly; test_uefi.py has it under firmware."""
 
 import pytest

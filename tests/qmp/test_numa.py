@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """-numa: what is refused and why, and what QMP says of nodes and their memory."""
 
 import subprocess
