@@ -107,7 +107,8 @@ class Console:
         """What @command prints in the guest's shell."""
         # The word in two parts, so that the echo of the line is not taken for its output.
         self.type(f"{command}; echo sv-''done\r")
-        return self.expect(r"sv-''done\n(?s:(.*?))sv-done\n", limit).group(1).strip()
+        # The line may be echoed twice: by the terminal, and by a shell that began to read only then.
+        return self.expect(r"(?s:.*)sv-''done\n(?s:(.*?))sv-done\n", limit).group(1).strip()
 
     def log_in(self, limit=BOOT):
         self.expect(r"login: ", limit)
