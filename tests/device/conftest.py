@@ -21,8 +21,8 @@ RNG = ("-object", "rng-random,id=r0,filename=/dev/urandom", "-device", "virtio-r
 
 # Devices and machines that one architecture has alone; a test of another file says so itself: @pytest.mark.arch(…).
 ONLY = {
-    "x86_64": ("test_platform.py", "test_serial.py", "test_q35.py", "test_vmgenid.py", "test_firmware.py", "test_protocol.py",
-               "test_faults.py", "test_crash.py", "test_documented.py"),
+    "x86_64": ("test_platform.py", "test_serial.py", "test_q35.py", "test_q35_like_qemu.py", "test_vmgenid.py",
+               "test_firmware.py", "test_protocol.py", "test_faults.py", "test_crash.py", "test_documented.py"),
     "aarch64": ("test_aarch64.py", "test_flash_wide.py"),
 }
 collect_ignore = [name for arch, names in ONLY.items() if arch != layout.ARCH for name in names]
