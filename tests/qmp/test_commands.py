@@ -16,7 +16,8 @@ RICH = ["-name", "guest=web1", "-uuid", "12345678-9ABC-def0-1234-56789abcdef0", 
         "-object", "iothread,id=io0", "-object", "iothread,id=io1",
         "-object", "rng-random,id=r0,filename=/dev/urandom",
         "-device", "virtio-rng-device,rng=r0,id=rng0", "-chardev", "null,id=c0",
-        "-drive", "id=d0,file=disk0,if=none", "-drive", "id=d1,file=disk1", "-device", "virtio-blk-device,drive=d1,id=b1"]
+        "-drive", "id=d0,file=disk0,if=none", "-drive", "id=d1,file=disk1", "-device", "virtio-blk-device,drive=d1,id=b1",
+        "-device", "vmgenid,guid=auto"]
 
 
 @pytest.fixture
