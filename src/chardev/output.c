@@ -19,7 +19,9 @@
 #include "util/log.h"
 
 #define STALL_NS NSEC_PER_SEC /* without progress: nobody reads */
-#define FINISH_NS (200 * NSEC_PER_MSEC)
+/* At the end: as long as the reader takes something this often, and no longer than that in all. */
+#define FINISH_STEP_NS (500 * NSEC_PER_MSEC)
+#define FINISH_NS (5 * NSEC_PER_SEC)
 
 static struct log_limit write_limit;
 
@@ -217,15 +219,18 @@ void chardev_output_forget_user(struct chardev *chr)
 
 void chardev_output_finish(struct chardev *chr)
 {
-	int64_t end = clock_host_ns() + FINISH_NS, now;
+	int64_t now = clock_host_ns(), end = now + FINISH_NS, step = now + FINISH_STEP_NS;
 
 	pthread_mutex_lock(&chr->lock);
 	while (chr->out_fd >= 0 && chr->ring.len) {
-		flush_locked(chr);
+		bool progress = flush_locked(chr);
+
 		now = clock_host_ns();
-		if (!chr->ring.len || chr->out_fd < 0 || chr->stalled || now >= end)
+		if (progress)
+			step = now + FINISH_STEP_NS;
+		if (!chr->ring.len || chr->out_fd < 0 || chr->stalled || now >= MIN(step, end))
 			break;
-		fd_poll(chr->out_fd, POLLOUT, (int)((end - now) / NSEC_PER_MSEC) + 1);
+		fd_poll(chr->out_fd, POLLOUT, (int)((MIN(step, end) - now) / NSEC_PER_MSEC) + 1);
 	}
 	pthread_mutex_unlock(&chr->lock);
 }

@@ -14,15 +14,16 @@ import time
 import pytest
 
 MIB = 1 << 20
-ECHO = 4 * MIB
+ECHO = 10 * MIB
 SLOW = 2 * MIB
 CONSOLE = 16 * 1024
+TCP_PORT = 5555  # in the network of the machine that runs this
 PATTERN = bytes(range(256)) * 16 + b"the quick brown fox"
 
 SCRIPT = f"""
 names() {{ cat /sys/class/virtio-ports/*/name 2>/dev/null; }}
 tries=0
-while [ "$(names | grep -c org.test)" -lt 4 ] && [ $tries -lt 100 ]; do
+while [ "$(names | grep -c org.test)" -lt 5 ] && [ $tries -lt 100 ]; do
 	tries=$((tries + 1)); usleep 100000
 done
 # What udev would do.
@@ -40,6 +41,8 @@ echo "== console"
 head -c {CONSOLE} <&4 >/tmp/console; cat /tmp/console >&4); md5sum </tmp/console
 echo "== echo-socket"
 (exec 3<>/dev/virtio-ports/org.test.socket; head -c {ECHO} <&3 >&3) && echo done
+echo "== echo-tcp"
+(exec 3<>/dev/virtio-ports/org.test.tcp; head -c {ECHO} <&3 >&3) && echo done
 echo "== echo-pty"
 (exec 3<>/dev/virtio-ports/org.test.pty; head -c {ECHO} <&3 >&3) && echo done
 dd if=/dev/urandom of=/tmp/data bs=1M count=4 2>/dev/null
@@ -68,9 +71,9 @@ def connect(path, limit=60):
             time.sleep(0.1)
 
 
-def echo(fd, size, limit=150):
+def echo(fd, size, limit=300):
     """Sends `size` bytes and returns what comes back, both at once."""
-    data, sent, back = pattern(size), 0, b""
+    data, sent, back = pattern(size), 0, bytearray()
     end = time.monotonic() + limit
     os.set_blocking(fd, False)
     while len(back) < size and time.monotonic() < end:
@@ -94,7 +97,7 @@ class Peers:
         self.results = {}
         self.errors = []
         self.threads = [threading.Thread(target=self._run, args=(f,), daemon=True)
-                        for f in (self.socket, self.pty, self.slow, self.console, self.events)]
+                        for f in (self.socket, self.tcp, self.pty, self.slow, self.console, self.events)]
         for thread in self.threads:
             thread.start()
 
@@ -112,6 +115,18 @@ class Peers:
     def socket(self):
         with connect(self.guest.path("echo.sock")) as s:
             self.results["socket"] = echo(s.fileno(), ECHO)
+
+    def tcp(self):
+        end = time.monotonic() + 60
+        while True:
+            try:
+                s = socket.create_connection(("127.0.0.1", TCP_PORT))
+                break
+            except OSError:
+                assert time.monotonic() < end
+                time.sleep(0.1)
+        with s:
+            self.results["tcp"] = echo(s.fileno(), ECHO)
 
     def pty(self):
         end = time.monotonic() + 60
@@ -131,7 +146,7 @@ class Peers:
         """Waits until nothing fits any more, then reads in small pieces."""
         data = b""
         with connect(self.guest.path("slow.sock")) as s:
-            select.select([s], [], [], 150)
+            select.select([s], [], [], 300)
             time.sleep(2)
             s.settimeout(30)
             while len(data) < SLOW:
@@ -160,7 +175,7 @@ class Peers:
         text = b""
         with connect(self.guest.path("qmp.sock")) as s:
             s.sendall(b'{"execute":"qmp_capabilities"}')
-            s.settimeout(150)
+            s.settimeout(300)
             while True:
                 got = s.recv(65536)
                 if not got:
@@ -180,13 +195,15 @@ def guest(new_guest):
         "-device", "virtconsole,chardev=con0,id=console0",
         "-chardev", "socket,id=s0,path=echo.sock,server=on,wait=off",
         "-device", "virtserialport,chardev=s0,name=org.test.socket,id=port0",
+        "-chardev", f"socket,id=t0,host=127.0.0.1,port={TCP_PORT},server=on,wait=off",
+        "-device", "virtserialport,chardev=t0,name=org.test.tcp,id=port3",
         "-chardev", "pty,id=pty0",
         "-device", "virtserialport,chardev=pty0,name=org.test.pty,id=port1",
         "-chardev", "file,id=f0,path=out.bin",
         "-device", "virtserialport,chardev=f0,name=org.test.file,id=port2",
         "-chardev", "socket,id=s1,path=slow.sock,server=on,wait=off",
         "-device", "virtserialport,chardev=s1,name=org.test.slow,nr=7,id=port7", "-no-reboot",
-        append="sv.modules=virtio_console", script=SCRIPT, timeout=120).check_finished()
+        append="sv.modules=virtio_console", script=SCRIPT, timeout=300).check_finished()
     guest.peers.join()
     return guest
 
@@ -196,13 +213,13 @@ def digest(data):
 
 
 def test_ports_have_their_names(guest):
-    assert guest.section("names").split() == [f"org.test.{n}" for n in ("file", "pty", "slow", "socket")]
+    assert sorted(guest.section("names").split()) == [f"org.test.{n}" for n in ("file", "pty", "slow", "socket", "tcp")]
 
 
 def test_ports_have_their_numbers(guest):
     numbers = sorted(int(re.fullmatch(r"vport\d+p(\d+)", name).group(1))
                      for name in guest.section("ports").split())
-    assert numbers == [0, 1, 2, 3, 7]
+    assert numbers == [0, 1, 2, 3, 4, 7]
 
 
 def test_console_is_hvc0(guest):
@@ -219,6 +236,11 @@ def test_echo_through_a_socket_is_intact(guest):
     assert digest(guest.peers.results["socket"]) == digest(pattern(ECHO))
 
 
+def test_echo_through_tcp_is_intact(guest):
+    assert guest.section("echo-tcp") == "done"
+    assert digest(guest.peers.results["tcp"]) == digest(pattern(ECHO))
+
+
 def test_echo_through_a_pty_is_intact(guest):
     assert guest.section("echo-pty") == "done"
     assert digest(guest.peers.results["pty"]) == digest(pattern(ECHO))
@@ -230,6 +252,7 @@ def test_output_to_a_file_is_intact(guest):
 
 
 def test_slow_reader_loses_nothing(guest):
+    assert len(guest.peers.results["slow"]) == SLOW
     assert digest(guest.peers.results["slow"]) == guest.section("slow").split()[0]
 
 

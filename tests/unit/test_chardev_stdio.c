@@ -306,8 +306,10 @@ START_TEST(end_flushes_to_a_slow_reader)
 		_exit(taken == sizeof(block) ? 0 : 1);
 	}
 	close(out[1]);
-	while ((n = read(out[0], got + len, MIN(sizeof(got) - len, (size_t)4096))) > 0)
+	while ((n = read(out[0], got + len, MIN(sizeof(got) - len, (size_t)4096))) > 0) {
 		len += (size_t)n;
+		usleep(40000); /* 1 s in all */
+	}
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	ck_assert_int_eq(status, 0);
 	ck_assert_uint_eq(len, sizeof(block));
