@@ -105,21 +105,21 @@ static int prealloc_reserve(const struct ram_backend *ram)
 	return 0;
 }
 
-static int prealloc_error(const struct ram_backend *ram, int code, const char *what,
-			  struct error **errp)
+int ram_no_room(const struct ram_backend *ram, int code, const char *verb, const char *what,
+		struct error **errp)
 {
 	char size[24], page[24];
 	int64_t free_pages;
 
 	format_size(ram->size, size);
 	if ((uint64_t)sysconf(_SC_PAGESIZE) == ram->page_size)
-		return error_set_errno(errp, code, "cannot preallocate %s of %s", size, what);
+		return error_set_errno(errp, code, "cannot %s %s of %s", verb, size, what);
 
 	free_pages = ram_hugepages_free(ram->page_size);
 	return error_set_errno(errp, code,
-			       "cannot preallocate %s of %s: %" PRId64
+			       "cannot %s %s of %s: %" PRId64
 			       " huge pages of %s are free, %" PRIu64 " needed",
-			       size, what, MAX(free_pages, (int64_t)0),
+			       verb, size, what, MAX(free_pages, (int64_t)0),
 			       format_size(ram->page_size, page), ram->size / ram->page_size);
 }
 
@@ -138,7 +138,7 @@ int ram_prealloc(const struct ram_backend *ram, uint32_t threads, const char *wh
 	if (!populate) {
 		ret = prealloc_reserve(ram);
 		if (ret)
-			return prealloc_error(ram, ret, what, errp);
+			return ram_no_room(ram, ret, "preallocate", what, errp);
 	}
 
 	for (unsigned int i = 0; i < count; i++) {
@@ -169,5 +169,5 @@ int ram_prealloc(const struct ram_backend *ram, uint32_t threads, const char *wh
 	 * had. */
 	if (ret == -EFAULT)
 		ret = -ENOMEM;
-	return ret ? prealloc_error(ram, ret, what, errp) : 0;
+	return ret ? ram_no_room(ram, ret, "preallocate", what, errp) : 0;
 }

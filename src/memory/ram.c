@@ -172,23 +172,6 @@ static int ram_size_file(const struct ram_backend *ram, const struct ram_config 
 	return 0;
 }
 
-static int ram_map_error(const struct ram_backend *ram, int code, const char *what,
-			 struct error **errp)
-{
-	char size[24], page[24];
-	int64_t free_pages;
-
-	format_size(ram->size, size);
-	if ((uint64_t)sysconf(_SC_PAGESIZE) == ram->page_size)
-		return error_set_errno(errp, code, "cannot map %s of %s", size, what);
-	free_pages = ram_hugepages_free(ram->page_size);
-	return error_set_errno(errp, code,
-			       "cannot map %s of %s: %" PRId64
-			       " huge pages of %s are free, %" PRIu64 " needed",
-			       size, what, MAX(free_pages, (int64_t)0),
-			       format_size(ram->page_size, page), ram->size / ram->page_size);
-}
-
 static int ram_map(struct ram_mapping *map, const char *what, struct error **errp)
 {
 	struct ram_backend *ram = &map->ram;
@@ -201,11 +184,11 @@ static int ram_map(struct ram_mapping *map, const char *what, struct error **err
 	/* At least a page stays without access on both sides. */
 	map->reserved_size = ram->size + align + 2 * page;
 	if (map->reserved_size < ram->size)
-		return ram_map_error(ram, -ENOMEM, what, errp);
+		return ram_no_room(ram, -ENOMEM, "map", what, errp);
 	host = mmap(NULL, map->reserved_size, PROT_NONE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (host == MAP_FAILED)
-		return ram_map_error(ram, -errno, what, errp);
+		return ram_no_room(ram, -errno, "map", what, errp);
 	map->reserved = host;
 
 	start = ALIGN_UP((uintptr_t)host + page, align);
@@ -213,7 +196,7 @@ static int ram_map(struct ram_mapping *map, const char *what, struct error **err
 		flags |= MAP_ANONYMOUS;
 	host = mmap((void *)start, ram->size, PROT_READ | PROT_WRITE, flags, ram->fd, 0);
 	if (host == MAP_FAILED)
-		return ram_map_error(ram, -errno, what, errp);
+		return ram_no_room(ram, -errno, "map", what, errp);
 	ram->host = host;
 	return 0;
 }

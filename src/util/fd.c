@@ -120,12 +120,12 @@ int fd_set_nonblock(int fd, bool on)
 	return ioctl(fd, FIONBIO, &value) < 0 ? -errno : 0;
 }
 
-int fd_pread_full(int fd, void *buf, size_t len, off_t offset)
-{
-	char *p = buf;
+typedef ssize_t (*vectored_at)(int fd, const struct iovec *iov, int count, off_t offset);
 
+static int move_full(vectored_at move, int fd, char *p, size_t len, off_t offset)
+{
 	while (len) {
-		ssize_t n = preadv(fd, &(struct iovec){ p, len }, 1, offset);
+		ssize_t n = move(fd, &(struct iovec){ p, len }, 1, offset);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -140,24 +140,14 @@ int fd_pread_full(int fd, void *buf, size_t len, off_t offset)
 	return 0;
 }
 
+int fd_pread_full(int fd, void *buf, size_t len, off_t offset)
+{
+	return move_full(preadv, fd, buf, len, offset);
+}
+
 int fd_pwrite_full(int fd, const void *buf, size_t len, off_t offset)
 {
-	const char *p = buf;
-
-	while (len) {
-		ssize_t n = pwritev(fd, &(struct iovec){ (void *)p, len }, 1, offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return -EIO;
-		p += n;
-		len -= (size_t)n;
-		offset += n;
-	}
-	return 0;
+	return move_full(pwritev, fd, (char *)buf, len, offset);
 }
 
 int fd_write_full(int fd, const void *buf, size_t len)

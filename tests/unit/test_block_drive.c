@@ -229,18 +229,8 @@ START_TEST(no_direct_io_on_tmpfs)
 }
 END_TEST
 
-static Suite *drive_suite(void)
-{
-	const TTest *tests[] = { defaults, words_of_others, refusals, size_is_whole_sectors, two_writers,
-				 locks_of_qemu, format_probe, one_user, no_direct_io_on_tmpfs };
-	Suite *suite = suite_create("block_drive");
-	TCase *tcase = tcase_create("drive");
-
-	tcase_add_checked_fixture(tcase, setup, teardown);
-	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
-		tcase_add_test(tcase, tests[i]);
-	suite_add_tcase(suite, tcase);
-	return suite;
-}
+UNIT_SUITE_WITH(drive_suite, "block_drive", setup, teardown, defaults, words_of_others, refusals,
+		size_is_whole_sectors, two_writers, locks_of_qemu, format_probe, one_user,
+		no_direct_io_on_tmpfs)
 
 UNIT_MAIN(drive_suite)

@@ -146,18 +146,8 @@ START_TEST(no_limit)
 }
 END_TEST
 
-static Suite *throttle_suite(void)
-{
-	const TTest *tests[] = { averages, bytes, bursts, each_direction_has_its_limit,
-				 neither_direction_starves_the_other, large_requests_count_more, no_limit };
-	Suite *suite = suite_create("block_throttle");
-	TCase *tcase = tcase_create("throttle");
-
-	tcase_add_checked_fixture(tcase, setup, NULL);
-	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
-		tcase_add_test(tcase, tests[i]);
-	suite_add_tcase(suite, tcase);
-	return suite;
-}
+UNIT_SUITE_WITH(throttle_suite, "block_throttle", setup, NULL, averages, bytes, bursts,
+		each_direction_has_its_limit, neither_direction_starves_the_other,
+		large_requests_count_more, no_limit)
 
 UNIT_MAIN(throttle_suite)

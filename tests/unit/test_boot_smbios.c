@@ -238,17 +238,6 @@ START_TEST(options_are_refused)
 }
 END_TEST
 
-static Suite *suite(void)
-{
-	const TTest *tests[] = { what_a_machine_has_without_options, options_are_shown, the_entry_point,
-				 options_are_refused };
-	Suite *s = suite_create("boot: SMBIOS");
-	TCase *tcase = tcase_create("smbios");
-
-	tcase_add_checked_fixture(tcase, setup, teardown);
-	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
-		tcase_add_test(tcase, tests[i]);
-	suite_add_tcase(s, tcase);
-	return s;
-}
+UNIT_SUITE_WITH(suite, "boot: SMBIOS", setup, teardown, what_a_machine_has_without_options,
+		options_are_shown, the_entry_point, options_are_refused)
 UNIT_MAIN(suite)

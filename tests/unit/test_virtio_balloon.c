@@ -471,30 +471,9 @@ START_TEST(inflight_cap)
 }
 END_TEST
 
-static Suite *balloon_suite(void)
-{
-	const TTest *tests[] = { options,
-				 huge_pages_are_refused,
-				 huge_pages_stay_with_the_guest,
-				 pages_go_back_and_neighbours_stay,
-				 shared_memory_leaves_the_file,
-				 pages_outside_of_memory,
-				 split_header,
-				 io_hijack,
-				 sizes,
-				 statistics,
-				 reporting,
-				 chain_error,
-				 inflight_cap };
-	Suite *suite = suite_create("virtio_balloon");
-	TCase *tcase = tcase_create("balloon");
-
-	tcase_add_checked_fixture(tcase, setup, rig_close);
-	tcase_set_timeout(tcase, 60);
-	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
-		tcase_add_test(tcase, tests[i]);
-	suite_add_tcase(suite, tcase);
-	return suite;
-}
+UNIT_SUITE_WITH(balloon_suite, "virtio_balloon", setup, rig_close, options, huge_pages_are_refused,
+		huge_pages_stay_with_the_guest, pages_go_back_and_neighbours_stay,
+		shared_memory_leaves_the_file, pages_outside_of_memory, split_header, io_hijack,
+		sizes, statistics, reporting, chain_error, inflight_cap)
 
 UNIT_MAIN(balloon_suite)

@@ -773,37 +773,10 @@ START_TEST(strange_messages)
 }
 END_TEST
 
-static Suite *console_suite(void)
-{
-	const TTest *tests[] = {
-		bad_options,
-		number_of_queues,
-		single_port,
-		both_ports,
-		operator_hears,
-		terminal_size,
-		emergency_write,
-		slow_reader_loses_nothing,
-		vanished_reader_blocks_nobody,
-		idle_reader_of_a_console,
-		host_open_is_told,
-		pause_keeps_everything,
-		reset_begins_anew,
-		ports_come_and_go,
-		device_goes_before_its_ports,
-		split_header,
-		chain_error,
-		strange_messages,
-	};
-	Suite *suite = suite_create("virtio_console");
-	TCase *tcase = tcase_create("console");
-
-	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, 60);
-	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
-		tcase_add_test(tcase, tests[i]);
-	suite_add_tcase(suite, tcase);
-	return suite;
-}
+UNIT_SUITE_WITH(console_suite, "virtio_console", setup, teardown, bad_options, number_of_queues,
+		single_port, both_ports, operator_hears, terminal_size, emergency_write,
+		slow_reader_loses_nothing, vanished_reader_blocks_nobody, idle_reader_of_a_console,
+		host_open_is_told, pause_keeps_everything, reset_begins_anew, ports_come_and_go,
+		device_goes_before_its_ports, split_header, chain_error, strange_messages)
 
 UNIT_MAIN(console_suite)

@@ -498,23 +498,10 @@ START_TEST(machine_reset)
 }
 END_TEST
 
-static Suite *mmio_suite(void)
-{
-	const TTest *const tests[] = {
-		identity, features_rules, status_rules, late_queue_size, early_queue_set_up,
-		queue_ready_off_and_on_before_driver_ok, notify_index, zero_queue, ring_out_of_ram, chain_error,
-		interrupt_status, ring_reset, config_mask, mmio_straddle, config_change_is_told,
-		quiesce_and_resume, machine_reset,
-	};
-	Suite *suite = suite_create("virtio_mmio");
-	TCase *tcase = tcase_create("registers");
-
-	tcase_add_checked_fixture(tcase, setup, rig_close);
-	tcase_set_timeout(tcase, 60);
-	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
-		tcase_add_test(tcase, tests[i]);
-	suite_add_tcase(suite, tcase);
-	return suite;
-}
+UNIT_SUITE_WITH(mmio_suite, "virtio_mmio", setup, rig_close, identity, features_rules, status_rules,
+		late_queue_size, early_queue_set_up, queue_ready_off_and_on_before_driver_ok,
+		notify_index, zero_queue, ring_out_of_ram, chain_error, interrupt_status,
+		ring_reset, config_mask, mmio_straddle, config_change_is_told, quiesce_and_resume,
+		machine_reset)
 
 UNIT_MAIN(mmio_suite)

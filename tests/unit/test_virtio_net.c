@@ -822,22 +822,11 @@ START_TEST(back_end_dies)
 }
 END_TEST
 
-static Suite *net_suite(void)
-{
-	const TTest *tests[] = { bad_options, registers, sends, split_header, hdr_size, hdr_too_short, csum_offset,
-				 offloads_not_negotiated, short_frame, rx_stall, num_buffers_over_many,
-				 frame_waits_for_buffers, ring_too_small_for_a_frame, num_buffers,
-				 too_short_without_mergeable, chain_error, back_end_is_full, filter, bad_commands,
-				 vlan_filter, several_pairs, guest_offloads, link_and_announce, pause_and_reset, back_end_dies };
-	Suite *suite = suite_create("virtio_net");
-	TCase *tcase = tcase_create("net");
-
-	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, 60);
-	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
-		tcase_add_test(tcase, tests[i]);
-	suite_add_tcase(suite, tcase);
-	return suite;
-}
+UNIT_SUITE_WITH(net_suite, "virtio_net", setup, teardown, bad_options, registers, sends,
+		split_header, hdr_size, hdr_too_short, csum_offset, offloads_not_negotiated,
+		short_frame, rx_stall, num_buffers_over_many, frame_waits_for_buffers,
+		ring_too_small_for_a_frame, num_buffers, too_short_without_mergeable, chain_error,
+		back_end_is_full, filter, bad_commands, vlan_filter, several_pairs, guest_offloads,
+		link_and_announce, pause_and_reset, back_end_dies)
 
 UNIT_MAIN(net_suite)

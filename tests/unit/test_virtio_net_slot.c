@@ -322,19 +322,8 @@ START_TEST(over_a_pause)
 }
 END_TEST
 
-static Suite *slot_suite(void)
-{
-	const TTest *tests[] = { empty, comes_and_goes, comes_and_goes_on_an_iothread, filled_from_the_start, address,
-				 features_of_the_next_driver, refused, over_a_pause };
-	Suite *suite = suite_create("virtio_net_slot");
-	TCase *tcase = tcase_create("slot");
-
-	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, 60);
-	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
-		tcase_add_test(tcase, tests[i]);
-	suite_add_tcase(suite, tcase);
-	return suite;
-}
+UNIT_SUITE_WITH(slot_suite, "virtio_net_slot", setup, teardown, empty, comes_and_goes,
+		comes_and_goes_on_an_iothread, filled_from_the_start, address,
+		features_of_the_next_driver, refused, over_a_pause)
 
 UNIT_MAIN(slot_suite)

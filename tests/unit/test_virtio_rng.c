@@ -286,20 +286,8 @@ START_TEST(io_hijack)
 }
 END_TEST
 
-static Suite *rng_suite(void)
-{
-	const TTest *tests[] = { bad_options, bad_sources, random_bytes, rate_limit, bytes_of_a_file,
-				 bytes_of_a_fifo, bytes_of_the_kernel, source_that_makes_wait, chain_error,
-				 io_hijack };
-	Suite *suite = suite_create("virtio_rng");
-	TCase *tcase = tcase_create("rng");
-
-	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, 60);
-	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
-		tcase_add_test(tcase, tests[i]);
-	suite_add_tcase(suite, tcase);
-	return suite;
-}
+UNIT_SUITE_WITH(rng_suite, "virtio_rng", setup, teardown, bad_options, bad_sources, random_bytes,
+		rate_limit, bytes_of_a_file, bytes_of_a_fifo, bytes_of_the_kernel,
+		source_that_makes_wait, chain_error, io_hijack)
 
 UNIT_MAIN(rng_suite)

@@ -597,24 +597,10 @@ START_TEST(transport_reset)
 }
 END_TEST
 
-static Suite *vsock_suite(void)
-{
-	const TTest *tests[] = {
-		bad_options, socket_file, one_a_vm, bad_options_of_vhost, registers,
-		first_connection_is_quick, from_host, from_guest, first_line,
-		credit_is_given_back, credit_of_the_guest, guest_half_closes, guest_listens_no_more,
-		host_half_closes, host_closes, slow_reader, nothing_is_lost, hundreds,
-		reset_with_connections, stop_and_go_on, transport_reset,
-	};
-	Suite *suite = suite_create("virtio_vsock");
-	TCase *tcase = tcase_create("vsock");
-
-	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, 60);
-	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
-		tcase_add_test(tcase, tests[i]);
-	suite_add_tcase(suite, tcase);
-	return suite;
-}
+UNIT_SUITE_WITH(vsock_suite, "virtio_vsock", setup, teardown, bad_options, socket_file, one_a_vm,
+		bad_options_of_vhost, registers, first_connection_is_quick, from_host, from_guest,
+		first_line, credit_is_given_back, credit_of_the_guest, guest_half_closes,
+		guest_listens_no_more, host_half_closes, host_closes, slow_reader, nothing_is_lost,
+		hundreds, reset_with_connections, stop_and_go_on, transport_reset)
 
 UNIT_MAIN(vsock_suite)

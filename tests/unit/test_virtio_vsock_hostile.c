@@ -348,21 +348,8 @@ START_TEST(host_is_gone)
 }
 END_TEST
 
-static Suite *hostile_suite(void)
-{
-	const TTest *tests[] = {
-		split_header, split_receive_header, chain_error, packets_without_a_connection, lies,
-		answer_before_the_request, credit_of_the_device, limit, no_buffers, host_is_gone,
-	};
-	Suite *suite = suite_create("virtio_vsock_hostile");
-	TCase *tcase = tcase_create("vsock");
-
-	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, 60);
-	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
-		tcase_add_test(tcase, tests[i]);
-	suite_add_tcase(suite, tcase);
-	return suite;
-}
+UNIT_SUITE_WITH(hostile_suite, "virtio_vsock_hostile", setup, teardown, split_header,
+		split_receive_header, chain_error, packets_without_a_connection, lies,
+		answer_before_the_request, credit_of_the_device, limit, no_buffers, host_is_gone)
 
 UNIT_MAIN(hostile_suite)

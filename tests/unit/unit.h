@@ -19,20 +19,23 @@
 
 #include "util/error.h"
 
-/* Defines a suite function @fn with these tests. */
-#define UNIT_SUITE(fn, name, ...)                                                                  \
+/* Defines a suite function @fn with these tests; @before and @after (or NULL) run around each of them in its process. */
+#define UNIT_SUITE_WITH(fn, name, before, after, ...)                                              \
 	static Suite *fn(void)                                                                     \
 	{                                                                                          \
 		const TTest *tests[] = { __VA_ARGS__ };                                            \
 		Suite *suite = suite_create(name);                                                 \
 		TCase *tcase = tcase_create(name);                                                 \
                                                                                                    \
-		tcase_set_timeout(tcase, 30); /* nested emulation and sanitizers are slow */       \
+		tcase_set_timeout(tcase, 60); /* nested emulation and sanitizers are slow */       \
+		tcase_add_checked_fixture(tcase, before, after);                                   \
 		for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)                      \
 			tcase_add_test(tcase, tests[i]);                                           \
 		suite_add_tcase(suite, tcase);                                                     \
 		return suite;                                                                      \
 	}
+
+#define UNIT_SUITE(fn, name, ...) UNIT_SUITE_WITH(fn, name, NULL, NULL, __VA_ARGS__)
 
 static char unit_folder[] = "/var/tmp/unit-XXXXXX"; /* a disk's file system, where there may be a tmpfs under /tmp */
 
