@@ -166,7 +166,7 @@ static int open_all(struct netdev_tap *tap, const struct opts *opts, struct fd_l
 		if (opts_get(opts, "queues") && tap->queues != fds->count)
 			return error_set(errp, -EINVAL, "queues=%u: %u descriptors are given",
 					 tap->queues, fds->count);
-		memcpy(netdev->fds, fds->fds, sizeof(netdev->fds));
+		memcpy(netdev->fds, fds->fds, fds->count * sizeof(fds->fds[0]));
 		netdev->queue_count = fds->count;
 		ret = tap_take(tap, errp);
 	} else {

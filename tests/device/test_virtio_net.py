@@ -431,6 +431,22 @@ def test_a_driver_that_breaks_one_of_the_iothreads_loses_all(start, queue):
         assert vm.tap.frames()[-1] == frame(b"alive".ljust(46))
 
 
+def test_a_netdev_closes_what_is_its_own(start):
+    """netdev_del gives back the descriptors of the tap, and none of anybody else's."""
+    vm = start(*kinds.NET[:-1], kinds.NET[-1] + ",id=net0")
+    vm.qmp("device_del", id="net0")
+
+    def descriptors():
+        folder = f"/proc/{vm.process.pid}/fd"
+        return {int(fd): os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)}
+
+    before = descriptors()
+    taps = {fd for fd, what in before.items() if what.endswith("/tun")}
+    assert len(taps) == 1 and 0 in before
+    vm.qmp("netdev_del", id="n0")
+    assert set(before) - set(descriptors()) == taps
+
+
 def test_iothreads_of_frames_that_are_moved_elsewhere(tmp_path):
     done = subprocess.run([guest.STRATOVIRT, "-accel", "test", "-m", "128", "-object", "iothread,id=i0",
                            "-chardev", f"socket,id=c0,path={tmp_path}/s,server=on,wait=off", "-netdev", "vhost-user,id=n,chardev=c0",
