@@ -15,6 +15,8 @@ MCH, LPC = 0x00 << 11, 0x1f << 11
 PM, SCI = 0x600, 9
 PM1_STS, PM1_EN, PM1_CNT, PM_TMR, GPE0_STS, GPE0_EN = PM, PM + 2, PM + 4, PM + 8, PM + 0x20, PM + 0x28
 TIMER_HZ = 3579545
+MIB = 1 << 20
+PCI_END = 0xfec00000  # the IOAPIC's
 
 
 @pytest.fixture
@@ -265,6 +267,25 @@ def test_lines_reach_the_pic(interrupting):
     assert pc.pending(9)
     low.get(v.INTERRUPT_STATUS)
     assert not pc.pending(9)
+
+
+def test_bars_may_be_wherever_ram_is_not(start):
+    """Not only in the windows that ACPI tells of: kernels without it put BARs behind what RAM there is."""
+    pc = start("-object", "rng-random,id=r0,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=r0,addr=3", machine="q35", memory=128)
+    set_config(pc, MCH, 0x60, pci.ECAM | 1)
+    rng, = pci.virtio_devices(pc)
+    home, size = rng.fn.bar(4), rng.fn.bars()[4][0]
+    rng.fn.decode()
+    for address in (128 * MIB, 0x10000000, PCI_END - size, 4 << 30):
+        rng.fn.set_bar(4, address)
+        assert pc.read(2, address + pci.NUM_QUEUES[0]) == 1, hex(address)
+    pc.write(4, 128 * MIB - size, 0x5a5a5a5a)
+    for address in (128 * MIB - size, PCI_END, 0xfee00000, 0xffffc000, 1 << 52, (1 << 64) - size):
+        before = pc.read(4, address)
+        rng.fn.set_bar(4, address)
+        assert pc.read(4, address) == before, hex(address)
+    rng.fn.set_bar(4, home)
+    assert pc.read(2, home + pci.NUM_QUEUES[0]) == 1
 
 
 def test_pvpanic_pci(start):

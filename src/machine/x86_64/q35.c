@@ -129,6 +129,25 @@ static unsigned int phys_bits(void)
 	return PHYS_BITS_DEFAULT;
 }
 
+/*
+ * What the chipset passes on to PCI: all that is not RAM (Q35 datasheet §4.2). Kernels without ACPI take what the memory map
+ * leaves free, which with little RAM is below the holes that the tables tell of.
+ */
+static struct pci_range not_ram_32(const struct machine *machine)
+{
+	uint64_t base = MIN(machine->ram_size, low_ram(machine));
+
+	return (struct pci_range){ .base = base, .size = PCI_HOLE_END - base };
+}
+
+static struct pci_range not_ram_64(const struct machine *machine)
+{
+	uint64_t base = PC_RAM_HIGH_BASE + machine->ram_size - MIN(machine->ram_size, low_ram(machine));
+	uint64_t end = 1ULL << phys_bits();
+
+	return (struct pci_range){ .base = base, .size = base < end ? end - base : 0 };
+}
+
 static struct pci_range hole_32(const struct machine *machine)
 {
 	uint64_t base = low_ram(machine);
@@ -139,9 +158,8 @@ static struct pci_range hole_32(const struct machine *machine)
 /* From the first multiple behind RAM to the end of what CPUs can address. */
 static struct pci_range hole_64(const struct machine *machine)
 {
-	uint64_t top = machine->ram_size + PC_RAM_HIGH_BASE - low_ram(machine);
-	uint64_t base = ALIGN_UP(MAX(top, PC_RAM_HIGH_BASE), PCI_HIGH_ALIGN);
-	uint64_t end = 1ULL << phys_bits();
+	struct pci_range range = not_ram_64(machine);
+	uint64_t base = ALIGN_UP(range.base, PCI_HIGH_ALIGN), end = range.base + range.size;
 
 	return (struct pci_range){ .base = base, .size = base < end ? end - base : 0 };
 }
@@ -175,8 +193,8 @@ static int create_pci(struct q35 *q35, struct error **errp)
 		.cf8_bytes = &ich9_reset_ops,
 		.cf8_opaque = &q35->reset,
 		.io = { .base = 0, .size = PCI_IO_SIZE },
-		.mem32 = hole_32(machine),
-		.mem64 = hole_64(machine),
+		.mem32 = not_ram_32(machine),
+		.mem64 = not_ram_64(machine),
 		.irq_map = irq_map,
 		.irq_set = irq_set_line,
 		.irq_opaque = q35,
