@@ -185,6 +185,7 @@ int main(int argc, char **argv)
 	char *topic = NULL;
 	int status = EXIT_FAILURE;
 
+	fd_open_standard();
 	log_init();
 	vm_config_init(&config);
 	if (cmdline_parse(argc, argv, &config, &action, &topic, &err))

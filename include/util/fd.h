@@ -29,6 +29,9 @@ int path_lstat(const char *path, struct stat *ret);
 /* At most @size - 1 bytes of a small file, and a 0 byte; -errno on failure. */
 int __must_check file_read_text(const char *path, char *buf, size_t size);
 
+/* First of all in main(): /dev/null in place of standard streams that are closed, lest a message go into what is opened next. */
+void fd_open_standard(void);
+
 /* Here EINTR is retried, and short transfers are continued. */
 
 void fd_close(int *fd); /* closes if >= 0 and stores -1 */

@@ -152,15 +152,21 @@ static int ram_open_file(struct ram_backend *ram, const struct ram_config *confi
 	return 0;
 }
 
-/* Makes the file long enough; one that is longer already keeps its length. */
+/*
+ * Gives an empty file its size; one that is longer already keeps its length. A shorter one is somebody's, and not what was meant: as
+ * QEMU, nothing is done to it.
+ */
 static int ram_size_file(const struct ram_backend *ram, const struct ram_config *config,
 			 const char *what, struct error **errp)
 {
-	char size[24];
+	char size[24], have[24];
 	struct stat st;
 
 	if (fd_stat(ram->fd, &st))
 		return error_set_errno(errp, -errno, "%s", what);
+	if (st.st_size && (uint64_t)st.st_size < ram->size)
+		return error_set(errp, -EINVAL, "%s holds %s, less than the %s of memory; an empty file would grow", what,
+				 format_size((uint64_t)st.st_size, have), format_size(ram->size, size));
 	if ((uint64_t)st.st_size < ram->size && ftruncate(ram->fd, (off_t)ram->size))
 		return error_set_errno(errp, -errno, "cannot make %s %s long", what,
 				       format_size(ram->size, size));

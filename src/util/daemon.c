@@ -19,6 +19,7 @@
 #include "util/thread.h"
 
 static int ready_fd = -1;
+static int null_fd = -1; /* for stdin, stdout and stderr; when they go there the sandbox may keep /dev/null from being opened */
 
 static struct {
 	char *path;
@@ -59,6 +60,9 @@ int daemon_begin(struct error **errp)
 	pid_t pid;
 
 	fflush(NULL);
+	null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null_fd < 0)
+		return error_set_errno(errp, -errno, "-daemonize: /dev/null");
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return error_set_errno(errp, -errno, "-daemonize: pipe");
 	pid = fork();
@@ -86,17 +90,11 @@ int daemon_begin(struct error **errp)
 
 void daemon_ready(void)
 {
-	int null;
-
 	if (ready_fd < 0)
 		return;
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (null >= 0) {
-		for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-			dup3(null, fd, 0);
-		if (null > STDERR_FILENO)
-			close(null);
-	}
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		dup3(null_fd, fd, 0);
+	fd_close(&null_fd);
 	/* If the waiting process is gone nobody needs the answer. */
 	if (fd_write_full(ready_fd, "", 1) < 0)
 		errno = 0;

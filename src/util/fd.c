@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -48,6 +49,13 @@ int fd_poll(int fd, short events, int timeout_ms)
 	struct pollfd pfd = { .fd = fd, .events = events };
 
 	return ppoll(&pfd, 1, timeout_ms < 0 ? NULL : &timeout, NULL);
+}
+
+void fd_open_standard(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+			_exit(EXIT_FAILURE); /* there is no place to say why */
 }
 
 static int stat_by(int dir, const char *path, int flags, struct stat *ret)

@@ -154,6 +154,32 @@ def test_daemonize_returns_when_the_monitor_is_up(tmp_path):
     wait_for(lambda: not os.path.exists(path) and not pidfile.exists())
 
 
+def test_a_daemon_without_a_monitor_lets_go_of_its_caller(tmp_path):
+    """Its sandbox knows no /dev/null. A caller that reads to the end, as libvirt does, would wait for ever."""
+    pidfile = tmp_path / "pid"
+    try:
+        done = subprocess.run([STRATOVIRT, "-accel", "test", "-daemonize", "-pidfile", pidfile], stdin=subprocess.DEVNULL,
+                              capture_output=True, timeout=60)
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+        pid = int(pidfile.read_text())
+        assert {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(3)} == {"/dev/null"}
+    finally:
+        os.kill(int(pidfile.read_text()), signal.SIGTERM)
+        wait_for(lambda: not pidfile.exists())
+
+
+def test_closed_standard_streams_are_nobody_elses(tmp_path):
+    """Else messages would go into what was opened first."""
+    path = str(tmp_path / "q")
+    with VM(tmp_path, "-qmp", f"unix:{path},server,nowait", qmp=False,
+            preexec_fn=lambda: os.closerange(0, 3)) as closed:
+        with closed.connect(path) as c:
+            paths = {os.readlink(f"/proc/{closed.process.pid}/fd/{fd}") for fd in range(3)}
+            assert paths == {"/dev/null"}
+            c.run("quit")
+        closed.end()
+
+
 # ---- -mon and -api-channel ----
 
 def chardev(path, words="server=on,wait=off"):

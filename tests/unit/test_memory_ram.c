@@ -89,6 +89,8 @@ START_TEST(file_is_created_and_kept)
 		.kind = RAM_FILE, .size = 1 * MIB, .share = true, .path = path
 	};
 	struct ram_backend *ram;
+	struct error *err = NULL;
+	char text[160];
 	struct stat st;
 	char byte = 0;
 	int fd;
@@ -110,6 +112,14 @@ START_TEST(file_is_created_and_kept)
 	ram = ram_new(&config);
 	ck_assert_int_eq(ram->host[4097], 'y');
 	ram_backend_free(ram);
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	ck_assert_int_eq(st.st_size, MIB);
+
+	/* A shorter one is somebody's. */
+	config.size = 2 * MIB;
+	ck_assert_int_eq(ram_backend_new(&config, &ram, &err), -EINVAL);
+	snprintf(text, sizeof(text), "memory file '%s' holds 1M, less than the 2M of memory; an empty file would grow", path);
+	ck_assert_error(err, text);
 	ck_assert_int_eq(fstat(fd, &st), 0);
 	ck_assert_int_eq(st.st_size, MIB);
 	close(fd);
