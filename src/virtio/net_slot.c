@@ -32,13 +32,37 @@ struct plug_call {
 	struct virtio_net *net;
 	struct netdev *netdev;
 	uint8_t mac[ETHER_ADDR];
+	int ret;
 };
+
+/* Work on the frames to send that a driver with @features leaves to the netdev. */
+static unsigned int left_to_netdev(uint64_t features)
+{
+	static const struct {
+		uint64_t features;
+		unsigned int offload;
+	} list[] = {
+		{ NET_F_CSUM, NETDEV_CSUM },	   { NET_F_HOST_TSO4, NETDEV_TSO4 }, { NET_F_HOST_TSO6, NETDEV_TSO6 },
+		{ NET_F_HOST_ECN, NETDEV_ECN },	   { NET_F_HOST_UFO, NETDEV_UFO },   { NET_F_HOST_USO, NETDEV_USO },
+	};
+	unsigned int offloads = 0;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(list); i++)
+		if (features & list[i].features)
+			offloads |= list[i].offload;
+	return offloads;
+}
 
 static void home_take(void *opaque)
 {
-	const struct plug_call *call = opaque;
+	struct plug_call *call = opaque;
+	struct virtio_net *net = call->net;
 
-	call->net->netdev = call->netdev;
+	if (atomic_load(&net->vdev.status) & VIRTIO_STATUS_DRIVER_OK &&
+	    left_to_netdev(net->vdev.features) & ~call->netdev->offloads)
+		call->ret = -ENOTSUP;
+	else
+		net->netdev = call->netdev;
 }
 
 static void home_plug(void *opaque)
@@ -97,6 +121,12 @@ static int plug(struct virtio_net *net, const struct plug_config *config, struct
 		return ret;
 	/* Nothing is sent before the link is up, which comes last. */
 	loop_run_sync(net->vdev.home, home_take, &call);
+	if (call.ret) {
+		netdev_detach(config->netdev);
+		return error_set(errp, call.ret,
+				 "netdev '%s' cannot make the checksums and segments that the guest's driver leaves to "
+				 "it; a driver that starts later makes its own", id);
+	}
 	net_connect(net);
 	loop_run_sync(net->vdev.home, home_plug, &call);
 	virtio_device_offer(&net->vdev, net_offer(net));

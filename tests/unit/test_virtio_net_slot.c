@@ -137,11 +137,14 @@ static void receive(unsigned int peer, unsigned int buffer, uint8_t fill)
 }
 
 /* A frame leaves, or is lost on the way; the driver has its buffer back in both cases. */
-static void transmit(int peer, uint8_t fill)
+static void transmit_flags(int peer, uint8_t fill, uint8_t flags)
 {
+	struct net_header header = { .flags = flags };
 	uint8_t got[256];
 
-	memset(rig.ram->host + HEADER_AT, 0, NETDEV_HEADER);
+	if (flags)
+		header.csum_start = cpu_to_le16(ETHER_HEADER);
+	memcpy(rig.ram->host + HEADER_AT, &header, sizeof(header));
 	memset(rig.ram->host + HEADER_AT + NETDEV_HEADER, fill, FRAME);
 	q = tx;
 	drvq_desc(0, HEADER_AT, NETDEV_HEADER + FRAME, 0, 0);
@@ -156,6 +159,11 @@ static void transmit(int peer, uint8_t fill)
 		if (i == peer)
 			ck_assert_uint_eq(got[NETDEV_HEADER], fill);
 	}
+}
+
+static void transmit(int peer, uint8_t fill)
+{
+	transmit_flags(peer, fill, 0);
 }
 
 START_TEST(empty)
@@ -301,6 +309,44 @@ START_TEST(refused)
 }
 END_TEST
 
+/* A driver that leaves checksums to whoever takes its frames gets no back end that has nobody for that (stream). */
+START_TEST(what_the_driver_leaves_to_others)
+{
+	const char *text;
+
+	create("virtio-net-device", true);
+	netdevs[0].offloads = 0;
+	ck_assert(negotiate(VIRTIO_F_VERSION_1 | NET_F_STATUS | NET_F_CSUM | NET_F_HOST_TSO4));
+	drvq_open(0, 16);
+	drvq_open(1, 16);
+	tx = q;
+	driver_ok();
+	for (unsigned int i = 0; i < 2; i++) { /* the other one has checksums, and no segments */
+		text = plug(i ? "virtio-net-mmio,netdev=n1" : "virtio-net-mmio,netdev=n0");
+		ck_assert_msg(text && strstr(text, "driver"), "%s", text ? text : "plugged");
+		ck_assert(!netdev_in_use(&netdevs[i]));
+		expect_link(false, false);
+	}
+	/* The next driver is not offered it. */
+	wr(R_STATUS, 0);
+	ck_assert_ptr_null(plug("virtio-net-mmio,netdev=n0"));
+	wr(R_STATUS, 0);
+	ck_assert_uint_eq(offered() & (NET_F_CSUM | NET_F_HOST_TSO4), 0);
+	device_unplug(rig.dev);
+	/* One that had chosen before and was not ready yet loses such frames. */
+	wr(R_STATUS, 0);
+	ck_assert(negotiate(VIRTIO_F_VERSION_1 | NET_F_STATUS | NET_F_CSUM));
+	drvq_open(0, 16);
+	drvq_open(1, 16);
+	tx = q;
+	ck_assert_ptr_null(plug("virtio-net-mmio,netdev=n0"));
+	driver_ok();
+	transmit(0, 1);
+	transmit_flags(-1, 2, NET_HDR_F_NEEDS_CSUM);
+	ck_assert(!rig_broken());
+}
+END_TEST
+
 /* Buffers that wait for a frame are the next back end's; the guest is stopped meanwhile. */
 START_TEST(over_a_pause)
 {
@@ -324,6 +370,6 @@ END_TEST
 
 UNIT_SUITE_WITH(slot_suite, "virtio_net_slot", setup, teardown, empty, comes_and_goes,
 		comes_and_goes_on_an_iothread, filled_from_the_start, address,
-		features_of_the_next_driver, refused, over_a_pause)
+		features_of_the_next_driver, refused, what_the_driver_leaves_to_others, over_a_pause)
 
 UNIT_MAIN(slot_suite)
