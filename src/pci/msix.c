@@ -6,6 +6,7 @@
 #include "pci/msix.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -135,12 +136,11 @@ static uint32_t pba_word_locked(struct pci_msix *msix, unsigned int first)
 	uint32_t word = 0;
 
 	for (unsigned int i = 0; i < 32 && first + i < msix->count; i++) {
-		struct msix_vector *v = &msix->vectors[first + i];
+		const struct msix_vector *v = &msix->vectors[first + i];
+		/* What others wrote while nobody listens to them. It is only looked at: they may have made a read block. */
+		bool written = msix->enabled && v->fd >= 0 && v->gsi < 0 && fd_poll(v->fd, POLLIN, 0) == 1;
 
-		/* What others wrote while nobody listens to them. */
-		if (msix->enabled && v->fd >= 0 && v->gsi < 0 && eventfd_consume(v->fd))
-			v->pending = true;
-		word |= (uint32_t)v->pending << i;
+		word |= (uint32_t)(v->pending || written) << i;
 	}
 	return word;
 }
