@@ -316,13 +316,21 @@ void ich9_lpc_set_gpe(struct device *dev, unsigned int bit)
 	ich9_pm_set_gpe(&to_lpc(dev)->pm, bit);
 }
 
+static void default_dirs(void *opaque)
+{
+	struct ich9_lpc *lpc = opaque;
+
+	for (unsigned int i = 0; i < DIRS; i++)
+		lpc->dir[i] = DIR_DEFAULT;
+}
+
 static void lpc_reset(struct device *dev)
 {
 	struct ich9_lpc *lpc = to_lpc(dev);
 
 	pci_function_reset(&lpc->pci.fn);
-	for (unsigned int i = 0; i < DIRS; i++)
-		lpc->dir[i] = DIR_DEFAULT;
+	/* Functions that are reset after this one may hold lines up. */
+	pci_host_reroute(lpc->pci.fn.host, default_dirs, lpc);
 	place_rcba(lpc);
 	read_routes(lpc);
 	ich9_pm_reset(&lpc->pm);
@@ -346,8 +354,7 @@ static int lpc_realize(struct device *dev, struct error **errp)
 		irq_line_init_level(&lpc->pirq[i], accel, ICH9_PIRQ_GSI + i);
 	for (unsigned int i = 0; i < PIC_IRQS; i++)
 		irq_line_init_level(&lpc->pic[i], accel, i);
-	for (unsigned int i = 0; i < DIRS; i++)
-		lpc->dir[i] = DIR_DEFAULT;
+	default_dirs(lpc);
 	memset(lpc->pirq_route, PIRQ_OFF, sizeof(lpc->pirq_route));
 	lpc->rcba = (struct io_region){
 		.name = "ich9-rcba",

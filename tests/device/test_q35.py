@@ -252,6 +252,24 @@ def test_pins_reach_the_ioapic(interrupting):
     assert not any(pc.pending(line) for line in range(24))
 
 
+def test_a_reset_takes_a_moved_line_down(interrupting):
+    """The route goes back to what it was, and so do those that hold the line up."""
+    pc, (low, high) = interrupting
+    line = 16 + high.fn.get(pci.INTERRUPT_PIN, 1) - 1
+    low.get(v.INTERRUPT_STATUS)
+    set_config(pc, LPC, 0xf0, 0xfed1c001)
+    pc.write(2, 0xfed1c000 + 0x314c, 0x7777)
+    assert [line for line in range(24) if pc.pending(line)] == [23]
+    pc.qmp("system_reset")
+    assert not any(pc.pending(line) for line in range(24))
+    set_config(pc, MCH, 0x60, pci.ECAM | 1)
+    high = pci.virtio_devices(pc)[1]
+    high.start(at=0x110000).send([(0x300000, 8, True)])
+    assert [line for line in range(24) if pc.pending(line)] == [line]
+    high.get(v.INTERRUPT_STATUS)
+    assert not any(pc.pending(line) for line in range(24))
+
+
 def test_lines_reach_the_pic(interrupting):
     pc, (low, high) = interrupting
     route = 0x68 + (3 + low.fn.get(pci.INTERRUPT_PIN, 1) - 1) % 4
