@@ -327,6 +327,7 @@ static void vsock_start(struct virtio_device *vdev)
 static void vsock_stop(struct virtio_device *vdev, struct virtio_queue *queue)
 {
 	struct vsock *vsock = to_vsock(vdev);
+	bool stalled = vsock->tx_stalled;
 
 	if (!queue) {
 		vsock->running = false;
@@ -336,6 +337,8 @@ static void vsock_stop(struct virtio_device *vdev, struct virtio_queue *queue)
 		/* Nobody knows which of its packets the driver threw away. */
 		orphan_all(vsock);
 		vsock_events_reset(&vsock->events, &vdev->queues[VSOCK_QUEUE_EVENT]);
+		if (stalled) /* nothing is left that it waited for */
+			virtio_queue_kick(&vdev->queues[VSOCK_QUEUE_TX]);
 	}
 }
 

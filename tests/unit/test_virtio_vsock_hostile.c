@@ -325,6 +325,24 @@ START_TEST(no_buffers)
 }
 END_TEST
 
+/* When the queue with the buffers is reset, nothing waits for them any more. */
+START_TEST(no_buffers_and_a_new_queue)
+{
+	create();
+	start_driver(VIRTIO_F_RING_RESET);
+	use(VSOCK_QUEUE_TX);
+	for (unsigned int i = 0; i < 64; i++) {
+		put_header(VSOCK_OP_RW, i, 1, 0, 0);
+		push_and_wait(0);
+	}
+	push_packet(0);
+	ck_assert(!run_until(drvq_used, 30));
+	wr(R_QUEUE_SEL, VSOCK_QUEUE_RX);
+	wr(R_QUEUE_RESET, 1);
+	ck_assert_uint_eq(drvq_wait(NULL), 0);
+}
+END_TEST
+
 /* A host program that goes away with bytes unread. */
 START_TEST(host_is_gone)
 {
@@ -350,6 +368,6 @@ END_TEST
 
 UNIT_SUITE_WITH(hostile_suite, "virtio_vsock_hostile", setup, teardown, split_header,
 		split_receive_header, chain_error, packets_without_a_connection, lies,
-		answer_before_the_request, credit_of_the_device, limit, no_buffers, host_is_gone)
+		answer_before_the_request, credit_of_the_device, limit, no_buffers, no_buffers_and_a_new_queue, host_is_gone)
 
 UNIT_MAIN(hostile_suite)
