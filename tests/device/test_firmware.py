@@ -197,6 +197,17 @@ def test_flash_sizes(images, code, variables, words):
     assert words in refused(*banks(images))
 
 
+def test_firmware_and_a_kernel_that_it_cannot_start(images):
+    """An ELF image boots without firmware only; EFI programs are what firmware starts."""
+    header = struct.pack("<4sBBBB8xHHIQQQIHHHHHH", b"\x7fELF", 2, 1, 1, 0, 2, 62, 1, 1 << 24, 64, 0, 0, 64, 56, 1, 64, 0, 0)
+    load = struct.pack("<IIQQQQQQ", 1, 5, 4096, 1 << 24, 1 << 24, 4096, 4096, 4096)
+    (images / "vmlinux").write_bytes((header + load).ljust(4096, b"\0") + b"\xf4" * 4096)
+    words = f"-kernel {images}/vmlinux: firmware boots EFI programs"
+    for machine in ("q35", "microvm"):
+        assert words in refused("-machine", machine, "-kernel", f"{images}/vmlinux", *banks(images))
+        assert words in refused("-machine", machine, "-kernel", f"{images}/vmlinux", "-bios", f"{images}/code")
+
+
 def test_flash_options(images):
     code = f"if=pflash,unit=0,file={images}/code"
     assert "exclude each other" in refused("-drive", code, "-bios", f"{images}/code")

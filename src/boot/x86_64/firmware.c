@@ -22,7 +22,9 @@ int boot_source_to_fw_cfg(const struct boot_source *source, const char *cmdline,
 	size_t len = strlen(cmdline) + 1; /* with its NUL */
 
 	if (source->format != BOOT_BZIMAGE)
-		return error_set(errp, -ENOTSUP, "kernel '%s' is no bzImage, which is what firmware can boot",
+		return error_set(errp, -ENOTSUP,
+				 "-kernel %s: firmware boots EFI programs, and of kernel images only a bzImage is one; "
+				 "without flash or -bios this one is entered directly",
 				 kernel->path);
 	if (kernel->size > UINT32_MAX || (source->has_initrd && initrd->size > UINT32_MAX))
 		return error_set(errp, -EFBIG, "kernel '%s' or its initrd is larger than 4 GiB", kernel->path);
