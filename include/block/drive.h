@@ -82,7 +82,7 @@ int __must_check block_drive_set_limits(struct block_drive *drive, const struct 
 					const char *group, struct error **errp);
 /*
  * A file gets @size (a multiple of 512); what is cut off is lost. A block device has the size that it has: it is
- * read again, and -EINVAL when it is smaller than @size.
+ * read again, and -EINVAL when it is smaller than @size. -EBUSY: its user has it mapped (block/buffered.h).
  */
 int __must_check block_drive_resize(struct block_drive *drive, uint64_t size, struct error **errp);
 

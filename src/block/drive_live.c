@@ -193,6 +193,9 @@ int block_drive_resize(struct block_drive *drive, uint64_t size, struct error **
 	if (!size || !IS_ALIGNED(size, SECTOR) || size > INT64_MAX)
 		return error_set(errp, -EINVAL, "size %llu is not a multiple of %u above 0",
 				 (unsigned long long)size, SECTOR);
+	if (drive->attached && !drive->user) /* it would not hear of it, and has the image mapped */
+		return error_set(errp, -EBUSY, "drive '%s' holds firmware or its variables, which keep their size",
+				 drive->id);
 	if (drive->block_device)
 		return resize_device(drive, size, errp);
 	if (drive->readonly)

@@ -154,6 +154,14 @@ def test_flash_is_complete_when_stopped(flash, images):
     assert (images / "vars").read_bytes()[0] == 0x42
 
 
+def test_flash_keeps_its_size(flash, images):
+    """The image is mapped: what is cut off would be gone under the guest, and under this process."""
+    for size in (SECTOR, VARS * 2):
+        assert flash.qmp_raw("block_resize", device="pflash1", size=size)["error"]["desc"] == (
+            "drive 'pflash1' holds firmware or its variables, which keep their size")
+    assert flash.read(1, BASE + VARS - 1) == 0xff and (images / "vars").stat().st_size == VARS
+
+
 def test_fifo_index_of_flash(flash, images):
     """Every command, at every point of every sequence: it always finds back to the array."""
     for first in range(256):
