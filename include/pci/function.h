@@ -138,9 +138,9 @@ void pci_function_release(struct pci_function *fn);
 /* To the power-on state: struct device_class's reset. Main thread with parked vCPUs, or before the guest sees it. */
 void pci_function_reset(struct pci_function *fn);
 
-/* "0000:00:03.0" as the guest calls it while firmware has not renumbered buses; returns @buf. */
-/* The OpenFirmware path of a function called @name, from the root bus on: "pci-bridge@1/scsi@0". */
+/* The OpenFirmware path of a function called @name, from the root bus on: "pci-bridge@1/scsi@0". Returns @buf. */
 const char *pci_function_firmware_path(const struct pci_function *fn, const char *name, char *buf, size_t size);
+/* "0000:00:03.0" as the guest calls it while firmware has not renumbered buses; returns @buf. */
 const char *pci_function_address(const struct pci_function *fn, char buf[16]);
 
 /* --- Configuration space. Any thread; values in CPU byte order. --- */

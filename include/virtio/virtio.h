@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The virtio device core (virtio 1.2 §2, §3), between a device (its operations and property table in a file of its own) and
- * a transport (virtio-mmio; PCI can be added beside it). Neither knows the other: a device is offered on another
- * transport by a second struct device_class that names the same operations.
+ * a transport (virtio-mmio, virtio-pci). Neither knows the other: a device is offered on both by two struct
+ * device_class that name the same operations.
  *
  * Threads and locks
  *   Every device has a home loop: the main loop or its iothread. Only the home loop pops and pushes chains and calls
@@ -90,7 +90,8 @@ struct virtio_transport_ops {
 struct virtio_queue {
 	struct virtqueue vq;
 	struct virtio_device *vdev;
-	struct loop *home; /* the device's unless realize sets it, behind virtio_device_add_queues() */
+	/* The device's unless realize sets it, behind virtio_device_add_queues(), or start, when no queue runs yet. */
+	struct loop *home;
 	uint16_t index;
 	uint16_t size_max;
 	bool enabled;  /* device lock: the driver switched it on */

@@ -179,11 +179,25 @@ int net_start_netdev(struct virtio_net *net)
 	return ret;
 }
 
+static struct loop *loop_of(const struct virtio_net *net, struct iothread *iothread)
+{
+	return iothread ? iothread_loop(iothread) : net->vdev.home;
+}
+
+/* Without MQ the third queue is the control queue and no pair's. No queue runs yet. */
+static void settle_third_queue(struct virtio_net *net)
+{
+	if (net->pair_count > 1)
+		net->pairs[1].rx->home = virtio_has_feature(&net->vdev, NET_F_MQ) ? loop_of(net, net->rx_iothread) :
+										    net->vdev.home;
+}
+
 static void net_start(struct virtio_device *vdev)
 {
 	struct virtio_net *net = to_net(vdev);
 
 	net->started = true;
+	settle_third_queue(net);
 	net->filter.vlan_off = !virtio_has_feature(vdev, NET_F_CTRL_VLAN);
 	if (net->netdev)
 		(void)net_start_netdev(net); /* said so already */
@@ -306,9 +320,10 @@ static void home_connected(void *opaque)
 	struct virtio_net *net = opaque;
 
 	net->peer = true;
+	net_link_changed(net);
+	/* Behind the link: what is received before it is up is lost. */
 	if (net->started)
 		(void)net_start_netdev(net); /* said so already */
-	net_link_changed(net);
 }
 
 static void home_disconnected(void *opaque)
@@ -428,11 +443,6 @@ static void free_pairs(struct virtio_net *net)
 	}
 	free(net->pairs);
 	net->pairs = NULL;
-}
-
-static struct loop *loop_of(const struct virtio_net *net, struct iothread *iothread)
-{
-	return iothread ? iothread_loop(iothread) : net->vdev.home;
 }
 
 static int create_pairs(struct virtio_net *net, struct error **errp)

@@ -237,7 +237,6 @@ static void bar_moved(struct pci_function *fn, unsigned int index, uint64_t base
 
 /* --- Common configuration. Each field takes accesses of its own width; those of 64 bits take halves (§4.1.3.1). --- */
 
-
 /* §4.1.5.1.2: a vector that does not exist reads back as none. */
 static void vector_write(struct virtio_pci *vp, _Atomic uint16_t *vector, uint32_t value)
 {

@@ -368,6 +368,26 @@ def test_rx_and_tx_iothreads_do_what_they_are_for(start):
         assert "in use" in vm.qmp_raw("object-del", id=name)["error"]["desc"]
 
 
+@pytest.mark.parametrize("features", (0, F_MQ))
+def test_the_control_queue_is_the_cards_own_threads(start, features):
+    """Wherever it is: a driver without MQ has it where others have the second pair's frames."""
+    options = [option.replace("fd=$TAP", "fds=$TAP").replace("netdev=n0", "netdev=n0,mq=on")
+               for option in KINDS["rx-and-tx-iothreads"]]
+    driver = Driver(start(*options, pairs=2), 2)
+    vm = driver.vm
+    tids = [one["thread-id"] for one in vm.qmp("query-iothreads")]
+    for _ in range(2):
+        driver.start(CONTROL_FEATURES | features)
+        before = [traffic(vm, tid)[1] for tid in tids]
+        for i in range(200):
+            assert driver.command(0, 0, bytes((i & 1,)))
+        after = [traffic(vm, tid)[1] for tid in tids]
+        assert max(now - then for now, then in zip(after, before)) < 800  # each answer is an interrupt, written by somebody
+        vm.qmp("stop")
+        vm.qmp("cont")
+        assert driver.command(0, 0, b"\0") and driver.passes(frame(bytes(46))) == [True]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_stop_and_cont_under_traffic(start, kind):
     """Frames that come while the VM is stopped wait in the tap, and nothing is written for them."""
