@@ -81,13 +81,16 @@ static void iov_advance(struct block_request *request, uint64_t len)
 	}
 }
 
-static bool iov_is_aligned(const struct block_request *request, uint32_t align)
+/* Direct I/O wants addresses to be multiples of the one, and the length of each piece of the other (open(2), statx(2)). */
+static bool iov_is_aligned(const struct block_request *request, const struct block_drive *drive)
 {
-	uintptr_t bits = 0;
+	uintptr_t bases = 0, lens = 0;
 
-	for (unsigned int i = 0; i < request->iov_count; i++)
-		bits |= (uintptr_t)request->iov[i].iov_base | request->iov[i].iov_len;
-	return IS_ALIGNED(bits, align);
+	for (unsigned int i = 0; i < request->iov_count; i++) {
+		bases |= (uintptr_t)request->iov[i].iov_base;
+		lens |= request->iov[i].iov_len;
+	}
+	return !(bases & (drive->dio_mem_align - 1)) && !(lens & (drive->dio_offset_align - 1));
 }
 
 static bool iov_is_zero(const struct block_request *request)
@@ -141,11 +144,11 @@ static void prepare_piece(struct block_request *request)
 
 static int begin_transfer(struct block_engine *engine, struct block_request *request)
 {
-	uint32_t align = engine->drive->dio_mem_align;
+	const struct block_drive *drive = engine->drive;
 	void *bounce = NULL;
 
 	request->step = request->op == BLOCK_READ ? STEP_READV : STEP_WRITEV;
-	if (align > 1 && !iov_is_aligned(request, align)) {
+	if (drive->dio_offset_align && !iov_is_aligned(request, drive)) {
 		if (posix_memalign(&bounce, 4096, MIN(request->length - request->completed, BOUNCE_MAX)))
 			return -ENOMEM;
 		request->bounce = bounce;
