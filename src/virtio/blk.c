@@ -270,6 +270,7 @@ static void unplug_drive(struct virtio_blk *blk)
 		return;
 	loop_run_sync(blk->vdev.home, home_unplug, blk);
 	loop_call_cancel(&blk->error_call);
+	atomic_store(&blk->error, 0); /* the next drive's events are not of this one */
 	atomic_store(&blk->stop_error, 0);
 	block_drive_set_io_status(drive, BLOCK_IO_OK);
 	block_drive_detach(drive);

@@ -167,15 +167,27 @@ static void tx_disconnect(void *opaque)
 
 		net_retry_cancel(&pair->tx_retry);
 		net_watch_out(pair, false);
-		if (pair->tx_watch != pair->rx_watch) /* else it may be watched still */
+		if (pair->tx_watch != pair->rx_watch) /* else rx_disconnect() follows at once */
 			pair->tx_watch->fd.fd = -1;
 		if (virtio_queue_live(pair->tx)) /* what waited is dropped now */
 			virtio_queue_kick(pair->tx);
 	}
 }
 
+static void both_disconnect(void *opaque)
+{
+	tx_disconnect(opaque);
+	rx_disconnect(opaque);
+}
+
 void net_disconnect(struct virtio_net *net)
 {
-	loop_run_sync(net->pairs[0].tx->home, tx_disconnect, net);
-	loop_run_sync(net->pairs[0].rx->home, rx_disconnect, net);
+	struct net_pair *pair = &net->pairs[0];
+
+	if (pair->tx_watch == pair->rx_watch) { /* between the two a driver could have it watched again */
+		loop_run_sync(pair->rx->home, both_disconnect, net);
+		return;
+	}
+	loop_run_sync(pair->tx->home, tx_disconnect, net);
+	loop_run_sync(pair->rx->home, rx_disconnect, net);
 }

@@ -347,6 +347,53 @@ START_TEST(what_the_driver_leaves_to_others)
 }
 END_TEST
 
+static bool keeps;
+
+static int fake_flush(struct netdev *netdev, unsigned int queue)
+{
+	(void)netdev;
+	(void)queue;
+	return keeps ? -EAGAIN : 0;
+}
+
+static int fake_send(struct netdev *netdev, unsigned int queue, const struct iovec *iov, unsigned int count)
+{
+	(void)netdev;
+	(void)queue;
+	(void)iov;
+	(void)count;
+	return 0;
+}
+
+/* It leaves while a rest of a frame waits for its descriptor: nobody looks at that any more. */
+START_TEST(with_a_frame_half_sent)
+{
+	static const struct netdev_ops keeping_ops = { .set_offloads = fake_offloads, .set_queue = fake_queue,
+						       .flush = fake_flush, .send = fake_send };
+	struct loop *loop;
+	uint64_t before;
+
+	iothread = iothread_new("io0", NULL);
+	ck_assert_ptr_nonnull(iothread);
+	loop = iothread_loop(iothread);
+	ck_assert_int_eq(link_scope_add(rig.platform.links, LINK_IOTHREAD, "io0", iothread, NULL), 0);
+	netdevs[0].ops = &keeping_ops;
+	create("virtio-net-device,iothread=io0", true);
+	start_driver();
+	for (unsigned int round = 0; round < 20; round++) {
+		keeps = false;
+		ck_assert_ptr_null(plug("virtio-net-mmio,netdev=n0"));
+		keeps = true;
+		wr(R_NOTIFY, 1);
+		device_unplug(rig.dev);
+		transmit(-1, 1); /* behind all that was to do */
+		before = loop_work(loop);
+		ck_assert(!run_until(NULL, 5));
+		ck_assert_uint_le(loop_work(loop), before + 2); /* the last handler may count itself late */
+	}
+}
+END_TEST
+
 /* Buffers that wait for a frame are the next back end's; the guest is stopped meanwhile. */
 START_TEST(over_a_pause)
 {
@@ -370,6 +417,6 @@ END_TEST
 
 UNIT_SUITE_WITH(slot_suite, "virtio_net_slot", setup, teardown, empty, comes_and_goes,
 		comes_and_goes_on_an_iothread, filled_from_the_start, address,
-		features_of_the_next_driver, refused, what_the_driver_leaves_to_others, over_a_pause)
+		features_of_the_next_driver, refused, what_the_driver_leaves_to_others, with_a_frame_half_sent, over_a_pause)
 
 UNIT_MAIN(slot_suite)
