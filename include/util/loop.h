@@ -27,19 +27,43 @@ void loop_stop(struct loop *loop); /* any thread, async-signal-safe */
 const char *loop_name(const struct loop *loop);
 bool loop_is_current(const struct loop *loop); /* any thread: does the caller run this loop? */
 
+struct loop_fd;
+
+/* For a loop that polls: how it looks at a source without a system call. Loop's thread. */
+struct loop_poll_ops {
+	bool (*ready)(struct loop_fd *lfd); /* is there something for the handler? It gets EPOLLIN then */
+	/*
+	 * @on: from now on the loop looks all the time, so whoever fills the source need not signal the descriptor. Off: they
+	 * must, and the loop looks once more. Comes before the descriptor is removed, too. NULL: they signal all the time.
+	 */
+	void (*watch)(struct loop_fd *lfd, bool on);
+};
+
 /* A watched file descriptor; embedded in its owner. */
 struct loop_fd {
 	int fd;
 	uint32_t events; /* EPOLLIN, EPOLLOUT, …; level-triggered. 0: silent, even when the peer hangs up */
 	void (*handler)(struct loop_fd *lfd, uint32_t events);
+	const struct loop_poll_ops *poll; /* NULL: only the kernel can tell, so that the loop does not poll meanwhile */
 	struct loop *loop; /* set by loop_fd_add(), NULL when not registered */
 	struct list node;  /* private */
+	bool watched;      /* private: poll->watch(true) was said */
 };
 
 /* @lfd must have fd, events and handler set. -errno from epoll_ctl() (EPERM: a regular file). */
 int __must_check loop_fd_add(struct loop *loop, struct loop_fd *lfd);
 int loop_fd_set_events(struct loop_fd *lfd, uint32_t events);
 void loop_fd_del(struct loop_fd *lfd); /* harmless when not registered; before fd is closed, which it does not do */
+
+/*
+ * Before it sleeps, a loop all of whose descriptors have poll operations looks at them for up to max_ns nanoseconds, 0 (as
+ * loops begin): never. For how long is learned from how long it had to wait: @grow times as long (0: twice) when a little
+ * longer would have done, the @shrink-th part (0: not at all) when even max_ns would not. Loop's thread.
+ */
+struct loop_polling {
+	uint64_t max_ns, grow, shrink;
+};
+void loop_set_polling(struct loop *loop, const struct loop_polling *polling);
 
 /* A one-shot timer on CLOCK_MONOTONIC as read by clock_now_ns(). */
 struct loop_timer {
@@ -119,9 +143,12 @@ void iothread_free(struct iothread *iothread);
 struct loop *iothread_loop(struct iothread *iothread);
 int iothread_tid(struct iothread *iothread);
 
-/* What users said of it. It never polls, so the numbers are shown and have no effect. Main thread. */
+#define IOTHREAD_POLL_MAX_NS 32768 /* unless said otherwise */
+
+/* What users said of it. The last three numbers are shown and have no effect. Main thread. */
 struct iothread_config {
-	uint64_t poll_max_ns, poll_grow, poll_shrink, aio_max_batch, thread_pool_min, thread_pool_max;
+	struct loop_polling polling;
+	uint64_t aio_max_batch, thread_pool_min, thread_pool_max;
 	char *cpu_affinity; /* see parse_cpus(), or NULL */
 };
 
@@ -129,5 +156,6 @@ struct iothread_config {
 int __must_check iothread_configure(struct iothread *iothread, const struct iothread_config *config,
 				    struct error **errp);
 const struct iothread_config *iothread_config(const struct iothread *iothread);
+void iothread_set_polling(struct iothread *iothread, const struct loop_polling *polling); /* main thread */
 
 #endif

@@ -98,6 +98,7 @@ struct virtio_queue {
 	bool was_reset; /* device lock: by RING_RESET, so it may be set up again after DRIVER_OK */
 	bool running;  /* home loop */
 	bool direct; /* home loop: see virtio_queue_call_begin() */
+	uint16_t seen; /* home loop: virtqueue_avail_idx() when it was last handled */
 	struct loop_fd kick; /* kick.fd: eventfd, lives as long as the device; watched while running */
 	_Atomic bool kick_shared; /* a process that may be hostile has had kick.fd, too */
 };

@@ -59,6 +59,8 @@ struct virtqueue {
 	struct virtq_avail *avail;
 	struct virtq_used *used;
 	bool event_idx, indirect; /* negotiated */
+	bool wanted;  /* notifications, between virtqueue_notify_on() and virtqueue_notify_off() */
+	bool watched; /* but not while somebody looks at the ring all the time */
 
 	uint16_t last_avail;  /* next avail entry to take */
 	uint16_t used_idx;    /* as published */
@@ -112,6 +114,14 @@ bool __must_check virtqueue_publish(struct virtqueue *vq);
 void virtqueue_notify_off(struct virtqueue *vq);
 /* Asks for a notification of the next chain. True: one came meanwhile, pop again. */
 bool __must_check virtqueue_notify_on(struct virtqueue *vq);
+
+/*
+ * @watched: the caller looks for himself whether virtqueue_avail_idx() has moved, so that the driver is asked for no
+ * notification, whatever virtqueue_notify_on() says; a hint, too. Otherwise the caller looks once more afterwards.
+ */
+void virtqueue_watch(struct virtqueue *vq, bool watched);
+/* Where the driver is. */
+uint16_t virtqueue_avail_idx(const struct virtqueue *vq);
 
 /* §2.7.7.2: did the index go past @event on the way from @old to @new? All modulo 2^16. */
 static inline bool virtq_event_passed(uint16_t event, uint16_t new, uint16_t old)

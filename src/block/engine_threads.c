@@ -28,6 +28,8 @@ struct threads {
 	pthread_cond_t work, done;
 	struct list todo, finished;
 	unsigned int todo_count, idle, count;
+	_Atomic bool done_some; /* written under the lock: finished is not empty */
+	bool watched;           /* the home loop looks at done_some: no need to signal */
 	pthread_t thread[THREADS_MAX];
 	bool quit;
 };
@@ -68,9 +70,10 @@ static void carry_out_first_locked(struct threads *threads)
 	thread_confine();
 	request->result = carry_out(threads->fd, request);
 	pthread_mutex_lock(&threads->lock);
-	if (list_empty(&threads->finished))
+	if (list_empty(&threads->finished) && !threads->watched)
 		eventfd_signal(threads->completions.fd);
 	list_add_tail(&threads->finished, node);
+	atomic_store_explicit(&threads->done_some, true, memory_order_relaxed);
 	pthread_cond_signal(&threads->done);
 }
 
@@ -159,6 +162,7 @@ static void threads_reap(void *self, bool wait)
 		list_del(node);
 		list_add_tail(&finished, node);
 	}
+	atomic_store_explicit(&threads->done_some, false, memory_order_relaxed);
 	pthread_mutex_unlock(&threads->lock);
 	while ((node = list_first(&finished))) {
 		list_del(node);
@@ -171,6 +175,24 @@ static void completions_ready(struct loop_fd *lfd, uint32_t events)
 	(void)events;
 	block_engine_reap(container_of(lfd, struct threads, completions)->engine);
 }
+
+static bool completions_there(struct loop_fd *lfd)
+{
+	struct threads *threads = container_of(lfd, struct threads, completions);
+
+	return atomic_load_explicit(&threads->done_some, memory_order_relaxed);
+}
+
+static void completions_watch(struct loop_fd *lfd, bool on)
+{
+	struct threads *threads = container_of(lfd, struct threads, completions);
+
+	pthread_mutex_lock(&threads->lock);
+	threads->watched = on;
+	pthread_mutex_unlock(&threads->lock);
+}
+
+static const struct loop_poll_ops completions_poll = { .ready = completions_there, .watch = completions_watch };
 
 static void threads_free(void *self)
 {
@@ -226,7 +248,7 @@ int block_threads_new(struct block_engine *engine, int fd, struct loop *main_loo
 	pthread_cond_init(&threads->done, NULL);
 	ret = eventfd_new();
 	threads->completions = (struct loop_fd){
-		.fd = ret, .events = EPOLLIN | EPOLLET, .handler = completions_ready
+		.fd = ret, .events = EPOLLIN | EPOLLET, .handler = completions_ready, .poll = &completions_poll
 	};
 	list_init(&threads->completions.node);
 	if (ret >= 0) {

@@ -121,6 +121,18 @@ static void completions_ready(struct loop_fd *lfd, uint32_t events)
 	block_engine_reap(container_of(lfd, struct uring, completions)->engine);
 }
 
+/* Completions, or that the kernel has some for whoever enters it, which the reaping does. */
+static bool completions_there(struct loop_fd *lfd)
+{
+	const struct uring *uring = container_of(lfd, struct uring, completions);
+	const unsigned int *flags = uring->ring.sq.kflags;
+
+	return io_uring_cq_ready(&uring->ring) ||
+	       __atomic_load_n(flags, __ATOMIC_RELAXED) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
+}
+
+static const struct loop_poll_ops completions_poll = { .ready = completions_there };
+
 static void retry_submit(struct loop_timer *timer)
 {
 	uring_submit(container_of(timer, struct uring, retry));
@@ -174,7 +186,7 @@ int block_uring_new(struct block_engine *engine, int fd, struct loop *home, unsi
 	uring->fd_flags = ring.fixed ? IOSQE_FIXED_FILE : 0;
 	loop_timer_init(&uring->retry, home, retry_submit);
 	uring->completions = (struct loop_fd){
-		.fd = uring->ring.ring_fd, .events = EPOLLIN, .handler = completions_ready
+		.fd = uring->ring.ring_fd, .events = EPOLLIN, .handler = completions_ready, .poll = &completions_poll
 	};
 	list_init(&uring->completions.node);
 	*backend = &uring_backend;

@@ -62,10 +62,11 @@ static int restrict_ring(struct block_ring *ring)
 int block_ring_open(struct block_ring *ring, unsigned int depth, int fd)
 {
 	/*
-	 * The home loop returns to the kernel soon by itself: no need to interrupt it for each completion. Linux knows that
-	 * flag from 5.19 on, restrictions from 5.10 on.
+	 * The home loop returns to the kernel soon by itself: no need to interrupt it for each completion, but a flag while it
+	 * polls instead. Linux knows these two from 5.19 on, restrictions from 5.10 on.
 	 */
-	static const unsigned int flags[] = { IORING_SETUP_R_DISABLED | IORING_SETUP_COOP_TASKRUN,
+	static const unsigned int flags[] = { IORING_SETUP_R_DISABLED | IORING_SETUP_COOP_TASKRUN |
+					      IORING_SETUP_TASKRUN_FLAG,
 					      IORING_SETUP_R_DISABLED, 0 };
 	unsigned int entries = ENTRIES_MIN;
 	int ret = -EINVAL;

@@ -12,6 +12,7 @@
 #include "block/node.h"
 #include "chardev/chardev.h"
 #include "internal.h"
+#include "iothread_object.h"
 #include "net/netdev.h"
 #include "numa.h"
 #include "throttle_object.h"
@@ -64,51 +65,18 @@ static void iothread_destroy(void *object)
 	iothread_free(object);
 }
 
-static const struct property iothread_props[] = {
-	PROP_STRING("cpu-affinity", struct iothread_config, cpu_affinity, 1, 4095, NULL,
-		    "host CPUs that the thread may run on: numbers and ranges, \"0-3:8\""),
-	PROP_UINT(64, "poll-max-ns", struct iothread_config, poll_max_ns, 0, INT64_MAX, 0,
-		  "accepted for QEMU's clients: the thread never polls"),
-	PROP_UINT(64, "poll-grow", struct iothread_config, poll_grow, 0, INT64_MAX, 0, "as poll-max-ns"),
-	PROP_UINT(64, "poll-shrink", struct iothread_config, poll_shrink, 0, INT64_MAX, 0,
-		  "as poll-max-ns"),
-	PROP_UINT(64, "aio-max-batch", struct iothread_config, aio_max_batch, 0, INT64_MAX, 0,
-		  "accepted for QEMU's clients: a batch is as large as the queue"),
-	PROP_UINT(64, "thread-pool-min", struct iothread_config, thread_pool_min, 0, INT64_MAX, 0,
-		  "accepted for QEMU's clients: each disk has its own workers"),
-	PROP_UINT(64, "thread-pool-max", struct iothread_config, thread_pool_max, 0, INT64_MAX, 64,
-		  "as thread-pool-min"),
-	PROP_END,
-};
-
 static int iothread_create(struct machine *machine, const struct opts *opts, const char *id,
 			   struct error **errp)
 {
-	struct iothread_config config = { 0 };
 	struct iothread *iothread;
 	int ret;
 
-	ret = property_apply(iothread_props, &config, opts, object_skip, NULL, errp);
-	if (ret)
-		return ret;
-	if (machine->iothreads == VM_IOTHREADS_MAX) {
-		property_release(iothread_props, &config);
+	if (machine->iothreads == VM_IOTHREADS_MAX)
 		return error_set(errp, -EINVAL, "-object iothread,id=%s: a VM has at most %d iothreads",
 				 id, VM_IOTHREADS_MAX);
-	}
-	iothread = iothread_new(id, errp);
-	if (!iothread) {
-		ret = -errno;
-		property_release(iothread_props, &config);
+	ret = iothread_object_new(opts, id, &iothread, errp);
+	if (ret)
 		return ret;
-	}
-	ret = iothread_configure(iothread, &config, errp);
-	if (ret) {
-		error_prefix(errp, "-object iothread,id=%s: ", id);
-		property_release(iothread_props, &config);
-		iothread_free(iothread);
-		return ret;
-	}
 	ret = link_scope_add(machine->platform.links, LINK_IOTHREAD, id, iothread, errp);
 	if (ret) {
 		iothread_free(iothread);
@@ -248,8 +216,8 @@ static const struct object_class {
 	const void *(*config)(const void *object); /* what @props were stored in; NULL: not kept */
 	const struct object_value *values;
 } object_classes[] = {
-	{ "iothread", "a thread for the I/O of devices that name it", iothread_props, iothread_create,
-	  iothread_kept, NULL },
+	{ "iothread", "a thread for the I/O of devices that name it", iothread_object_props, iothread_create,
+	  iothread_kept, iothread_object_values },
 	{ "memory-backend-ram", "anonymous memory", ram_memory_backend_ram_props, memory_ram_create,
 	  NULL, NULL },
 	{ "memory-backend-memfd", "memory in a memfd, huge pages if asked",

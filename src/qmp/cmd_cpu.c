@@ -152,7 +152,7 @@ QMP_HANDLER(query_hotpluggable_cpus)
 static QMP_TYPE_OBJECT(iothread_info, "IOThreadInfo", QMP_MEMBER("id", qmp_str, NULL),
 		       QMP_MEMBER("thread-id", qmp_int, "of the host"),
 		       QMP_MEMBER("poll-max-ns", qmp_int,
-				  "as it was given, without effect: iothreads do not poll"),
+				  "for how long it looks for work at most before it sleeps; qom-set changes it"),
 		       QMP_MEMBER("poll-grow", qmp_int, NULL),
 		       QMP_MEMBER("poll-shrink", qmp_int, NULL),
 		       QMP_MEMBER("aio-max-batch", qmp_int, "as it was given, without effect"),
@@ -164,10 +164,10 @@ static void add_iothread(void *opaque, const char *id, void *object)
 	const struct iothread_config *config = iothread_config(object);
 	struct json_object *info = json_object_new_object();
 
-	qmp_add_int(info, "poll-shrink", (int64_t)config->poll_shrink);
+	qmp_add_int(info, "poll-shrink", (int64_t)config->polling.shrink);
 	qmp_add_int(info, "thread-id", iothread_tid(object));
-	qmp_add_int(info, "poll-grow", (int64_t)config->poll_grow);
-	qmp_add_int(info, "poll-max-ns", (int64_t)config->poll_max_ns);
+	qmp_add_int(info, "poll-grow", (int64_t)config->polling.grow);
+	qmp_add_int(info, "poll-max-ns", (int64_t)config->polling.max_ns);
 	qmp_add_int(info, "aio-max-batch", (int64_t)config->aio_max_batch);
 	if (config->cpu_affinity)
 		qmp_add_str(info, "cpu-affinity", config->cpu_affinity);

@@ -349,7 +349,8 @@ static void list_node(struct json_object *list, struct machine *machine, const s
 	case NODE_OBJECT:
 		add_properties(list, node->object.props);
 		for (const struct object_value *v = node->object.values; v && v->name; v++)
-			add_entry(list, v->name, v->type);
+			if (!find_property(node, v->name)) /* one that -object takes, too */
+				add_entry(list, v->name, v->type);
 		break;
 	case NODE_CPU:
 		break;

@@ -72,6 +72,19 @@ void iothread_free(struct iothread *iothread)
 	free(iothread);
 }
 
+static void set_polling(void *opaque)
+{
+	const struct iothread *iothread = opaque;
+
+	loop_set_polling(iothread->loop, &iothread->config.polling);
+}
+
+void iothread_set_polling(struct iothread *iothread, const struct loop_polling *polling)
+{
+	iothread->config.polling = *polling;
+	loop_run_sync(iothread->loop, set_polling, iothread);
+}
+
 int iothread_configure(struct iothread *iothread, const struct iothread_config *config,
 		       struct error **errp)
 {
@@ -90,6 +103,7 @@ int iothread_configure(struct iothread *iothread, const struct iothread_config *
 					       config->cpu_affinity);
 	}
 	iothread->config = *config;
+	iothread_set_polling(iothread, &config->polling);
 	return 0;
 }
 

@@ -20,6 +20,7 @@
 #include "util/fd.h"
 
 #define LOG_MODULE "loop"
+#include "poll_window.h"
 #include "util/log.h"
 #include "util/thread.h"
 
@@ -27,11 +28,15 @@
 
 #define BUSY_MAX 1000 /* iterations after which idle calls run all the same */
 
+/* A loop that finds enough to do by looking itself asks the kernel all the same after so many iterations. */
+#define UNASKED_MAX 16
+
 struct loop {
 	struct list node; /* in all_loops */
 	char *name;
 	int epoll_fd;
 	struct loop_fd wake; /* an eventfd: another thread has scheduled a call or wants a stop */
+	_Atomic unsigned int wakes; /* how often */
 	_Atomic bool stop;
 
 	/* the loop's thread */
@@ -39,6 +44,13 @@ struct loop {
 	struct list timers; /* by deadline, equal ones in the order they were set */
 	struct epoll_event batch[BATCH];
 	int batch_len; /* entries of the batch in dispatch, 0 outside of it */
+	struct poll_window window;
+	int64_t idle_ns, found_ns; /* when it had done what there was; when there was something again */
+	bool found; /* by now; calls and timers do not count, for which it need not look */
+	unsigned int opaque_fds; /* those that only the kernel can tell of */
+	unsigned int wakes_seen;
+	unsigned int unasked; /* iterations since the kernel was asked */
+	bool watching; /* sources were told that they need not signal */
 
 	pthread_mutex_t lock;
 	pthread_cond_t sync_done;
@@ -64,11 +76,25 @@ static __thread struct loop *current_loop;
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct list all_loops = { &all_loops, &all_loops }; /* under all_lock */
 
+static void loop_wake(struct loop *loop)
+{
+	atomic_fetch_add(&loop->wakes, 1);
+	eventfd_signal(loop->wake.fd);
+}
+
 static void wake_handler(struct loop_fd *lfd, uint32_t events)
 {
 	(void)events;
+	lfd->loop->wakes_seen = atomic_load(&lfd->loop->wakes);
 	eventfd_consume(lfd->fd);
 }
+
+static bool wake_ready(struct loop_fd *lfd)
+{
+	return atomic_load_explicit(&lfd->loop->wakes, memory_order_relaxed) != lfd->loop->wakes_seen;
+}
+
+static const struct loop_poll_ops wake_poll = { .ready = wake_ready };
 
 struct loop *loop_new(const char *name, struct error **errp)
 {
@@ -104,6 +130,7 @@ struct loop *loop_new(const char *name, struct error **errp)
 	loop->wake.fd = ret;
 	loop->wake.events = EPOLLIN;
 	loop->wake.handler = wake_handler;
+	loop->wake.poll = &wake_poll;
 	ret = loop_fd_add(loop, &loop->wake);
 	if (ret)
 		goto fail;
@@ -157,10 +184,24 @@ bool loop_is_current(const struct loop *loop)
 void loop_stop(struct loop *loop)
 {
 	atomic_store(&loop->stop, true);
-	eventfd_signal(loop->wake.fd);
+	loop_wake(loop);
 }
 
 /* --- Descriptors --- */
+
+static bool is_opaque(const struct loop_fd *lfd)
+{
+	return lfd->events && !lfd->poll;
+}
+
+static void watch(struct loop_fd *lfd, bool on)
+{
+	if (lfd->watched == on)
+		return;
+	lfd->watched = on;
+	if (lfd->poll->watch)
+		lfd->poll->watch(lfd, on);
+}
 
 int loop_fd_add(struct loop *loop, struct loop_fd *lfd)
 {
@@ -171,6 +212,8 @@ int loop_fd_add(struct loop *loop, struct loop_fd *lfd)
 	if (lfd->events && epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, lfd->fd, &event) < 0)
 		return -errno;
 	lfd->loop = loop;
+	lfd->watched = false;
+	loop->opaque_fds += is_opaque(lfd);
 	list_add_tail(&loop->fds, &lfd->node);
 	return 0;
 }
@@ -190,7 +233,11 @@ int loop_fd_set_events(struct loop_fd *lfd, uint32_t events)
 		op = EPOLL_CTL_DEL;
 	if (epoll_ctl(lfd->loop->epoll_fd, op, lfd->fd, &event) < 0)
 		return -errno;
+	lfd->loop->opaque_fds -= is_opaque(lfd);
 	lfd->events = events;
+	lfd->loop->opaque_fds += is_opaque(lfd);
+	if (!events)
+		watch(lfd, false);
 	return 0;
 }
 
@@ -206,6 +253,8 @@ void loop_fd_del(struct loop_fd *lfd)
 		if (loop->batch[i].data.ptr == lfd)
 			loop->batch[i].data.ptr = NULL;
 	}
+	watch(lfd, false);
+	loop->opaque_fds -= is_opaque(lfd);
 	list_del(&lfd->node);
 	lfd->loop = NULL;
 }
@@ -228,8 +277,10 @@ static void dispatch_fds(struct loop *loop, int count)
 		events = loop->batch[i].events & (lfd->events | EPOLLERR | EPOLLHUP);
 		if (!lfd->events || !events)
 			continue;
-		if (lfd != &loop->wake)
+		if (lfd != &loop->wake) {
 			count_work(loop);
+			loop->found = true;
+		}
 		lfd->handler(lfd, events);
 	}
 	loop->batch_len = 0;
@@ -322,7 +373,7 @@ static void call_schedule_locked(struct loop_call *call)
 	call->pending = true;
 	list_add_tail(&loop->calls, &call->node);
 	if (wake) /* under the lock: afterwards the call, and its loop with it, may be gone */
-		eventfd_signal(loop->wake.fd);
+		loop_wake(loop);
 }
 
 void loop_call_schedule(struct loop_call *call)
@@ -403,7 +454,7 @@ void loop_call_schedule_idle(struct loop_call *call)
 		call->pending = true;
 		list_add_tail(&loop->idle_calls, &call->node);
 		if (current_loop != loop)
-			eventfd_signal(loop->wake.fd);
+			loop_wake(loop);
 	}
 	pthread_mutex_unlock(&loop->lock);
 }
@@ -544,11 +595,12 @@ static struct timespec *wait_time(struct loop *loop, struct timespec *ts)
 }
 
 /* epoll_pwait2() needs Linux 5.11; before it timers are rounded up to milliseconds. */
-static int wait_events(struct loop *loop, const struct timespec *ts)
+static int ask_kernel(struct loop *loop, const struct timespec *ts)
 {
 	static _Atomic bool no_pwait2;
 	int64_t ms = -1;
 
+	loop->unasked = 0;
 	if (!atomic_load_explicit(&no_pwait2, memory_order_relaxed)) {
 		int n = epoll_pwait2(loop->epoll_fd, loop->batch, BATCH, ts, NULL);
 
@@ -561,6 +613,90 @@ static int wait_events(struct loop *loop, const struct timespec *ts)
 		ms += (ts->tv_nsec + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC;
 	}
 	return epoll_pwait(loop->epoll_fd, loop->batch, BATCH, (int)ms, NULL);
+}
+
+/* Fills the batch with the descriptors whose sources have something, as the kernel would. */
+static int look(struct loop *loop, bool keep_watching)
+{
+	struct loop_fd *lfd;
+	int n = 0;
+
+	loop->watching = keep_watching;
+	list_for_each(lfd, &loop->fds, node) {
+		if (!lfd->events || !lfd->poll)
+			continue;
+		watch(lfd, keep_watching);
+		if (n < BATCH && lfd->poll->ready(lfd))
+			loop->batch[n++] = (struct epoll_event){ .events = EPOLLIN, .data.ptr = lfd };
+	}
+	if (n == BATCH) { /* those behind the last one come first the next time */
+		lfd = loop->batch[n - 1].data.ptr;
+		list_del(&loop->fds);
+		list_add_tail(lfd->node.next, &loop->fds);
+	}
+	return n;
+}
+
+/* At least once, and until @end while there is nothing. */
+static int look_until(struct loop *loop, int64_t end)
+{
+	int n;
+
+	do {
+		n = look(loop, true);
+	} while (!n && clock_now_ns() < end);
+	return n;
+}
+
+/* What was found is done: from now on it waits. */
+static void learn(struct loop *loop, int64_t now)
+{
+	if (!loop->found)
+		return;
+	poll_window_adapt(&loop->window, (uint64_t)(loop->found_ns - loop->idle_ns));
+	loop->idle_ns = now;
+	loop->found = false;
+}
+
+/* Until when it is worth looking, not beyond @ts. */
+static int64_t looks_until(const struct loop *loop, const struct timespec *ts, int64_t now)
+{
+	int64_t end = loop->idle_ns + (int64_t)MIN(loop->window.ns, (uint64_t)INT64_MAX / 2);
+
+	return ts && !ts->tv_sec ? MIN(end, now + ts->tv_nsec) : end;
+}
+
+/* Waits, but not beyond @ts: by looking as long as that has been worth it lately, then in the kernel. */
+static int wait_events(struct loop *loop, const struct timespec *ts)
+{
+	static const struct timespec at_once;
+	bool sleeps = !ts || ts->tv_sec || ts->tv_nsec, looks = !loop->opaque_fds;
+	int64_t now, end;
+	int n = 0;
+
+	/* As it is without iothreads, and in one that was told so. */
+	if (!loop->window.limits.max_ns && !loop->watching)
+		return ask_kernel(loop, ts);
+	now = clock_now_ns();
+	learn(loop, now);
+	if (loop->watching && loop->unasked++ >= UNASKED_MAX)
+		n = ask_kernel(loop, &at_once);
+	end = looks_until(loop, ts, now);
+	if (!n && looks && (loop->watching || now < end))
+		n = look_until(loop, end);
+	if (!n && loop->watching && (sleeps || !looks))
+		n = look(loop, false);
+	if (!n)
+		n = ask_kernel(loop, ts);
+	loop->found_ns = clock_now_ns();
+	return n;
+}
+
+void loop_set_polling(struct loop *loop, const struct loop_polling *polling)
+{
+	loop->window = (struct poll_window){ .limits = *polling };
+	loop->idle_ns = clock_now_ns();
+	loop->found = false;
 }
 
 void loop_run(struct loop *loop)

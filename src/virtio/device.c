@@ -30,9 +30,26 @@ static void kick_handler(struct loop_fd *lfd, uint32_t events)
 	struct virtio_queue *queue = container_of(lfd, struct virtio_queue, kick);
 
 	(void)events;
-	if (virtio_queue_live(queue))
-		queue->vdev->ops->handle_queue(queue);
+	if (!virtio_queue_live(queue))
+		return;
+	queue->seen = virtqueue_avail_idx(&queue->vq); /* what comes from now on is news */
+	queue->vdev->ops->handle_queue(queue);
 }
+
+/* What the driver would notify of: it has made more available. */
+static bool kick_ready(struct loop_fd *lfd)
+{
+	struct virtio_queue *queue = container_of(lfd, struct virtio_queue, kick);
+
+	return virtio_queue_live(queue) && virtqueue_avail_idx(&queue->vq) != queue->seen;
+}
+
+static void kick_watch(struct loop_fd *lfd, bool on)
+{
+	virtqueue_watch(&container_of(lfd, struct virtio_queue, kick)->vq, on);
+}
+
+static const struct loop_poll_ops kick_poll = { .ready = kick_ready, .watch = kick_watch };
 
 static void queue_start(struct virtio_queue *queue)
 {
@@ -46,6 +63,7 @@ static void queue_start(struct virtio_queue *queue)
 		return;
 	}
 	queue->running = true;
+	queue->seen = queue->vq.last_avail;
 	/* Chains may be there already. */
 	virtio_queue_kick(queue);
 }
@@ -460,7 +478,7 @@ int virtio_device_add_queues(struct virtio_device *vdev, unsigned int count, uin
 		queue->index = i;
 		queue->size_max = size;
 		queue->kick = (struct loop_fd){
-			.fd = fd, .events = EPOLLIN | EPOLLET, .handler = kick_handler
+			.fd = fd, .events = EPOLLIN | EPOLLET, .handler = kick_handler, .poll = &kick_poll
 		};
 		list_init(&queue->kick.node);
 		vdev->queue_count = i + 1;

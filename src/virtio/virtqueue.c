@@ -287,20 +287,46 @@ bool virtqueue_publish(struct virtqueue *vq)
 
 /* --- Notifications of the driver --- */
 
+/* §2.7.10 */
+static void ask_for_notification(struct virtqueue *vq, bool on)
+{
+	if (!vq->event_idx)
+		store16(&vq->used->flags, on ? 0 : VIRTQ_USED_F_NO_NOTIFY, __ATOMIC_RELAXED);
+	else if (on)
+		store16(avail_event(vq), vq->last_avail, __ATOMIC_RELAXED);
+	/* An event index that was passed stays quiet until the index wraps (§2.7.10.1). */
+}
+
 void virtqueue_notify_off(struct virtqueue *vq)
 {
-	/* With EVENT_IDX an event index that was passed stays quiet until the index wraps (§2.7.10.1). */
-	if (!vq->event_idx)
-		store16(&vq->used->flags, VIRTQ_USED_F_NO_NOTIFY, __ATOMIC_RELAXED);
+	vq->wanted = false;
+	if (!vq->watched)
+		ask_for_notification(vq, false);
 }
 
 bool virtqueue_notify_on(struct virtqueue *vq)
 {
-	if (vq->event_idx)
-		store16(avail_event(vq), vq->last_avail, __ATOMIC_RELAXED);
-	else
-		store16(&vq->used->flags, 0, __ATOMIC_RELAXED);
-	/* The wish is visible before the index is read again, or a notification could be lost. */
-	full_barrier();
+	vq->wanted = true;
+	if (!vq->watched) {
+		ask_for_notification(vq, true);
+		/* The wish is visible before the index is read again, or a notification could be lost. */
+		full_barrier();
+	}
 	return virtqueue_pending(vq);
+}
+
+void virtqueue_watch(struct virtqueue *vq, bool watched)
+{
+	vq->watched = watched;
+	if (!vq->wanted)
+		return;
+	ask_for_notification(vq, !watched);
+	if (watched && vq->event_idx) /* as far from being passed as can be */
+		store16(avail_event(vq), vq->last_avail + 0x8000, __ATOMIC_RELAXED);
+	full_barrier();
+}
+
+uint16_t virtqueue_avail_idx(const struct virtqueue *vq)
+{
+	return load16(&vq->avail->idx, __ATOMIC_RELAXED);
 }

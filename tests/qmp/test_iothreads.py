@@ -21,7 +21,23 @@ def test_options_are_shown(tmp_path):
         for one in found:
             one.pop("thread-id")
         assert found == [{"id": "a", "poll-max-ns": 32768, "poll-grow": 2, "poll-shrink": 4, "aio-max-batch": 8},
-                         {"id": "b", "poll-max-ns": 0, "poll-grow": 0, "poll-shrink": 0, "aio-max-batch": 0}]
+                         {"id": "b", "poll-max-ns": 32768, "poll-grow": 0, "poll-shrink": 0, "aio-max-batch": 0}]
+
+
+def test_polling_is_changed_while_they_run(tmp_path):
+    with Guest(tmp_path, "-object", "iothread,id=a") as guest, guest.connect() as q:
+        names = [one["name"] for one in q.run("qom-list", path="/objects/a")]
+        for name, value in (("poll-max-ns", 5000), ("poll-grow", 3), ("poll-shrink", 2), ("poll-max-ns", 0), ("poll-max-ns", 2 ** 63 - 1)):
+            assert names.count(name) == 1
+            q.run("qom-set", path="/objects/a", property=name, value=value)
+            assert q.run("qom-get", path="/objects/a", property=name) == value
+            assert q.run("query-iothreads")[0][name] == value
+        for bad, text in ((-1, "poll-max-ns"), (2 ** 63, "poll-max-ns"), ("7", "expected: integer"), (None, "expected: integer")):
+            with pytest.raises(QmpError, match=text):
+                q.run("qom-set", path="/objects/a", property="poll-max-ns", value=bad)
+        assert q.run("qom-get", path="/objects/a", property="poll-max-ns") == 2 ** 63 - 1
+        with pytest.raises(QmpError, match="cannot be changed"):
+            q.run("qom-set", path="/objects/a", property="aio-max-batch", value=1)
 
 
 @pytest.mark.parametrize("sandbox", ("on", "off"))

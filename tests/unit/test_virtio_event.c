@@ -166,6 +166,65 @@ START_TEST(notifications_by_flag)
 }
 END_TEST
 
+START_TEST(a_watched_ring_asks_for_no_notifications)
+{
+	struct virtq_chain chain;
+
+	open_queue(true);
+	for (uint32_t i = 0; i < 0x10000 + 20; i++) {
+		ck_assert(!virtqueue_notify_on(&vq));
+		virtqueue_watch(&vq, true);
+		ck_assert_uint_eq(avail_event(), (uint16_t)(i + 0x8000));
+		ck_assert_uint_eq(virtqueue_avail_idx(&vq), (uint16_t)i);
+		give();
+		ck_assert_uint_eq(virtqueue_avail_idx(&vq), (uint16_t)(i + 1));
+		ck_assert(!virtq_event_passed(avail_event(), available, available - 1));
+		virtqueue_notify_off(&vq);
+		ck_assert_int_eq(virtqueue_pop(&vq, &chain), 1);
+		virtqueue_push(&vq, chain.head, 0);
+		(void)!virtqueue_publish(&vq);
+		ck_assert(!virtqueue_notify_on(&vq)); /* nobody asks while somebody looks */
+		ck_assert_uint_eq(avail_event(), (uint16_t)(i + 0x8000));
+		virtqueue_watch(&vq, false);
+		ck_assert_uint_eq(avail_event(), (uint16_t)(i + 1));
+		ck_assert_uint_eq(le16_to_cpu(used->flags), 0);
+	}
+	close_queue();
+}
+END_TEST
+
+START_TEST(a_watched_ring_by_flag)
+{
+	open_queue(false);
+	ck_assert(!virtqueue_notify_on(&vq));
+	virtqueue_watch(&vq, true);
+	ck_assert_uint_eq(le16_to_cpu(used->flags), VIRTQ_USED_F_NO_NOTIFY);
+	ck_assert(!virtqueue_notify_on(&vq));
+	ck_assert_uint_eq(le16_to_cpu(used->flags), VIRTQ_USED_F_NO_NOTIFY);
+	virtqueue_watch(&vq, false);
+	ck_assert_uint_eq(le16_to_cpu(used->flags), 0);
+	close_queue();
+}
+END_TEST
+
+/* Its device has enough buffers and wants to hear of no more: the end of the watch changes nothing. */
+START_TEST(a_watch_leaves_a_silent_ring_silent)
+{
+	for (int event_idx = 0; event_idx < 2; event_idx++) {
+		open_queue(event_idx);
+		give();
+		virtqueue_notify_off(&vq);
+		for (int watched = 1; watched >= 0; watched--) {
+			virtqueue_watch(&vq, watched);
+			ck_assert_uint_eq(avail_event(), 0); /* passed already */
+			ck_assert_uint_eq(le16_to_cpu(used->flags), event_idx ? 0 : VIRTQ_USED_F_NO_NOTIFY);
+		}
+		close_queue();
+	}
+}
+END_TEST
+
 UNIT_SUITE(event_suite, "virtio_event", event_arithmetic, interrupts_by_event_index_through_the_wrap,
-	   interrupt_for_a_batch, interrupts_by_flag, notifications_by_event_index, notifications_by_flag)
+	   interrupt_for_a_batch, interrupts_by_flag, notifications_by_event_index, notifications_by_flag,
+	   a_watched_ring_asks_for_no_notifications, a_watched_ring_by_flag, a_watch_leaves_a_silent_ring_silent)
 UNIT_MAIN(event_suite)
