@@ -367,9 +367,10 @@ int net_parse_mac(const char *text, uint8_t mac[ETHER_ADDR], struct error **errp
 	unsigned int byte[ETHER_ADDR];
 	int end = 0;
 
-	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &byte[0], &byte[1], &byte[2], &byte[3],
-		   &byte[4], &byte[5], &end) != 6 ||
-	    end != 17)
+	/* Two digits each; sscanf() alone would take a sign or a space for one. */
+	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &byte[0], &byte[1], &byte[2], &byte[3], &byte[4], &byte[5],
+		   &end) != 6 ||
+	    end != 17 || strspn(text, "0123456789abcdefABCDEF:") != 17)
 		return error_set(errp, -EINVAL,
 				 "mac=%s is no address of the form 52:54:00:12:34:56", text);
 	if (byte[0] & 1)
