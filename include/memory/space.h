@@ -92,7 +92,10 @@ void mem_space_io_read(struct mem_space *space, enum io_kind kind, uint64_t addr
 void mem_space_io_write(struct mem_space *space, enum io_kind kind, uint64_t addr, const void *data,
 			unsigned int len);
 
-/* For "info mtree": regions of a kind in ascending order; -1 past the end. Main thread. */
-const struct io_region *mem_space_io(const struct mem_space *space, enum io_kind kind, unsigned int index);
+/*
+ * A copy of the region that comes @index-th in ascending order; false past the end. Any thread: a guest moves BARs meanwhile, so that
+ * between two calls the order may change.
+ */
+bool mem_space_io(struct mem_space *space, enum io_kind kind, unsigned int index, struct io_region *ret);
 
 #endif

@@ -124,13 +124,17 @@ void mem_space_del_io(struct mem_space *space, struct io_region *region)
 	pthread_rwlock_unlock(&space->io_lock);
 }
 
-const struct io_region *mem_space_io(const struct mem_space *space, enum io_kind kind,
-				     unsigned int index)
+bool mem_space_io(struct mem_space *space, enum io_kind kind, unsigned int index, struct io_region *ret)
 {
 	const struct io_table *table = &space->io[kind];
+	bool found;
 
-	/* Only the main thread changes the tables, and it is the caller. */
-	return index < table->count ? table->regions[index] : NULL;
+	pthread_rwlock_rdlock(&space->io_lock);
+	found = index < table->count;
+	if (found)
+		*ret = *table->regions[index];
+	pthread_rwlock_unlock(&space->io_lock);
+	return found;
 }
 
 /* --- dispatch --- */

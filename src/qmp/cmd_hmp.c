@@ -51,21 +51,20 @@ static void info_registers(struct qmp_call *call, FILE *out)
 		vcpus_resume(vcpus);
 }
 
-static void list_io(const struct mem_space *space, enum io_kind kind, const char *heading,
-		    FILE *out)
+static void list_io(struct mem_space *space, enum io_kind kind, const char *heading, FILE *out)
 {
-	const struct io_region *region;
+	struct io_region region;
 
 	fprintf(out, "%s\r\n", heading);
-	for (unsigned int i = 0; (region = mem_space_io(space, kind, i)); i++)
-		fprintf(out, "  %016" PRIx64 "-%016" PRIx64 ": %s\r\n", region->base,
-			region->base + region->size - 1, region->name);
+	for (unsigned int i = 0; mem_space_io(space, kind, i, &region); i++)
+		fprintf(out, "  %016" PRIx64 "-%016" PRIx64 ": %s\r\n", region.base, region.base + region.size - 1,
+			region.name);
 }
 
 static void info_mtree(struct qmp_call *call, FILE *out)
 {
 	struct machine *machine = call->qmp->machine;
-	const struct mem_space *space = machine_platform(machine)->space;
+	struct mem_space *space = machine_platform(machine)->space;
 
 	fprintf(out, "RAM\r\n");
 	for (unsigned int i = 0; i < mem_space_ram_count(space); i++) {

@@ -250,13 +250,13 @@ static const struct place STATUS = { 0x70, 0x14, 1 }, FEATURES_SEL = { 0x24, 0x0
 			  DRIVER = { 0x90, 0x28, 4 }, DEVICE = { 0xa0, 0x30, 4 };
 
 /* A virtio device, chosen among those whose registers are there; false: none. */
-static bool choose(unsigned int which, const struct io_region **ret)
+static bool choose(unsigned int which, struct io_region *ret)
 {
-	const struct io_region *found[32], *region;
+	struct io_region found[32], region;
 	unsigned int count = 0;
 
-	for (unsigned int i = 0; (region = mem_space_io(space, IO_MMIO, i)) && count < 32; i++)
-		if (region->size == 0x200 || region->size == 0x4000)
+	for (unsigned int i = 0; mem_space_io(space, IO_MMIO, i, &region) && count < 32; i++)
+		if (region.size == 0x200 || region.size == 0x4000)
 			found[count++] = region;
 	if (count)
 		*ret = found[which % count];
@@ -382,18 +382,19 @@ static void op_memory(void)
 static void access_register(bool write)
 {
 	static const unsigned int widths[] = { 1, 2, 4, 4, 4, 8 };
-	const struct io_region *region;
+	struct io_region region;
 	unsigned int count = 0, width = widths[byte() % ARRAY_SIZE(widths)];
 	uint64_t offset;
 
-	while (mem_space_io(space, IO_MMIO, count))
+	while (mem_space_io(space, IO_MMIO, count, &region))
 		count++;
-	region = mem_space_io(space, IO_MMIO, byte() % count);
-	offset = number(2) % (region->size + 8);
+	if (!mem_space_io(space, IO_MMIO, byte() % count, &region))
+		return;
+	offset = number(2) % (region.size + 8);
 	if (write)
-		store(region->base + offset, number(width), width);
+		store(region.base + offset, number(width), width);
 	else
-		(void)load(region->base + offset, width);
+		(void)load(region.base + offset, width);
 }
 
 static void op_write(void)

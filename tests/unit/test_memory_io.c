@@ -2,7 +2,10 @@
 /* MMIO and port dispatch: a handler sees only aligned accesses of its own widths, whatever the
  * guest does. */
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "memory/space.h"
@@ -221,13 +224,14 @@ START_TEST(regions_come_and_go)
 		.name = "clash", .kind = IO_MMIO, .base = 0x10ff, .size = 2, .ops = &a.ops
 	};
 	struct error *err = NULL;
+	struct io_region at;
 
 	device_add(space, &b, IO_MMIO, 0x2000, 0x100, 1, 4);
 	device_add(space, &a, IO_MMIO, 0x1000, 0x100, 1, 4);
-	ck_assert_ptr_eq(mem_space_io(space, IO_MMIO, 0), &a.region);
-	ck_assert_ptr_eq(mem_space_io(space, IO_MMIO, 1), &b.region);
-	ck_assert_ptr_null(mem_space_io(space, IO_MMIO, 2));
-	ck_assert_ptr_null(mem_space_io(space, IO_PORT, 0));
+	ck_assert(mem_space_io(space, IO_MMIO, 0, &at) && at.opaque == &a);
+	ck_assert(mem_space_io(space, IO_MMIO, 1, &at) && at.opaque == &b);
+	ck_assert(!mem_space_io(space, IO_MMIO, 2, &at));
+	ck_assert(!mem_space_io(space, IO_PORT, 0, &at));
 
 	ck_assert_int_eq(mem_space_add_io(space, &clash, &err), -EEXIST);
 	ck_assert_error(err, "MMIO region 'clash' at 0x10ff, size 0x2 overlaps 'dev' at 0x1000, "
@@ -238,10 +242,57 @@ START_TEST(regions_come_and_go)
 
 	mem_space_del_io(space, &a.region);
 	mem_space_del_io(space, &a.region); /* harmless */
-	ck_assert_ptr_eq(mem_space_io(space, IO_MMIO, 0), &b.region);
+	ck_assert(mem_space_io(space, IO_MMIO, 0, &at) && at.opaque == &b);
 	ck_assert_uint_eq(io_read(space, IO_MMIO, 0x1000, 1), 0xff);
 	ck_assert_uint_eq(io_read(space, IO_MMIO, 0x2000, 1), 0x10);
 	mem_space_free(space);
+}
+END_TEST
+
+/* What a guest does that moves its BARs: more and more regions, then none. */
+struct mover {
+	struct mem_space *space;
+	atomic_bool done;
+};
+
+static void *move_regions(void *opaque)
+{
+	struct mover *mover = opaque;
+	struct io_region *regions[64];
+
+	for (unsigned int round = 0; round < 300; round++) {
+		for (unsigned int i = 0; i < ARRAY_SIZE(regions); i++) {
+			static const struct io_ops ops;
+			uint64_t base = 0x1000 * (i + 1 + round % 7);
+
+			regions[i] = calloc(1, sizeof(*regions[i]));
+			*regions[i] = (struct io_region){
+				.name = "bar", .kind = IO_MMIO, .base = base, .size = base >> 8, .ops = &ops
+			};
+			ck_assert_int_eq(mem_space_add_io(mover->space, regions[i], NULL), 0);
+		}
+		for (unsigned int i = 0; i < ARRAY_SIZE(regions); i++) {
+			mem_space_del_io(mover->space, regions[i]);
+			memset(regions[i], 0xff, sizeof(*regions[i]));
+			free(regions[i]);
+		}
+	}
+	atomic_store(&mover->done, true);
+	return NULL;
+}
+
+START_TEST(regions_are_looked_at_while_they_move)
+{
+	struct mover mover = { .space = mem_space_new() };
+	struct io_region at;
+	pthread_t thread;
+
+	ck_assert_int_eq(pthread_create(&thread, NULL, move_regions, &mover), 0);
+	while (!atomic_load(&mover.done))
+		for (unsigned int i = 0; mem_space_io(mover.space, IO_MMIO, i, &at); i++)
+			ck_assert(at.base && at.size == at.base >> 8);
+	pthread_join(thread, NULL);
+	mem_space_free(mover.space);
 }
 END_TEST
 
@@ -278,5 +329,6 @@ END_TEST
 UNIT_SUITE(suite, "memory io", plain_accesses, wide_access_is_split, port_default_width_is_four,
 	   unaligned_access_is_split, narrow_access, straddles_read_ones_outside,
 	   region_that_ends_within_a_register, ends_of_the_address_spaces, regions_come_and_go,
+	   regions_are_looked_at_while_they_move,
 	   impossible_regions_are_refused)
 UNIT_MAIN(suite)

@@ -294,13 +294,13 @@ static int q35_power_button(struct machine *machine)
 static void find_ports(struct q35 *q35)
 {
 	static const uint16_t coms[] = { 0x3f8, 0x2f8, 0x3e8, 0x2e8 };
-	const struct io_region *region;
+	struct io_region region;
 
-	for (unsigned int i = 0; (region = mem_space_io(q35->machine.space, IO_PORT, i)); i++) {
-		if (!strcmp(region->name, "pvpanic"))
-			q35->pvpanic_port = (uint16_t)region->base;
+	for (unsigned int i = 0; mem_space_io(q35->machine.space, IO_PORT, i, &region); i++) {
+		if (!strcmp(region.name, "pvpanic"))
+			q35->pvpanic_port = (uint16_t)region.base;
 		for (unsigned int com = 0; com < ARRAY_SIZE(coms); com++)
-			if (!strcmp(region->name, "serial") && region->base == coms[com])
+			if (!strcmp(region.name, "serial") && region.base == coms[com])
 				q35->coms |= 1u << com;
 	}
 }
