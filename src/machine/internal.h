@@ -124,7 +124,7 @@ struct machine {
 	struct loop_call on_request;
 	pthread_mutex_t request_lock; /* guards the fields below */
 	unsigned int requests;        /* bit n: enum guest_request n */
-	int request_status;
+	int request_status; /* this and the reason are of GUEST_EXIT */
 	const char *request_reason;
 	bool vcpu_error;
 };

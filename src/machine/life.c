@@ -18,9 +18,12 @@ static int __must_check reset(struct machine *machine, bool guest, const char *r
 static void post(struct machine *machine, unsigned int what, int status, const char *reason)
 {
 	pthread_mutex_lock(&machine->request_lock);
+	/* The first exit counts, whatever the guest asks for before it is served. */
+	if (what == GUEST_EXIT && !(machine->requests & 1u << GUEST_EXIT)) {
+		machine->request_status = status;
+		machine->request_reason = reason;
+	}
 	machine->requests |= 1u << what;
-	machine->request_status = status;
-	machine->request_reason = reason;
 	pthread_mutex_unlock(&machine->request_lock);
 	loop_call_schedule(&machine->on_request);
 }

@@ -299,3 +299,16 @@ def test_debug_exit_ends_with_a_status(start, port, value, status):
     vm = start("-device", "isa-debug-exit")
     vm.send(f"outb {port:#x} {value:#x}")
     vm.end(status)
+
+
+def test_debug_exit_keeps_its_status_before_other_requests(start):
+    """One access that reaches two devices: the exit, and the keyboard controller's reset line."""
+    vm = start("-device", "isa-debug-exit,iobase=0x62,iosize=1")
+    vm.send("outl 0x61 0xfe001000")
+    vm.end(0x10 << 1 | 1)
+
+
+def test_debug_exit_first_status_counts(start):
+    vm = start("-device", "isa-debug-exit,iobase=0x600,iosize=3")
+    vm.send("outl 0x600 0x080010")  # a word and a byte
+    vm.end(0x10 << 1 | 1)
