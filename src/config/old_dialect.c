@@ -372,12 +372,31 @@ static void translate_chardev(struct vm_config *config, struct opts *chardev, st
 	opts_set(device, "chardev", id);
 }
 
-static void translate_device(struct opts *device, bool on_pci)
+/* StratoVirt's pvpanic is a PCI function, with a word of its own for the events. */
+static int translate_pvpanic(struct opts *device, bool on_pci, struct error **errp)
+{
+	bool on_bus = opts_get(device, "bus") || opts_get(device, "addr");
+
+	if (opts_get(device, "supported-features")) {
+		if (opts_get(device, "events"))
+			return refuse(errp, device, -EINVAL,
+				      "'supported-features' is StratoVirt's word for 'events': give one");
+		move_key(device, "supported-features", device, "events");
+	}
+	if (on_bus && on_pci)
+		opts_set(device, "driver", "pvpanic-pci");
+	return 0;
+}
+
+static int translate_device(struct opts *device, bool on_pci, struct error **errp)
 {
 	const char *driver = opts_get(device, "driver");
 
 	if (driver && strcmp(driver, "vsock") == 0)
 		opts_set(device, "driver", on_pci ? "vhost-vsock-pci" : "vhost-vsock-device");
+	else if (driver && strcmp(driver, "pvpanic") == 0)
+		return translate_pvpanic(device, on_pci, errp);
+	return 0;
 }
 
 /* What is made here goes to the bus that the machine has: all but microvm have PCI. */
@@ -411,8 +430,11 @@ int old_dialect_translate(struct vm_config *config, struct error **errp)
 	struct opts *opts, *bus = NULL;
 	int ret;
 
-	list_for_each(opts, &config->devices, node)
-		translate_device(opts, on_pci);
+	list_for_each(opts, &config->devices, node) {
+		ret = translate_device(opts, on_pci, errp);
+		if (ret)
+			return ret;
+	}
 	list_for_each(opts, &config->drives, node) {
 		ret = translate_drive(config, opts, errp);
 		if (ret)

@@ -305,7 +305,10 @@ static int refuse(const char *line, struct error **errp)
 QMP_HANDLER(human_monitor_command)
 {
 	const char *line = qmp_arg_str(args, "command-line");
+	int64_t cpu = qmp_arg_int(args, "cpu-index", 0);
 
+	if (qmp_arg_has(args, "cpu-index") && (cpu < 0 || cpu >= vcpus_count(machine_vcpus(call->qmp->machine))))
+		return error_set(errp, -EINVAL, "Parameter 'cpu-index' expects a CPU number");
 	for (size_t i = 0; !strncmp(line, "info ", 5) && i < ARRAY_SIZE(subjects); i++)
 		if (!strcmp(subjects[i].what, line + 5))
 			return run_info(call, i, ret, errp);
@@ -316,7 +319,8 @@ const struct qmp_command qmp_hmp_commands[] = {
 	{ .name = "human-monitor-command",
 	  .help = "\"info WHAT\" as text for people, whose form may change. WHAT is balloon, block, chardev, cpus, "
 		  "iothreads, kvm, memory_size_summary, mtree, name, network, numa, qtree, registers, status, uuid or version",
-	  .args = QMP_MEMBERS(QMP_MEMBER("command-line", qmp_str, NULL)),
+	  .args = QMP_MEMBERS(QMP_MEMBER("command-line", qmp_str, NULL),
+			      QMP_OPTIONAL("cpu-index", qmp_int, "a CPU of the VM; what is shown is of all of them")),
 	  .returns = &qmp_str,
 	  .handler = human_monitor_command },
 	{ .name = NULL },

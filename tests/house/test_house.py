@@ -111,6 +111,13 @@ def test_what_shows_a_defence_is_there():
                 assert word.rstrip("*") in text, f"{shown}: no {word}"
 
 
+def test_every_key_of_a_description_is_in_the_manual():
+    keys = set(re.findall(r'^\t\{ "([a-z_-]+)", DESCRIPTION_', (TOP / "src/config/description.c").read_text(), re.M))
+    assert {"machine", "drive", "numa"} <= keys
+    manual = (TOP / "docs/config.md").read_text().split("### The description")[1].split("### ")[0]
+    assert keys <= set(re.findall(r"`([a-z_-]+)`", manual)), keys - set(re.findall(r"`([a-z_-]+)`", manual))
+
+
 def test_every_hostile_guest_has_a_test():
     """tests/house/hostile_guests.txt: each key is part of a test's name, unless it says what it waits for."""
     names = set()

@@ -127,6 +127,11 @@ def test_errors_have_qemus_words(q, command, arguments, kind, desc):
 
 def test_human_monitor_knows_four_words_and_no_others(q):
     assert "paused (prelaunch)" in q.run("human-monitor-command", command_line="info status")
+    # qmp-shell names a CPU each time.
+    assert "paused" in q.run("human-monitor-command", command_line="info status", cpu_index=2)
+    for wrong in (-1, 3, 1 << 40):
+        with pytest.raises(QmpError, match="Parameter 'cpu-index' expects a CPU number"):
+            q.run("human-monitor-command", command_line="info status", cpu_index=wrong)
     assert len(re.findall("CPU #", q.run("human-monitor-command", command_line="info cpus"))) == 3
     assert "ram" in q.run("human-monitor-command", command_line="info mtree")
     assert 'dev: virtio-rng-device, id "rng0"' in q.run("human-monitor-command", command_line="info qtree")

@@ -43,6 +43,13 @@ START_TEST(machines_with_pci)
 		    ("-machine", "q35", "-device", "vhost-vsock-pci,id=v,guest-cid=3"));
 	config_same(("-machine", "q35", "-device", "virtio-blk-device,id=d,drive=d"),
 		    ("-machine", "q35", DISK));
+	config_same(("-machine", "q35", "-device", "pvpanic,id=p,bus=pcie.0,addr=0x7,supported-features=0"),
+		    ("-machine", "q35", "-device", "pvpanic-pci,id=p,bus=pcie.0,addr=0x7,events=0"));
+	config_same(("-machine", "q35", "-device", "pvpanic,supported-features=1"),
+		    ("-machine", "q35", "-device", "pvpanic,events=1"));
+	config_same(("-device", "pvpanic,addr=7"), ("-device", "pvpanic,addr=7"));
+	config_refused("-device pvpanic,id=p: 'supported-features' is StratoVirt's word for 'events': give one", "-device",
+		       "pvpanic,id=p,events=1,supported-features=1");
 }
 END_TEST
 
