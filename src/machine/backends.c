@@ -418,6 +418,8 @@ static int create_serial_chardevs(struct machine *machine, struct error **errp)
 			opts_free(opts);
 			if (ret)
 				return ret;
+		} else if (backend && !strcmp(backend, "chardev") && !opts_get(serial, "chardev")) {
+			return error_set(errp, -EINVAL, "%s chardev: 'chardev' is required, the id of a -chardev", serial->origin);
 		}
 		index++;
 	}

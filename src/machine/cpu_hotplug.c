@@ -49,6 +49,22 @@ struct level {
 	uint32_t count;
 };
 
+/* libvirt repeats what query-hotpluggable-cpus says of the place. */
+static int check_node(const struct machine *machine, const struct opts *opts, unsigned int index, struct error **errp)
+{
+	const char *text = opts_get(opts, "node-id");
+	uint64_t node;
+
+	if (!text || index >= machine->topology.maxcpus)
+		return 0;
+	if (parse_u64(text, &node))
+		return error_set(errp, -EINVAL, "node-id=%s is not a number", text);
+	if (node != machine_cpu_node(machine, index))
+		return error_set(errp, -EINVAL, "node-id=%s: CPU %u is in node %u", text, index,
+				 machine_cpu_node(machine, index));
+	return 0;
+}
+
 /* All ids, or none of them for the next place. */
 static int find_place(const struct machine *machine, const struct opts *opts, unsigned int *ret,
 		      struct error **errp)
@@ -77,14 +93,18 @@ static int find_place(const struct machine *machine, const struct opts *opts, un
 		index = index * levels[i].count + (unsigned int)id;
 	}
 	*ret = any ? index : t->cpus;
-	return 0;
+	return check_node(machine, opts, *ret, errp);
 }
 
 static int check_keys(const struct opts *opts, struct error **errp)
 {
 	static const char *const known[] = { "driver", "id", "socket-id", "die-id", "cluster-id", "core-id",
 					     "thread-id", "node-id", NULL };
+	const char *id = opts_get(opts, "id");
 	struct opt *opt;
+
+	if (id && (!*id || strlen(id) > VM_ID_MAX))
+		return error_set(errp, -EINVAL, "id has %zu bytes, allowed are 1 to %d", strlen(id), VM_ID_MAX);
 
 	list_for_each(opt, &opts->pairs, node) {
 		unsigned int i = 0;

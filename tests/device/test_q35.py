@@ -397,6 +397,10 @@ def test_cpu_hotplug_registers_of_a_hostile_guest(start):
     ({"socket-id": 2}, "CPU 2 comes after CPU 1: CPUs are added in order"),
     ({"socket-id": 4}, "socket-id=4 is out of range [0, 3]"),
     ({"node": 1}, "Property 'host-x86_64-cpu.node' not found"),
+    ({"socket-id": 1, "node-id": 1}, "node-id=1: CPU 1 is in node 0"),
+    ({"node-id": -1}, "node-id=-1 is not a number"),
+    ({"id": ""}, "id has 0 bytes, allowed are 1 to 255"),
+    ({"id": "x" * 256}, "id has 256 bytes, allowed are 1 to 255"),
     ({"id": "lpc", "socket-id": 1}, "Duplicate device ID 'lpc'")])
 def test_cpus_that_cannot_come(start, arguments, message):
     pc = start("-smp", "1,maxcpus=4,sockets=4", machine="q35")

@@ -89,6 +89,10 @@ def test_a_wrong_file_is_said_with_its_path(tmp_path):
         "stratovirt: vm.json: drive[0].path_on_host: missing, it is required\n"
 
 
+def test_a_serial_port_needs_its_back_end():
+    assert "-serial chardev: 'chardev' is required" in stratovirt("-accel", "test", "-serial", "chardev", status=1)
+
+
 def test_errors_of_devices_name_the_file_as_well(image, tmp_path):
     (tmp_path / "vm.json").write_text(json.dumps({
         "machine": {"type": "microvm"}, "kernel": client.GUEST_ELF,
