@@ -7,6 +7,7 @@ import os
 import socket
 import time
 
+import block
 import peers
 
 COMMANDS = 2000
@@ -52,11 +53,11 @@ class Monitor:
 
 
 @contextlib.contextmanager
-def monitored(peer, folder, append="test=spin", *options):
+def monitored(peer, folder, append="test=spin", *options, until=b"spinning"):
     path = os.path.join(folder, "qmp")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-    with peers.running(peers.command(peer, append, "-qmp", f"unix:{path},server=on,wait=off", *options), b"spinning"):
+    with peers.running(peers.command(peer, append, "-qmp", f"unix:{path},server=on,wait=off", *options), until):
         monitor = Monitor(path)
         try:
             yield monitor
@@ -73,6 +74,16 @@ def commands(append):
             return COMMANDS / (time.monotonic() - begin)
 
     return measure
+
+
+def commands_beside_a_disk(peer, folder):
+    """While the guest reads at depth 32, in an iothread."""
+    options = peers.disk(peer, block.image_of(folder))
+    with monitored(peer, folder, "test=blk-bench ms=60000", *options, until=b"TEST blk-bench") as monitor:
+        begin = time.monotonic()
+        for _ in range(COMMANDS // 4):
+            monitor.ask("query-status")
+        return (time.monotonic() - begin) * 1e6 / (COMMANDS // 4)
 
 
 def stop_and_cont(peer, folder):
@@ -104,6 +115,7 @@ PAIR = (peers.OURS, peers.PEER)
 MEASURES = {
     "qmp": ("QMP commands a second, one after the other", "1/s", True, commands("test=spin"), PAIR),
     "qmp-exits": ("the same while the guest leaves for MMIO all the time", "1/s", True, commands("test=spin how=exits"), PAIR),
+    "qmp-disk": ("a command while a disk is busy", "µs", False, commands_beside_a_disk, PAIR),
     "stop-cont": ("stop and cont", "µs", False, stop_and_cont, PAIR),
     "hotplug": ("blockdev-add, device_add, device_del, blockdev-del", "µs", False, plug_and_unplug, (peers.OURS,)),
 }

@@ -6,6 +6,7 @@ import re
 import subprocess
 import time
 
+import block
 import peers
 
 RAM = 128 << 20  # what is as large is the guest's
@@ -64,12 +65,31 @@ def entries(name):
     return measure
 
 
-def busy_main(peer, folder):
-    """Times that a thread which is no vCPU ran in a second of an idle VM."""
+def after_io(peer, folder):
+    """A disk in an iothread was read from for a while, by 32 requests at a time."""
+    return peers.running(peers.command(peer, "test=blk-bench ms=500 spin=1", *peers.disk(peer, block.image_of(folder))), b"spinning")
+
+
+def memory_after_io(peer, folder):
+    with after_io(peer, folder) as process:
+        return private_beside_ram(process.pid)
+
+
+def wake_ups(process):
+    """Times that a thread which is no vCPU slept and woke up in a second."""
+    begin = switches(process.pid)
+    time.sleep(1)
+    return sum(now - begin.get(thread, 0) for thread, now in switches(process.pid).items())
+
+
+def idle(peer, folder):
     with spinning(peer) as process:
-        begin = switches(process.pid)
-        time.sleep(1)
-        return sum(now - begin.get(thread, 0) for thread, now in switches(process.pid).items())
+        return wake_ups(process)
+
+
+def idle_after_io(peer, folder):
+    with after_io(peer, folder) as process:
+        return wake_ups(process)
 
 
 def switches(pid):
@@ -96,8 +116,10 @@ MEASURES = {
     "memory": ("private memory and page tables beside the guest's memory", "KiB", False, memory(), PAIR),
     "memory-disk": ("with a disk in an iothread", "KiB", False, memory_with_disk, PAIR),
     **{f"memory-{name}": (f"with virtio-{name}", "KiB", False, memory(*options), PAIR) for name, options in DEVICES.items()},
+    "memory-after-io": ("with a disk in an iothread, after I/O", "KiB", False, memory_after_io, PAIR),
     "threads": ("threads", "", False, entries("task"), PAIR),
     "descriptors": ("descriptors", "", False, entries("fd"), PAIR),
-    "idle": ("wake-ups a second of threads that are no vCPUs, idle", "", False, busy_main, PAIR),
+    "idle": ("wake-ups a second of threads that are no vCPUs, idle", "", False, idle, PAIR),
+    "idle-after-io": ("the same with a disk in an iothread, after I/O", "", False, idle_after_io, PAIR),
     "binary": ("the program, stripped", "KiB", False, binary, PAIR),
 }

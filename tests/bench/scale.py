@@ -25,7 +25,7 @@ def many(count, what):
                 if process.stdout.read(1) != mark.MARK:
                     raise RuntimeError(f"one of {count} did not start")
             taken = time.monotonic() - begin
-            return count / taken if what == "rate" else sum(proportional(p.pid) for p in processes) / count
+            return count / taken if what == "rate" else sum(pages(p.pid, what) for p in processes) / count
         finally:
             for process in processes:
                 process.kill()
@@ -36,17 +36,17 @@ def many(count, what):
     return measure
 
 
-def proportional(pid):
-    """KiB of a process: its own pages, and its part of those that it shares with others."""
+def pages(pid, kind):
+    """KiB of a process. Pss: its own pages, and its part of those that it shares with others."""
     with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
-        return int(re.search(r"^Pss:\s+(\d+)", f.read(), re.M)[1])
+        return int(re.search(rf"^{kind}:\s+(\d+)", f.read(), re.M)[1])
 
 
 PAIR = (peers.OURS, peers.PEER)
 MEASURES = {
     **{f"scale-{n}": (f"VMs started a second, {n} of them", "1/s", True, many(n, "rate"), PAIR) for n in (1, 10, 100)},
     "scale-500": ("VMs started a second, 500 of them", "1/s", True, many(500, "rate"), (peers.OURS,)),
-    **{f"scale-{n}-memory": (f"memory of each of {n}, shared pages in part", "KiB", False, many(n, "memory"), PAIR)
+    **{f"scale-{n}-memory": (f"memory of each of {n}, shared pages in part", "KiB", False, many(n, "Pss"), PAIR)
        for n in (1, 10, 100)},
-    "scale-500-memory": ("memory of each of 500", "KiB", False, many(500, "memory"), (peers.OURS,)),
+    "scale-500-memory": ("memory of each of 500", "KiB", False, many(500, "Pss"), (peers.OURS,)),
 }

@@ -4,7 +4,8 @@
  * indirect descriptors, EVENT_IDX. Prints the figures; only wrong data fails.
  *
  * On the command line: depth= (32), bs= bytes (4096), ms= (1000), seq=1 for one block after the other
- * instead of random ones, write=1 to write, irq=1 to sleep for completions instead of polling.
+ * instead of random ones, write=1 to write, irq=1 to sleep for completions instead of polling, spin=1 to stay
+ * instead of ending.
  */
 #include "tests.h"
 #include "lib/virtio.h"
@@ -110,4 +111,6 @@ void test_blk_bench(void)
 	print("BENCH blk-%s%s depth=%u bs=%u irq=%u iops=%lu MBps=%lu batches=%lu interrupts=%u\n",
 	      seq ? "" : "rand", write ? "write" : "read", depth, bs, irq, done * 1000000 / us, done * bs / us, kicks, *irqs - first_irqs);
 	CHECK(done >= depth);
+	if (cmdline_get_u64("spin", 0))
+		test_spin();
 }
