@@ -11,9 +11,11 @@
 #include <unistd.h>
 
 #include "block/drive.h"
+#include "block/node.h"
 #include "chardev/chardev.h"
 #include "config/vm_config.h"
 #include "machine/machine.h"
+#include "net/netdev.h"
 #include "qmp/qmp.h"
 #include "seccomp/sandbox.h"
 #include "util/daemon.h"
@@ -158,6 +160,12 @@ static int answer(enum cmdline_action action, const char *topic, const struct vm
 		return machine_object_help(topic, stdout, errp) ? EXIT_FAILURE : EXIT_SUCCESS;
 	case CMDLINE_CHARDEV_HELP:
 		chardev_help(stdout);
+		return EXIT_SUCCESS;
+	case CMDLINE_NETDEV_HELP:
+		netdev_help(stdout);
+		return EXIT_SUCCESS;
+	case CMDLINE_BLOCKDEV_HELP:
+		property_help(block_node_props, stdout);
 		return EXIT_SUCCESS;
 	case CMDLINE_DRIVE_HELP:
 		property_help(block_drive_props, stdout);

@@ -108,7 +108,9 @@ enum cmdline_action {
 	CMDLINE_MACHINE_HELP, /* -machine help / -machine NAME,help */
 	CMDLINE_OBJECT_HELP,
 	CMDLINE_CHARDEV_HELP,
+	CMDLINE_NETDEV_HELP,
 	CMDLINE_DRIVE_HELP, /* -drive help */
+	CMDLINE_BLOCKDEV_HELP,
 	CMDLINE_DUMP_DOCS,  /* -dump-docs TOPIC: a reference in Markdown */
 	CMDLINE_DUMP_CONFIG, /* -dump-config: vm_config_dump(); @config is finished */
 };

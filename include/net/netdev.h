@@ -13,6 +13,7 @@
 #ifndef NET_NETDEV_H
 #define NET_NETDEV_H
 
+#include <stdio.h>
 #include <sys/uio.h>
 
 #include "config/property.h"
@@ -112,6 +113,7 @@ int __must_check netdev_new(const struct opts *opts, struct loop *loop, struct l
 			    struct netdev **ret, struct error **errp);
 /* Also takes it out of its scope. Nobody uses it any more. NULL allowed. */
 void netdev_free(struct netdev *netdev);
+void netdev_help(FILE *out);
 bool netdev_in_use(const struct netdev *netdev);
 const char *netdev_kind_name(const struct netdev *netdev);
 

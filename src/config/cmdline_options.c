@@ -540,8 +540,10 @@ struct fd_keys {
 };
 
 static const struct property fd_keys[] = {
-	PROP_UINT(64, "set", struct fd_keys, set, 0, INT64_MAX, 0, "the set, which opens as /dev/fdset/SET"),
-	PROP_UINT(32, "fd", struct fd_keys, fd, 0, INT32_MAX, 0, "the descriptor, which this process inherited"),
+	{ .name = "set", .help = "the set, which opens as /dev/fdset/SET", .type = PROPERTY_UINT64, .flags = PROPERTY_REQUIRED,
+	  .offset = offsetof(struct fd_keys, set), .max = INT64_MAX },
+	{ .name = "fd", .help = "the descriptor, which this process inherited", .type = PROPERTY_UINT32, .flags = PROPERTY_REQUIRED,
+	  .offset = offsetof(struct fd_keys, fd), .max = INT32_MAX },
 	PROP_STRING("opaque", struct fd_keys, opaque, 0, 255, NULL, "a note that query-fdsets shows"),
 	PROP_END,
 };
@@ -767,11 +769,11 @@ const struct cmdline_option cmdline_options[] = {
 	  .ask = CMDLINE_DRIVE_HELP, .usage = "id=ID,file=FILE[,KEY=VALUE...]",
 	  .help = "image or block device for a disk; \"-drive help\" lists the keys" },
 	{ "blockdev", NULL, VALUE_REQUIRED, CMDLINE_REPEAT | CMDLINE_JSON, add_opts, AT(blockdevs),
-	  .implied = "driver", .usage = "DRIVER,node-name=NAME[,KEY=VALUE...]",
-	  .help = "block node, as QMP's blockdev-add makes it, also as JSON" },
+	  .implied = "driver", .ask = CMDLINE_BLOCKDEV_HELP, .usage = "DRIVER,node-name=NAME[,KEY=VALUE...]",
+	  .help = "block node, as QMP's blockdev-add makes it, also as JSON; \"-blockdev help\" lists the keys" },
 	{ "netdev", NULL, VALUE_REQUIRED, CMDLINE_REPEAT | CMDLINE_JSON, add_opts, AT(netdevs),
-	  .implied = "type", .usage = "TYPE,id=ID[,KEY=VALUE...]",
-	  .help = "host side of a network card" },
+	  .implied = "type", .ask = CMDLINE_NETDEV_HELP, .usage = "TYPE,id=ID[,KEY=VALUE...]",
+	  .help = "host side of a network card, also as JSON; \"-netdev help\" lists the types" },
 	{ "chardev", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_opts, AT(chardevs),
 	  .implied = "backend", .ask = CMDLINE_CHARDEV_HELP,
 	  .usage = "BACKEND,id=ID[,KEY=VALUE...]",

@@ -119,13 +119,18 @@ static const char *format_range(const struct property *prop, char buf[56])
 	return buf;
 }
 
-/* "io_uring, threads" or, for the left column of the help, "io_uring|threads". Caller frees. */
+/*
+ * "io_uring, threads" or, for the left column of the help, "io_uring|threads". Caller frees. An empty one stands for a word that was
+ * not given.
+ */
 static char *join_choices(const struct property *prop, const char *between)
 {
 	char *text = xstrdup(""), *longer;
 
 	for (size_t i = 0; prop->choices[i]; i++) {
-		longer = xasprintf("%s%s%s", text, i ? between : "", prop->choices[i]);
+		if (!*prop->choices[i])
+			continue;
+		longer = xasprintf("%s%s%s", text, *text ? between : "", prop->choices[i]);
 		free(text);
 		text = longer;
 	}
@@ -432,7 +437,8 @@ static void help_right(const struct property *prop, FILE *out)
 		fprintf(out, ", default %s", prop->def ? "on" : "off");
 		break;
 	case PROPERTY_ENUM:
-		fprintf(out, ", default %s", prop->choices[prop->def]);
+		if (*prop->choices[prop->def])
+			fprintf(out, ", default %s", prop->choices[prop->def]);
 		break;
 	case PROPERTY_SIZE:
 		fprintf(out, ", default %s", format_size(prop->def, text));

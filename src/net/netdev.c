@@ -31,6 +31,15 @@ static const struct netdev_kind *find_kind(const char *name, struct error **errp
 	return NULL;
 }
 
+void netdev_help(FILE *out)
+{
+	fprintf(out, "Network back ends (-netdev TYPE,id=ID,...):\n");
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		fprintf(out, "%s: %s\n", kinds[i]->name, kinds[i]->summary);
+		property_help(kinds[i]->props, out);
+	}
+}
+
 static void release(struct netdev *netdev)
 {
 	for (unsigned int i = 0; i < NETDEV_QUEUES_MAX; i++) {

@@ -89,6 +89,15 @@ def test_a_wrong_file_is_said_with_its_path(tmp_path):
         "stratovirt: vm.json: drive[0].path_on_host: missing, it is required\n"
 
 
+@pytest.mark.parametrize("option, words", [("-netdev", ("tap: ", "vhost-user: ", "ifname=<string>")),
+                                           ("-blockdev", ("driver=<raw|throttle|", "cache.direct=<on|off>"))])
+def test_back_ends_tell_their_keys(option, words):
+    text = stratovirt(option, "help")
+    assert all(word in text for word in words) and "default \n" not in text
+    wrong = stratovirt("-accel", "test", option, "nonsense,id=n", status=1)
+    assert f"{option} nonsense" in wrong and "of , " not in wrong
+
+
 def test_a_serial_port_needs_its_back_end():
     assert "-serial chardev: 'chardev' is required" in stratovirt("-accel", "test", "-serial", "chardev", status=1)
 

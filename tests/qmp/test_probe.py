@@ -134,6 +134,7 @@ def test_options_of_a_vm_of_libvirt(tmp_path):
 @pytest.mark.parametrize("options,text", [
     (["-add-fd", "set=1,fd=999"], "descriptor 999 is not open"),
     (["-add-fd", "set=1,fd=0"], "standard input or output"),
+    (["-add-fd", "set=1"], "'fd' is required"),
     (["-global", "virtio-blk-device.colour=red"], "no such property"),
     (["-global", "ide-hd.serial=x"], "unknown device 'ide-hd'"),
     (["-global", "nothing"], "unknown key 'nothing'"),

@@ -299,7 +299,10 @@ START_TEST(questions)
 		{ "-object", "rng-random,help", CMDLINE_OBJECT_HELP, "rng-random" },
 		{ "-chardev", "help", CMDLINE_CHARDEV_HELP, NULL },
 		{ "-serial", "help", CMDLINE_CHARDEV_HELP, NULL },
+		{ "-netdev", "help", CMDLINE_NETDEV_HELP, NULL },
+		{ "-netdev", "tap,help", CMDLINE_NETDEV_HELP, "tap" },
 		{ "-drive", "help", CMDLINE_DRIVE_HELP, NULL },
+		{ "-blockdev", "help", CMDLINE_BLOCKDEV_HELP, NULL },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
