@@ -163,7 +163,8 @@ def generic():
 # What tests/linux, the VMM and the rig's own scripts need of user space.
 FOREIGN_PACKAGES = """busybox-static python3 python3-pytest libjson-c5 liburing2 zlib1g libseccomp2
     libcap-ng0 coreutils bash dash util-linux mount kmod procps iproute2 socat e2fsprogs grep sed strace dosfstools mtools acpica-tools device-tree-compiler
-    libc-bin base-files qemu-efi-aarch64""".split()
+    libc-bin base-files qemu-efi-aarch64
+    libvirt-daemon-system libvirt-clients libvirt-daemon-driver-qemu""".split()
 
 
 def foreign_root():
@@ -181,16 +182,20 @@ def foreign_root():
         for name in ("bin", "lib", "sbin"):
             os.makedirs(os.path.join(folder, "usr", name))
             os.symlink(f"usr/{name}", os.path.join(folder, name))
+        # Else a package would make a folder of it, and what speaks of /var/run is not found in /run.
+        os.mkdir(os.path.join(folder, "var"))
+        os.symlink("../run", os.path.join(folder, "var", "run"))
         for deb in sorted(os.listdir(archives)):
             if deb.endswith(".deb"):
                 run("sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -x --keep-directory-symlink -C "$2"', "-",
                     os.path.join(archives, deb), folder)
         for name in ("dev", "proc", "sys", "run", "tmp", "root", "etc"):
             os.makedirs(os.path.join(folder, name), exist_ok=True)
+        # What the packages' scripts would make: libvirtd does not start without its user.
         with open(os.path.join(folder, "etc/passwd"), "w") as f:
-            f.write("root:x:0:0:root:/root:/bin/sh\n")
+            f.write("root:x:0:0:root:/root:/bin/sh\nlibvirt-qemu:x:64055:64055::/var/lib/libvirt:/usr/sbin/nologin\n")
         with open(os.path.join(folder, "etc/group"), "w") as f:
-            f.write("root:x:0:\n")
+            f.write("root:x:0:\nlibvirt-qemu:x:64055:\n")
 
     return cached("root-aarch64", " ".join(FOREIGN_PACKAGES), make)
 

@@ -36,10 +36,10 @@ BOOT = float(os.environ.get("STRATOVIRT_BOOT_TIMEOUT", "120"))
 class LinuxDomain(libvirt_vm.Domain):
     """As Domain, but the XML is the documentation's, with what is here in the places of what it names."""
 
-    def __init__(self, folder, bridge, name="vm", change=without_firmware, programs=None):
+    def __init__(self, folder, bridge, name="vm", change=without_firmware, programs=None, script=SCRIPT):
         self.name, self.folder = name, str(folder)
         shutil.copy(images.rootfs(), f"{folder}/root.img")
-        initrd = images.with_scripts(images.initramfs(), f"{folder}/initrd", {"script": SCRIPT, **(programs or {})})
+        initrd = images.with_scripts(images.initramfs(), f"{folder}/initrd", {"script": script, **(programs or {})})
         self.nvram = f"{folder}/vars.fd"
         self.xml = change(replaced(
             documented_xml(images.ARCH), ("/var/lib/libvirt/images/vmlinuz", images.vmlinuz()), ("/var/lib/libvirt/images/initrd.img", initrd),

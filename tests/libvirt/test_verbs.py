@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which test shows which verb of virsh: a table to tick off, and the proof that it does not lie.
 
-test_native runs on every KVM with a guest of ours; test_linux in the rig with stock Debian kernels."""
+test_native runs on every KVM with a guest of ours; test_linux (x86_64) and test_aarch64 in the rig with stock Debian kernels."""
 
 import ast
 import os
@@ -19,7 +19,8 @@ VERBS = {
     "blkdeviotune": ["test_native::test_throttling"],
     "blockresize": ["test_native::test_a_disk_comes_and_its_going_waits_for_the_guest", "test_linux::test_a_larger_disk_is_seen"],
     "capabilities": ["test_capabilities::test_where_it_is_the_emulator_of_the_host"],
-    "console": ["linux_vm::Console", "test_linux::test_the_console_has_a_login", "test_linux::test_the_console_is_left_and_found_again"],
+    "console": ["linux_vm::Console", "test_linux::test_the_console_has_a_login", "test_linux::test_the_console_is_left_and_found_again",
+                "test_aarch64::Guest"],
     "create": ["test_native::test_create_and_undefine"],
     "define": ["libvirt_vm::define", "test_native::test_what_is_dumped_defines_the_same"],
     "destroy": ["test_native::test_destroy_ends_the_process_at_once"],
@@ -29,7 +30,7 @@ VERBS = {
     "domblkinfo": ["test_native::test_statistics"],
     "domblklist": ["test_linux::test_a_disk_comes_and_goes"],
     "domblkstat": ["test_native::test_statistics", "test_linux::test_block_statistics_count_what_the_guest_does"],
-    "domcapabilities": ["test_capabilities::domain_capabilities"],
+    "domcapabilities": ["test_capabilities::domain_capabilities", "test_aarch64::test_capabilities"],
     "domif-getlink": ["test_native::test_the_cable"],
     "domif-setlink": ["test_native::test_the_cable", "test_linux::test_the_guest_sees_the_cable"],
     "domiflist": ["test_native::test_a_card_comes"],
@@ -47,13 +48,15 @@ VERBS = {
     "qemu-monitor-command": ["test_native::test_the_monitor_is_ours"],
     "reboot": ["test_linux::test_it_starts_again"],
     "reset": ["test_native::test_reset_keeps_it_running", "test_linux::test_it_starts_again"],
-    "resume": ["test_native::test_suspend_and_resume", "test_linux::test_suspended_it_says_nothing"],
+    "resume": ["test_native::test_suspend_and_resume", "test_linux::test_suspended_it_says_nothing", "test_aarch64::test_suspend_and_resume"],
     "save": ["test_native::test_what_we_do_not_have_fails_with_libvirts_own_error"],
     "setmem": ["test_native::test_memory_balloon_is_asked", "test_linux::test_the_balloon_takes_memory_and_gives_it_back"],
-    "shutdown": ["test_linux::test_the_guest_heeds_the_power_button"],
-    "start": ["conftest::domain", "test_native::test_flash_with_variables_of_its_own", "test_linux::up"],
-    "suspend": ["test_native::test_suspend_and_resume", "test_linux::test_suspended_it_says_nothing"],
-    "undefine": ["test_native::test_flash_with_variables_of_its_own", "test_linux::test_the_whole_example"],
+    "shutdown": ["test_linux::test_the_guest_heeds_the_power_button",
+                 "test_aarch64::test_the_guest_heeds_the_power_button_and_all_of_it_goes"],
+    "start": ["conftest::domain", "test_native::test_flash_with_variables_of_its_own", "test_linux::up", "test_aarch64::guest"],
+    "suspend": ["test_native::test_suspend_and_resume", "test_linux::test_suspended_it_says_nothing", "test_aarch64::test_suspend_and_resume"],
+    "undefine": ["test_native::test_flash_with_variables_of_its_own", "test_linux::test_the_whole_example",
+                 "test_aarch64::test_the_guest_heeds_the_power_button_and_all_of_it_goes"],
     "vcpuinfo": ["test_native::test_virsh_knows_what_runs"],
 }
 
