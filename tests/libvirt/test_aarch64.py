@@ -21,21 +21,22 @@ SCRIPT = f"""
 tries=0; while [ ! -e /dev/input/event0 -o ! -e /dev/hvc0 ] && [ $tries -lt 1200 ]; do tries=$((tries + 1)); usleep 50000; done
 exec </dev/hvc0 >/dev/hvc0 2>&1
 stty -echo
-ask() {{ while echo "#sv-at $1"; do read -t 1 -r line && break; done; }}
+ask() {{ echo "at $1" >/dev/ttyAMA0; while echo "#sv-at $1"; do read -t 1 -r line && break; echo . >/dev/ttyAMA0; done; }}
+say() {{ echo "== $1"; echo "at $1" >/dev/ttyAMA0; }}
 ask begin
-echo "== kernel"; uname -rm
-echo "== firmware"; ls -d /sys/firmware/efi/efivars; ls /sys/firmware/acpi/tables | grep -x -e APIC -e GTDT -e IORT -e MCFG
-echo "== processors"; nproc
-echo "== controller"; dmesg | grep -o -m 1 'GICv3: .* SPIs implemented'
-echo "== drivers"; for d in /sys/bus/virtio/devices/*; do echo $(cat $d/device) $(basename $(readlink $d/driver)); done | sort
-echo "== messages"; grep virtio /proc/interrupts
-echo "== slots"; ls /sys/bus/pci/slots
-echo {TOKEN} >/file; sync; echo "== disk"; cat /file
+say kernel; uname -rm
+say firmware; ls -d /sys/firmware/efi/efivars; ls /sys/firmware/acpi/tables | grep -x -e APIC -e GTDT -e IORT -e MCFG
+say processors; nproc
+say controller; dmesg | grep -o -m 1 'GICv3: .* SPIs implemented'
+say drivers; for d in /sys/bus/virtio/devices/*; do echo $(cat $d/device) $(basename $(readlink $d/driver)); done | sort
+say messages; grep virtio /proc/interrupts
+say slots; ls /sys/bus/pci/slots
+echo {TOKEN} >/file; sync; say disk; cat /file
 ifconfig eth0 10.79.0.2 netmask 255.255.255.0 up
-echo "== card"; cat /sys/class/net/eth0/address; ping -c 1 -W 60 {HOST} >/dev/null && echo answered
-echo "== entropy"; cat /sys/class/misc/hw_random/rng_current; dd if=/dev/hwrng bs=32 count=1 2>/dev/null | wc -c
-echo "== log"; dmesg | grep -i -e 'ACPI.*error' -e 'BUG:' -e 'WARNING:' -e 'virtio.*fail' -e 'can.t claim'
-echo "== end"
+say card; cat /sys/class/net/eth0/address; ping -c 1 -W 60 {HOST} >/dev/null && echo answered
+say entropy; cat /sys/class/misc/hw_random/rng_current; dd if=/dev/hwrng bs=32 count=1 2>/dev/null | wc -c
+say log; dmesg | grep -i -e 'ACPI.*error' -e 'BUG:' -e 'WARNING:' -e 'virtio.*fail' -e 'can.t claim'
+say end
 ask pause
 echo "#sv-awake"
 head -c 24 /dev/input/event0 >/dev/null
