@@ -21,7 +21,7 @@ struct vm_config {
 	struct opts *machine; /* -machine: "type" and the class's own properties; never NULL */
 	char *accel;          /* "kvm" (default), "kvm:tcg", "test" */
 	struct opts *cpu;     /* -cpu: implied key "model"; NULL = host */
-	int cpu_pmu, cpu_sve; /* enum cpu_feature; aarch64 */
+	int cpu_pmu, cpu_sve, cpu_steal_time; /* enum cpu_feature; aarch64 */
 	struct cpu_topology smp;
 	uint64_t memory_size; /* bytes */
 	char *mem_path;       /* -mem-path, or NULL */

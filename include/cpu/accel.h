@@ -57,7 +57,7 @@ struct accel {
 	struct mem_space *space; /* not owned */
 	int vm_fd;               /* KVM; -1 for others */
 	unsigned int max_vcpus;
-	enum accel_want want_pmu, want_sve; /* aarch64; set before vcpus_new() */
+	enum accel_want want_pmu, want_sve, want_steal_time; /* aarch64; set before vcpus_new() */
 	bool pmu;		/* aarch64: vCPUs have a PMU; known when they exist */
 	unsigned int phys_bits; /* aarch64: of the guest's physical addresses; 0: not known, enough */
 	bool no_guest_code; /* the test accelerator: vCPUs exist and do nothing, so nothing need boot */

@@ -154,6 +154,8 @@ static const struct property cpu_props[] = {
 		  "performance counters; auto: if the host has them"),
 	PROP_ENUM("sve", struct vm_config, cpu_sve, cpu_feature_words, CPU_FEATURE_AUTO,
 		  "scalable vectors; auto: if the host has them"),
+	PROP_ENUM("kvm-steal-time", struct vm_config, cpu_steal_time, cpu_feature_words, CPU_FEATURE_AUTO,
+		  "the guest can read how long its CPUs had to wait for the host's; auto: if the host's KVM counts it"),
 #endif
 	PROP_END,
 };

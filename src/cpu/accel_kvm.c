@@ -77,12 +77,11 @@ static int kvm_map_ram(struct accel *accel, struct error **errp)
 	return 0;
 }
 
-/* A slot is known by its base, as RAM's are; a ROM's stays reserved while it is empty (api.rst 4.35, KVM_MEM_READONLY). */
-static int kvm_map_rom(struct accel *accel, gpa_t base, uint64_t size, void *host)
+/* A slot is known by its base, as RAM's are. */
+int kvm_set_slot(struct kvm_vm *vm, gpa_t base, uint64_t size, void *host, uint32_t flags)
 {
-	struct kvm_vm *vm = to_kvm_vm(accel);
 	struct kvm_userspace_memory_region arg = {
-		.flags = KVM_MEM_READONLY,
+		.flags = flags,
 		.guest_phys_addr = base,
 		.memory_size = host ? size : 0,
 		.userspace_addr = (uintptr_t)host,
@@ -94,14 +93,20 @@ static int kvm_map_rom(struct accel *accel, gpa_t base, uint64_t size, void *hos
 	if (slot == vm->slot_count) {
 		if (!host)
 			return 0;
-		if (!kvm_cap(vm, KVM_CAP_READONLY_MEM))
+		if (flags & KVM_MEM_READONLY && !kvm_cap(vm, KVM_CAP_READONLY_MEM))
 			return -EOPNOTSUPP;
 		vm->slot_bases = xrealloc(vm->slot_bases, (slot + 1) * sizeof(*vm->slot_bases));
 		vm->slot_bases[slot] = base;
 		vm->slot_count++;
 	}
 	arg.slot = slot;
-	return ioctl(accel->vm_fd, KVM_SET_USER_MEMORY_REGION, &arg) ? -errno : 0;
+	return ioctl(vm->accel.vm_fd, KVM_SET_USER_MEMORY_REGION, &arg) ? -errno : 0;
+}
+
+/* api.rst 4.35, KVM_MEM_READONLY */
+static int kvm_map_rom(struct accel *accel, gpa_t base, uint64_t size, void *host)
+{
+	return kvm_set_slot(to_kvm_vm(accel), base, size, host, KVM_MEM_READONLY);
 }
 
 static int kvm_ioeventfd(struct accel *accel, const struct accel_ioeventfd *ioevent, bool assign)

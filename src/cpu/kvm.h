@@ -41,6 +41,11 @@ static inline struct kvm_vm *to_kvm_vm(struct accel *accel)
 /* KVM_CHECK_EXTENSION of the VM; 0 when absent. */
 int kvm_cap(const struct kvm_vm *vm, int cap);
 
+/*
+ * A memory slot beside the space's RAM, known by its base: @flags are KVM_MEM_*. @host NULL empties it; it stays reserved.
+ */
+int __must_check kvm_set_slot(struct kvm_vm *vm, gpa_t base, uint64_t size, void *host, uint32_t flags);
+
 /* --- MSI routes (gsi_routes.c) --- */
 
 void kvm_routes_init(struct kvm_vm *vm);

@@ -142,6 +142,7 @@ static int build(struct machine *machine, struct error **errp)
 	machine->platform.accel = machine->accel;
 	machine->accel->want_pmu = (enum accel_want)machine->config->cpu_pmu;
 	machine->accel->want_sve = (enum accel_want)machine->config->cpu_sve;
+	machine->accel->want_steal_time = (enum accel_want)machine->config->cpu_steal_time;
 	ret = machine->accel->ops->map_ram(machine->accel, errp);
 	if (ret)
 		return ret;

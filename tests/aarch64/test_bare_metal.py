@@ -63,6 +63,12 @@ def test_pmu_interrupts_and_can_be_left_out():
     assert "PMU version 0, " in run("pmu", cpu="host,pmu=off")[0]
 
 
+def test_stolen_time_is_counted_and_can_be_left_out():
+    """Twelve busy CPUs on at most four."""
+    assert "stolen time at 0x90a0000\n" in run("steal cpus=12", machine="virt", cpus=12)[0]
+    assert "no stolen time\n" in run("steal", cpu="host,kvm-steal-time=off", cpus=2)[0]
+
+
 def test_what_the_host_lacks_is_refused_when_it_is_asked_for():
     with open("/proc/cpuinfo") as f:
         has_sve = " sve" in f.read()

@@ -8,6 +8,7 @@
 
 struct kvm_arch {
 	int gic_fd, its_fd; /* KVM devices; -1: not there */
+	void *steal_time;   /* the guest's page at STEAL_TIME_BASE; NULL: none */
 };
 
 /* The distributor; before the first vCPU, because its size cannot change later. */
@@ -17,6 +18,14 @@ int __must_check gic_finish(struct kvm_vm *vm, unsigned int cpus, struct error *
 /* Distributor and ITS, redistributors and CPU interfaces back to the state after power-on. */
 int __must_check gic_reset(struct kvm_vm *vm, unsigned int cpus, struct error **errp);
 void gic_release(struct kvm_vm *vm);
+
+/*
+ * Stolen time (Arm DEN0057A): a structure for each vCPU, which KVM writes and the guest finds by SMCCC PV_TIME_ST. The page lies
+ * outside the guest's RAM, so no device reaches it.
+ */
+int __must_check steal_time_create(struct kvm_vm *vm, struct error **errp); /* before the first vCPU */
+int __must_check steal_time_add_vcpu(const struct vcpu *vcpu, struct error **errp); /* NULL page: does nothing */
+void steal_time_release(struct kvm_vm *vm);
 
 /* KVM_SET_DEVICE_ATTR of a KVM device or vCPU. */
 int __must_check kvm_set_attr(int fd, uint32_t group, uint64_t attr, const void *value);

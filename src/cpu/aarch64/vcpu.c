@@ -80,7 +80,7 @@ int vcpus_arch_init(struct vcpus *vcpus, struct error **errp)
 {
 	struct kvm_vm *vm = vcpus->vm;
 	struct vcpus_arch *arch;
-	bool sve = false;
+	bool sve = false, steal_time = false;
 	int ret;
 
 	arch = vcpus->arch = xcalloc(1, sizeof(*arch));
@@ -91,6 +91,10 @@ int vcpus_arch_init(struct vcpus *vcpus, struct error **errp)
 	ret = decide(vm->accel.want_pmu, kvm_cap(vm, KVM_CAP_ARM_PMU_V3), "pmu", &arch->pmu, errp);
 	if (!ret)
 		ret = decide(vm->accel.want_sve, kvm_cap(vm, KVM_CAP_ARM_SVE), "sve", &sve, errp);
+	if (!ret)
+		ret = decide(vm->accel.want_steal_time, kvm_cap(vm, KVM_CAP_STEAL_TIME), "kvm-steal-time", &steal_time, errp);
+	if (!ret && steal_time)
+		ret = steal_time_create(vm, errp);
 	if (ret)
 		return ret;
 	vm->accel.pmu = arch->pmu;
@@ -156,6 +160,9 @@ int vcpu_arch_init(struct vcpu *vcpu, struct error **errp)
 		return error_set_errno(errp, ret, "KVM_ARM_VCPU_INIT of vCPU %u failed", vcpu->index);
 	if ((all->arch->init.features[0] & sve) && ioctl(vcpu->fd, KVM_ARM_VCPU_FINALIZE, &feature))
 		return error_set_errno(errp, -errno, "KVM cannot complete SVE of vCPU %u", vcpu->index);
+	ret = steal_time_add_vcpu(vcpu, errp);
+	if (ret)
+		return ret;
 	return vcpu->index == all->count - 1 ? finish(all, errp) : 0;
 }
 

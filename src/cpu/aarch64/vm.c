@@ -49,6 +49,7 @@ void kvm_arch_vm_release(struct kvm_vm *vm)
 	if (!vm->arch)
 		return;
 	gic_release(vm);
+	steal_time_release(vm);
 	free(vm->arch);
 	vm->arch = NULL;
 }

@@ -51,6 +51,11 @@ extern u64 entry_sctlr, entry_daif, entry_fdt;
 
 int64_t psci(u64 function, u64 a, u64 b, u64 c);
 
+/* Other services by the same call: Arm DEN 0028 and DEN 0057A. */
+#define SMCCC_ARCH_FEATURES	0x80000001
+#define SMCCC_PV_TIME_FEATURES	0xc5000020
+#define SMCCC_PV_TIME_ST	0xc5000021
+
 /* ---- time: the virtual counter and its timer ---- */
 
 static inline u64 ticks(void)

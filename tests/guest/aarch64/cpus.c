@@ -206,8 +206,6 @@ void test_arm_pmu(void)
 		overflow();
 }
 
-/* --- reset --- */
-
 static void linger(u32 cpu)
 {
 	(void)cpu;
@@ -215,6 +213,57 @@ static void linger(u32 cpu)
 	for (;;)
 		cpu_relax();
 }
+
+/* --- stolen time (DEN0057A §3.2) --- */
+
+struct stolen_time {
+	u32 revision, attributes;
+	u64 ns;
+};
+
+#define STOLEN_TIME_SIZE 64
+
+static volatile u64 stolen_at[CPU_MAX];
+
+static void find_stolen_time(u32 cpu)
+{
+	stolen_at[cpu] = psci(SMCCC_PV_TIME_ST, 0, 0, 0);
+	linger(cpu);
+}
+
+/* More CPUs than the host has, all busy: each has to wait for the others now and then. */
+void test_arm_steal(void)
+{
+	const volatile struct stolen_time *stolen;
+	u32 n = cmdline_get_u64("cpus", 2), i;
+	u64 deadline = deadline_ms(60000);
+
+	if ((int)psci(SMCCC_ARCH_FEATURES, SMCCC_PV_TIME_FEATURES, 0, 0) == PSCI_NOT_SUPPORTED ||
+	    psci(SMCCC_PV_TIME_FEATURES, SMCCC_PV_TIME_ST, 0, 0)) {
+		CHECK_EQ(psci(SMCCC_PV_TIME_ST, 0, 0, 0), PSCI_NOT_SUPPORTED);
+		print("no stolen time\n");
+		return;
+	}
+	stolen_at[0] = psci(SMCCC_PV_TIME_ST, 0, 0, 0);
+	for (i = 1; i < n; i++)
+		REQUIRE(!cpu_start(i, find_stolen_time), "PSCI does not turn CPU %u on", i);
+	while (arrived < n - 1)
+		REQUIRE(!deadline_passed(deadline), "%u of %u other CPUs came up", arrived, n - 1);
+	for (i = 0; i < n; i++) {
+		stolen = (void *)stolen_at[i];
+		CHECK_EQ(stolen_at[i], stolen_at[0] + i * STOLEN_TIME_SIZE);
+		CHECK_EQ(stolen->revision, 0);
+		CHECK_EQ(stolen->attributes, 0);
+		while (!stolen->ns) {
+			/* Mapped as a device's here, and in a cache there. */
+			asm volatile("dc civac, %0\n\tdsb sy" :: "r"(stolen) : "memory");
+			REQUIRE(!deadline_passed(deadline), "CPU %u never had to wait", i);
+		}
+	}
+	print("stolen time at %#lx\n", stolen_at[0]);
+}
+
+/* --- reset --- */
 
 /* Nothing is left of what ran before. */
 void test_arm_after_reset(void)

@@ -12,6 +12,7 @@ static const struct guest_test tests[] = {
 	{ "timer", test_arm_timer },
 	{ "smp", test_arm_smp },
 	{ "pmu", test_arm_pmu },
+	{ "steal", test_arm_steal },
 	{ "irq", test_arm_irq },
 	{ "mmio", test_arm_mmio },
 	{ "reset", test_arm_reset },

@@ -10,6 +10,7 @@ void test_arm_psci(void);
 void test_arm_timer(void);
 void test_arm_smp(void);
 void test_arm_pmu(void);
+void test_arm_steal(void);
 void test_arm_irq(void);
 void test_arm_mmio(void);
 void test_arm_after_reset(void);
