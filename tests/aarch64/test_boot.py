@@ -9,6 +9,8 @@ import pytest
 
 import host_caches
 import images
+import numa
+import two_nodes
 
 SCRIPT = """
 echo "== uname"; uname -rm
@@ -17,12 +19,13 @@ echo "== packages"; cat /sys/devices/system/cpu/cpu*/topology/physical_package_i
 echo "== clusters"; cat /sys/devices/system/cpu/cpu*/topology/cluster_cpus_list
 echo "== siblings"; cat /sys/devices/system/cpu/cpu*/topology/package_cpus_list
 echo "== memory"; grep MemTotal /proc/meminfo
-echo "== log"; dmesg | grep -E -e GICv3: -e psci: -e PMU -e KASLR -e "WARNING:|BUG:|OF:|FDT" | sed "s/^/: /"
+echo "== log"; dmesg | grep -E -e GICv3: -e psci: -e PMU -e KASLR -e stolen -e "WARNING:|BUG:|OF:|FDT" | sed "s/^/: /"
 echo "== interrupts"; grep arch_timer /proc/interrupts
 echo "== clock"; cat /sys/class/rtc/rtc0/name /sys/class/rtc/rtc0/since_epoch; date +%s
 echo "== clocksource"; cat /sys/devices/system/clocksource/clocksource0/current_clocksource
 echo "== seeds"; wc -c </proc/device-tree/chosen/rng-seed; ls /proc/device-tree/chosen
 @CACHES@
+@NODES@
 echo "== offline"
 for cpu in $(seq 1 $(($(nproc --all) - 1))); do
 	[ $cpu -gt 2 ] && break
@@ -33,7 +36,7 @@ echo "== work"
 for cpu in $(seq 0 $(($(nproc) - 1))); do
 	taskset -c $cpu sh -c 'read -r line </proc/self/stat; set -- $line; shift 38; echo $1'
 done
-""".replace("@CACHES@", host_caches.SCRIPT)
+""".replace("@CACHES@", host_caches.SCRIPT).replace("@NODES@", numa.SCRIPT)
 
 
 def packed(path, how):
@@ -53,7 +56,7 @@ def packed(path, how):
 
 # machine, -smp, MiB, packing: every value of each meets a boot.
 BOOTS = {"microvm-1": ("microvm", "1", 256, "Image.gz"),
-         "virt-2": ("virt", "2", 512, "zboot"),
+         "virt-2": ("virt", two_nodes.SMP, 512, "zboot"),
          "microvm-8": ("microvm", "8,sockets=2,clusters=2,cores=2,threads=1", 1024, "Image")}
 
 
@@ -62,7 +65,7 @@ def booted(request, new_guest):  # noqa: F811
     machine, smp, mib, how = BOOTS[request.param]
     guest = new_guest()
     with host_caches.host_caches():
-        guest.run("-no-reboot", machine=machine, smp=smp, memory=str(mib), script=SCRIPT, timeout=240,
+        guest.run("-no-reboot", *(two_nodes.OPTIONS if machine == "virt" else ()), machine=machine, smp=smp, memory=str(mib), script=SCRIPT, timeout=240,
                   kernel=packed(guest.path("kernel"), how))
     return guest.check_finished(), int(smp.split(",")[0]), mib
 
@@ -89,6 +92,14 @@ def test_caches_are_the_hosts(booted):
     guest, processors, _ = booted
     socket = {1: "0", 2: "0-1", 8: "4-7"}[processors]
     assert guest.section("caches").splitlines() == host_caches.expected(processors - 1, socket)
+
+
+def test_memory_and_processors_are_in_their_nodes(booted):
+    guest, processors, _ = booted
+    if processors == 2:
+        two_nodes.check(guest)
+    else:
+        assert guest.section("nodes") == f"node0 cpus {'0' if processors == 1 else '0-7'} distance 10"
 
 
 def test_processors_go_off_and_come_back_by_psci(booted):
@@ -120,6 +131,10 @@ def test_timer_ticks_on_every_processor(booted):
 
 def test_pmu_is_there(booted):
     assert "armv8_pmuv3 PMU driver" in booted[0].section("log")
+
+
+def test_stolen_time_is_known(booted):
+    assert "using stolen time PV" in booted[0].section("log")
 
 
 def test_clock_shows_the_hosts_time(booted):
