@@ -350,7 +350,7 @@ START_TEST(what_the_driver_leaves_to_others)
 }
 END_TEST
 
-static bool keeps;
+static _Atomic bool keeps;
 
 static int fake_flush(struct netdev *netdev, unsigned int queue)
 {
