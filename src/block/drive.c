@@ -15,6 +15,7 @@
 #include "internal.h"
 #include "util/alloc.h"
 #include "util/fd.h"
+#include "util/fd_store.h"
 
 #define LOG_MODULE "block"
 #include "util/log.h"
@@ -179,8 +180,10 @@ static int lock_image(struct block_drive *drive, struct error **errp)
 {
 	struct stat image, lock;
 
-	drive->lock_fd = open(drive->file, (drive->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
-	if (drive->lock_fd < 0 || fd_stat(drive->lock_fd, &lock) < 0 || fd_stat(drive->fd, &image) < 0)
+	drive->lock_fd = fd_open(drive->file, drive->readonly ? O_RDONLY : O_RDWR, 0);
+	if (drive->lock_fd < 0)
+		return error_set_errno(errp, drive->lock_fd, "file '%s' cannot be locked", drive->file);
+	if (fd_stat(drive->lock_fd, &lock) < 0 || fd_stat(drive->fd, &image) < 0)
 		return error_set_errno(errp, -errno, "file '%s' cannot be locked", drive->file);
 	if (image.st_dev != lock.st_dev || image.st_ino != lock.st_ino)
 		return error_set(errp, -EAGAIN, "file '%s' was replaced while it was being opened",
@@ -188,19 +191,32 @@ static int lock_image(struct block_drive *drive, struct error **errp)
 	return block_lock(drive->lock_fd, drive->file, drive->readonly, errp);
 }
 
+/* What comes out of a set was opened by somebody else; as to direct I/O it becomes what is asked for here. */
+static int open_file(const struct block_drive *drive, int flags)
+{
+	int fd = fd_open(drive->file, flags, 0), have, ret;
+
+	have = fd < 0 ? -1 : fcntl(fd, F_GETFL);
+	if (have < 0 || !((have ^ flags) & O_DIRECT) || !fcntl(fd, F_SETFL, have ^ O_DIRECT))
+		return fd;
+	ret = -errno;
+	close(fd);
+	return ret;
+}
+
 static int open_image(struct block_drive *drive, struct error **errp)
 {
-	int flags = (drive->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC;
+	int flags = drive->readonly ? O_RDONLY : O_RDWR;
 	const char *no_direct = NULL;
 	int ret;
 
-	drive->fd = open(drive->file, flags | (drive->direct ? O_DIRECT : 0));
-	if (drive->fd < 0 && errno == EINVAL && drive->direct) { /* tmpfs and others */
+	drive->fd = open_file(drive, flags | (drive->direct ? O_DIRECT : 0));
+	if (drive->fd == -EINVAL && drive->direct) { /* tmpfs and others */
 		no_direct = "its file system has no direct I/O";
-		drive->fd = open(drive->file, flags);
+		drive->fd = open_file(drive, flags);
 	}
 	if (drive->fd < 0)
-		return error_set_errno(errp, -errno, "file '%s' cannot be opened%s", drive->file,
+		return error_set_errno(errp, drive->fd, "file '%s' cannot be opened%s", drive->file,
 				       drive->readonly ? "" : " for writing");
 	ret = block_drive_read_size(drive, errp);
 	if (!ret)

@@ -12,6 +12,7 @@
 
 #include "util/alloc.h"
 #include "util/fd.h"
+#include "util/fd_store.h"
 
 /* Below this a copy is cheaper than one more mapping. */
 #define MAP_MIN_PAGES 16
@@ -36,9 +37,9 @@ int boot_file_open(struct boot_file *file, const char *what, const char *path, s
 	int fd, ret;
 
 	/* O_NONBLOCK: a FIFO without a writer shall be refused, not waited for. */
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	fd = fd_open(path, O_RDONLY | O_NONBLOCK, 0);
 	if (fd < 0)
-		return error_set_errno(errp, -errno, "cannot open %s '%s'", what, path);
+		return error_set_errno(errp, fd, "cannot open %s '%s'", what, path);
 	if (fd_stat(fd, &st) < 0) {
 		ret = error_set_errno(errp, -errno, "cannot examine %s '%s'", what, path);
 	} else if (!S_ISREG(st.st_mode)) {

@@ -15,6 +15,7 @@
 #include "util/alloc.h"
 #include "util/endian.h"
 #include "util/fd.h"
+#include "util/fd_store.h"
 #include "util/log.h"
 
 #define KEY_WRITE 0x4000 /* of a selector: without meaning since QEMU 2.4 */
@@ -256,9 +257,9 @@ static int open_file(struct fw_cfg_item *item, const char *path, struct error **
 	struct stat st;
 	int fd, ret = 0;
 
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	fd = fd_open(path, O_RDONLY | O_NONBLOCK, 0);
 	if (fd < 0)
-		return error_set_errno(errp, -errno, "cannot open file '%s'", path);
+		return error_set_errno(errp, fd, "cannot open file '%s'", path);
 	if (fd_stat(fd, &st))
 		ret = error_set_errno(errp, -errno, "cannot look at file '%s'", path);
 	else if (!S_ISREG(st.st_mode))

@@ -12,6 +12,7 @@
 #include "devices/classes.h"
 #include "rom_image.h"
 #include "util/fd.h"
+#include "util/fd_store.h"
 
 struct rom {
 	struct device dev;
@@ -62,9 +63,9 @@ static int rom_realize(struct device *dev, struct error **errp)
 	struct rom *rom = container_of(dev, struct rom, dev);
 	int fd, ret;
 
-	fd = open(rom->file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	fd = fd_open(rom->file, O_RDONLY | O_NONBLOCK, 0);
 	if (fd < 0)
-		return error_set_errno(errp, -errno, "file '%s' cannot be opened", rom->file);
+		return error_set_errno(errp, fd, "file '%s' cannot be opened", rom->file);
 	ret = load_file(rom, fd, errp);
 	fd_close(&fd);
 	if (ret)

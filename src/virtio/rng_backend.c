@@ -11,6 +11,7 @@
 
 #include "util/alloc.h"
 #include "util/fd.h"
+#include "util/fd_store.h"
 
 struct rng_backend {
 	char *filename;
@@ -29,17 +30,21 @@ static const struct property no_props[] = { PROP_END };
 static int open_device(struct rng_backend *rng, struct error **errp)
 {
 	struct stat st;
+	int ret = 0;
 
 	/* A FIFO without a writer opens all the same, and gives bytes when there is one. */
-	rng->fd = open(rng->filename, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	rng->fd = fd_open(rng->filename, O_RDONLY | O_NONBLOCK, 0);
 	if (rng->fd < 0)
-		return error_set_errno(errp, -errno, "filename=%s cannot be opened", rng->filename);
+		return error_set_errno(errp, rng->fd, "filename=%s cannot be opened", rng->filename);
 	if (fd_stat(rng->fd, &st) < 0)
 		return error_set_errno(errp, -errno, "filename=%s", rng->filename);
 	if (!S_ISCHR(st.st_mode) && !S_ISFIFO(st.st_mode) && !S_ISREG(st.st_mode))
 		return error_set(errp, -EINVAL, "filename=%s is no character device, FIFO or file",
 				 rng->filename);
-	return 0;
+	/* Somebody else may have opened it. Files, which have no such mode, never block. */
+	if (!S_ISREG(st.st_mode))
+		ret = fd_set_nonblock(rng->fd, true);
+	return ret ? error_set_errno(errp, ret, "filename=%s", rng->filename) : 0;
 }
 
 int rng_backend_new(const struct opts *opts, struct link_scope *scope, struct rng_backend **ret,

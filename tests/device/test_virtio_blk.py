@@ -46,6 +46,22 @@ def test_write_and_flush(queue, disk):
     assert disk.read_bytes()[5 * 512:5 * 512 + len(data)] == data
 
 
+@pytest.mark.parametrize("direct", ("on", "off"))
+@pytest.mark.parametrize("readonly", (False, True))
+def test_an_image_that_somebody_else_opened(start, disk, direct, readonly):
+    """Descriptors in sets open where paths are asked for."""
+    with open(disk, "rb" if readonly else "r+b") as image, open("/dev/zero", "rb") as zeroes:
+        sets = [word for n, f in enumerate((image, zeroes)) for word in ("-add-fd", f"set={n},fd={f.fileno()}")]
+        words = [word.replace("$DISK", "/dev/fdset/0").replace("direct=off", f"direct={direct},readonly={'on' if readonly else 'off'}")
+                 for word in drive()]
+        vm = start(*sets, *words, "-object", "rng-random,id=r0,filename=/dev/fdset/1", "-device", "virtio-rng-device,rng=r0",
+                   fds=(image.fileno(), zeroes.fileno()))
+        queue = v.find(vm, v.ID_BLK).start()
+        assert v.blk_do(queue, v.BLK_IN, 3, 512) == (v.BLK_OK, 513)
+        assert queue.ram[v.DATA:v.DATA + 512] == struct.pack("<Q", 3) * 64
+        assert v.blk_do(queue, v.BLK_OUT, 5, 512, write=False)[0] == (v.BLK_IOERR if readonly else v.BLK_OK)
+
+
 def test_get_id(queue):
     assert v.blk_do(queue, v.BLK_GET_ID, 0, 20) == (v.BLK_OK, 21)
     assert queue.ram[v.DATA:v.DATA + 20] == b"disk-0".ljust(20, b"\0")

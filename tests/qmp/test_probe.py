@@ -151,6 +151,15 @@ def test_options_that_are_wrong(options, text):
     assert done.returncode == 1 and text in done.stderr, done.stderr
 
 
+def test_a_kernel_that_somebody_else_opened(tmp_path):
+    (tmp_path / "kernel").write_bytes(b"none")
+    with open(tmp_path / "kernel", "rb") as kernel:
+        done = subprocess.run([STRATOVIRT, "-accel", "test", "-m", "128", "-add-fd", f"set=4,fd={kernel.fileno()}",
+                               "-kernel", "/dev/fdset/4"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=20, pass_fds=[kernel.fileno()])
+    assert done.returncode == 1 and "/dev/fdset/4" in done.stderr and "cannot open" not in done.stderr
+
+
 def test_no_acpi(tmp_path):
     tree = options_run(tmp_path, "-no-acpi")[0]
     assert "acpi-ged" not in tree
