@@ -213,16 +213,17 @@ soak: all
 coverage:
 	@tests/tools/coverage --write
 
-# The floor: a program of system calls alone, beside which start-up is measured.
-$(O)/bench/floor: tests/bench/floor.c
+# The floor: a program of system calls alone, beside which start-up is measured. The wire: the other end of a guest's network cable.
+BENCH_TOOLS := $(O)/bench/floor $(O)/bench/wire
+$(BENCH_TOOLS): $(O)/bench/%: tests/bench/%.c
 	@mkdir -p $(@D)
 	$(call quiet,CC,$<)$(CC) -O2 -Wall -Wextra -Werror -o $@ $<
 
 BENCH_ROUNDS ?= 11
-bench: all guests $(O)/bench/floor
+bench: all guests $(BENCH_TOOLS)
 	tests/bench/run --rounds $(BENCH_ROUNDS)
 
-bench-quick: all guests $(O)/bench/floor
+bench-quick: all guests $(BENCH_TOOLS)
 	tests/bench/run --quick
 
 demo:

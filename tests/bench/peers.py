@@ -41,9 +41,9 @@ def disk(peer, image, *, cache="writeback", aio="io_uring", queues=1):
             "-device", f"virtio-blk-device,drive=d0,iothread=io0,num-queues={queues}"]
 
 
-def run_to_end(words):
+def run_to_end(words, fds=()):
     """What a guest printed that ended by itself, and as it should."""
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT, check=False)
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT, check=False, pass_fds=fds)
     if "RESULT passed" not in done.stdout:
         sys.exit(f"bench: {' '.join(words)}\n{done.stdout}{done.stderr}")
     return done.stdout

@@ -21,6 +21,7 @@ static const struct guest_test tests[] = {
 	{ "cpuid", test_cpuid },
 	{ "rng", test_rng },
 	{ "net", test_net },
+	{ "net-bench", test_net_bench },
 	{ "blk", test_blk },
 	{ "blk-ro", test_blk_ro },
 	{ "blk-mq", test_blk_mq },

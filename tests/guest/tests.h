@@ -19,6 +19,7 @@ void test_smp(void);
 void test_cpuid(void);
 void test_rng(void);
 void test_net(void);
+void test_net_bench(void);
 void test_blk(void);
 void test_blk_ro(void);
 void test_blk_mq(void);
