@@ -6,8 +6,9 @@
 
 #include "opts_private.h"
 #include "util/alloc.h"
+#include "util/json.h"
 
-#define JSON_DEPTH_MAX 8
+#define DEPTH_MAX 8 /* of dotted keys */
 
 static int add_members(struct opts *opts, struct json_object *object, const char *prefix,
 		       unsigned int depth, struct error **errp);
@@ -56,12 +57,7 @@ static int add_member(struct opts *opts, char *key, struct json_object *value, u
 	case json_type_boolean:
 		text = xstrdup(json_object_get_boolean(value) ? "on" : "off");
 		break;
-	case json_type_string:
-		text = xstrdup(json_object_get_string(value));
-		if (strlen(text) == (size_t)json_object_get_string_len(value))
-			break;
-		ret = error_set(errp, -EINVAL, "'%s' has a NUL character in it", key);
-		goto fail;
+	case json_type_string: /* the parser has refused NUL characters */
 	case json_type_int:
 	case json_type_double:
 		text = xstrdup(json_object_get_string(value));
@@ -91,8 +87,8 @@ static int add_members(struct opts *opts, struct json_object *object, const char
 {
 	int ret;
 
-	if (depth > JSON_DEPTH_MAX)
-		return error_set(errp, -EINVAL, "JSON nested deeper than %d", JSON_DEPTH_MAX);
+	if (depth > DEPTH_MAX)
+		return error_set(errp, -EINVAL, "JSON nested deeper than %d", DEPTH_MAX);
 	json_object_object_foreach(object, name, value)
 	{
 		ret = add_member(opts, prefix ? xasprintf("%s.%s", prefix, name) : xstrdup(name),
@@ -129,76 +125,17 @@ int opts_from_json(const char *origin, struct json_object *object, struct opts *
 	return 0;
 }
 
-static size_t count_members(struct json_object *object)
-{
-	size_t count = 0;
-
-	if (json_object_is_type(object, json_type_array)) {
-		for (size_t i = 0; i < json_object_array_length(object); i++)
-			count += count_members(json_object_array_get_idx(object, i));
-		return count;
-	}
-	if (!json_object_is_type(object, json_type_object))
-		return 0;
-	json_object_object_foreach(object, name, value)
-	{
-		(void)name;
-		count += 1 + count_members(value);
-	}
-	return count;
-}
-
-/*
- * The members in JSON text that has been parsed: one colon each, outside of strings. -EINVAL for
- * strings in single quotes, which json-c takes even when told to be strict.
- */
-static int count_colons(const char *text, size_t *count)
-{
-	bool string = false;
-
-	for (*count = 0; *text; text++) {
-		if (string && *text == '\\')
-			text++; /* never the last character: the text has been parsed */
-		else if (*text == '"')
-			string = !string;
-		else if (*text == ':' && !string)
-			++*count;
-		else if (*text == '\'' && !string)
-			return -EINVAL;
-	}
-	return 0;
-}
-
 int opts_parse_json(const char *origin, const char *text, struct opts **ret, struct error **errp)
 {
-	struct json_tokener *tokener;
-	enum json_tokener_error error;
 	struct json_object *object;
-	size_t members;
 	int err;
 
-	tokener = json_tokener_new_ex(JSON_DEPTH_MAX + 2);
-	if (!tokener)
-		return error_set(errp, -ENOMEM, "%s: out of memory", origin);
-	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-	/* With its NUL: an unfinished text is an error then, not a wait for more. */
-	object = json_tokener_parse_ex(tokener, text, (int)strlen(text) + 1);
-	error = json_tokener_get_error(tokener);
-	if (error != json_tokener_success) {
-		err = error_set(errp, -EINVAL, "%s: JSON, character %zu: %s", origin,
-				json_tokener_get_parse_end(tokener) + 1,
-				json_tokener_error_desc(error));
-	} else if (count_colons(text, &members)) {
-		err = error_set(errp, -EINVAL, "%s: JSON strings need double quotes: %s", origin,
-				text);
-	} else if (count_members(object) != members) {
-		/* json-c silently keeps the last of equal keys; which one was meant is not ours to
-		 * guess. */
-		err = error_set(errp, -EINVAL, "%s: a JSON key is given twice: %s", origin, text);
-	} else {
-		err = opts_from_json(origin, object, ret, errp);
+	err = json_text_parse(text, strlen(text), &object, errp);
+	if (err) {
+		error_prefix(errp, "%s: JSON, ", origin);
+		return err;
 	}
+	err = opts_from_json(origin, object, ret, errp);
 	json_object_put(object);
-	json_tokener_free(tokener);
 	return err;
 }
