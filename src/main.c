@@ -200,6 +200,8 @@ int main(int argc, char **argv)
 		goto out;
 	if (action != CMDLINE_RUN) {
 		status = answer(action, topic, &config, &err);
+		if (!err && (fflush(stdout) || ferror(stdout)))
+			error_set_errno(&err, -errno, "standard output");
 		goto out;
 	}
 	if (config.log_to_file && log_open(config.log_path, &err))

@@ -98,6 +98,13 @@ def test_back_ends_tell_their_keys(option, words):
     assert f"{option} nonsense" in wrong and "of , " not in wrong
 
 
+@pytest.mark.parametrize("words", [["-dump-config"], ["-help"], ["-device", "help"]])
+def test_an_answer_that_cannot_be_written_is_a_failure(words):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([client.STRATOVIRT, *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 1 and done.stderr == "stratovirt: standard output: No space left on device\n"
+
+
 def test_a_serial_port_needs_its_back_end():
     assert "-serial chardev: 'chardev' is required" in stratovirt("-accel", "test", "-serial", "chardev", status=1)
 
