@@ -125,7 +125,7 @@ static int choose_slot(struct machine *machine, unsigned int kind, const struct 
 		err = slot_number(opts, "addr", &number, errp);
 	} else if (opts_get(opts, "lun")) {
 		err = slot_number(opts, "lun", &number, errp);
-		number++;
+		number += number < count; /* the largest number stays out of range */
 	} else {
 		while (number < count && slots[number].dev->plugged)
 			number++;

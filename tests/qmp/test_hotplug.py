@@ -118,6 +118,7 @@ def test_slots_are_chosen_as_stratovirts_clients_do(guest, q):
         guest.sees(disk, f"{MIB // 512} sectors", "works")
     assert refused(q, "The slot 3 is occupied already", "device_add", driver="virtio-blk-mmio", id="d", drive="d", addr=3)
     assert refused(q, r"slot 4 is out of range \[0, 3\]", "device_add", driver="virtio-blk-mmio", id="d", drive="d", lun=3)
+    assert refused(q, r"slot \d+ is out of range \[0, 3\]", "device_add", driver="virtio-blk-mmio", id="d", drive="d", lun=(1 << 64) - 1)
     assert refused(q, "addr=x is not a number", "device_add", driver="virtio-blk-mmio", id="d", drive="d", addr="x")
     plug(q, "d")
     guest.sees(2, f"{MIB // 512} sectors", "works")
