@@ -42,6 +42,11 @@ int __must_check vcpus_new(struct accel *accel, const struct vcpu_topology *topo
  * do. -ENOSPC: maxcpus are there.
  */
 int __must_check vcpus_add(struct vcpus *vcpus, struct error **errp);
+/*
+ * The last vCPU goes, and not the only one; vCPUs paused. KVM cannot destroy one: its thread stays parked, until vcpus_add() takes it
+ * back. In any case it is gone; an error means that it kept state, which costs the host what its timers cost.
+ */
+int __must_check vcpus_remove(struct vcpus *vcpus, struct error **errp);
 void vcpus_free(struct vcpus *vcpus); /* stops and joins the threads; NULL allowed */
 
 void vcpus_resume(struct vcpus *vcpus); /* lets every vCPU run */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The ACPI CPU hot-plug registers of QEMU's PCs (docs/specs/acpi_cpu_hotplug, the "modern" interface), 12 ports. Firmware counts
- * CPUs by them; the AML of the boot room finds the CPU that came. Internal device "acpi-cpu-hotplug".
+ * CPUs by them; the AML of the boot room finds the CPU that came or that shall go, and ejects it. CPUs have no gaps: what can
+ * be ejected is the last one, if it came by cpu_hotplug_add(). Internal device "acpi-cpu-hotplug". Main thread.
  */
 #ifndef DEVICES_CPU_HOTPLUG_H
 #define DEVICES_CPU_HOTPLUG_H
@@ -19,6 +20,8 @@
 
 #define CPU_HOTPLUG_ENABLED (1u << 0)	/* in FLAGS, read */
 #define CPU_HOTPLUG_INSERTING (1u << 1) /* read; writing 1 acknowledges */
+#define CPU_HOTPLUG_REMOVING (1u << 2)	/* the same: it shall go */
+#define CPU_HOTPLUG_EJECT (1u << 3)	/* written: the guest has let go of it */
 
 enum {
 	CPU_HOTPLUG_NEXT_EVENT = 0, /* selects the next CPU with an event, and DATA is its number */
@@ -27,10 +30,19 @@ enum {
 	CPU_HOTPLUG_ARCH_ID = 3, /* DATA and command data 2 are the low and high half of the APIC id */
 };
 
-/* CPUs [0, present) are there; before vCPUs run. Main thread. */
+/* CPUs [0, present) are there; before vCPUs run. */
 void cpu_hotplug_init_present(struct device *dev, const uint64_t *arch_ids, unsigned int count,
 			      unsigned int present);
-/* CPU @index has come: the guest finds an event. It has to be told to look. Main thread. */
+/*
+ * Who hears of CPUs that were ejected, the last one first, on the main loop. A guest that was asked and starts anew has let go, too:
+ * then that is in the middle of the reset.
+ */
+void cpu_hotplug_watch(struct device *dev, void (*ejected)(void *opaque, unsigned int index), void *opaque);
+/* Tells of what was ejected now, so that what is done next is done to the CPUs that are there. */
+void cpu_hotplug_settle(struct device *dev);
+/* CPU @index has come: the guest finds an event. It has to be told to look. */
 void cpu_hotplug_add(struct device *dev, unsigned int index);
+/* CPU @index, which came and is the last one, shall go. The same. */
+void cpu_hotplug_ask(struct device *dev, unsigned int index);
 
 #endif

@@ -79,7 +79,7 @@ static bool vcpu_park(struct vcpu *vcpu)
 	pthread_mutex_lock(&all->lock);
 	vcpu->parked = true;
 	pthread_cond_broadcast(&all->parked_cond);
-	while (!all->quit && (all->paused || vcpu->stopped))
+	while (!all->quit && (all->paused || vcpu->stopped || vcpu->index >= all->count))
 		pthread_cond_wait(&all->resume_cond, &all->lock);
 	vcpu->parked = false;
 	run = !all->quit;
@@ -166,7 +166,7 @@ static int kvm_vcpus_init(struct vcpus *vcpus, struct error **errp)
 
 static int kvm_vcpu_add(struct vcpu *vcpu, struct error **errp)
 {
-	int ret = vcpu_create(vcpu, errp);
+	int ret = vcpu->run ? 0 : vcpu_create(vcpu, errp);
 
 	/*
 	 * Its state is that of a reset already. But x86's KVM looks for the addressees of interrupts in a
@@ -174,7 +174,7 @@ static int kvm_vcpu_add(struct vcpu *vcpu, struct error **errp)
 	 */
 	if (!ret)
 		ret = vcpu_arch_reset(vcpu, errp);
-	return ret ? ret : vcpu_start_thread(vcpu, errp);
+	return ret || vcpu->has_thread ? ret : vcpu_start_thread(vcpu, errp);
 }
 
 static void kvm_vcpu_release(struct vcpu *vcpu)
@@ -187,7 +187,7 @@ static void kvm_vcpu_release(struct vcpu *vcpu)
 
 static void kvm_vcpus_release(struct vcpus *vcpus)
 {
-	for (unsigned int i = 0; i < vcpus->count; i++)
+	for (unsigned int i = 0; i < vcpus->made; i++)
 		kvm_vcpu_release(&vcpus->vcpu[i]);
 	vcpus_arch_release(vcpus);
 }
@@ -205,6 +205,7 @@ static int kvm_vcpus_reset(struct vcpus *vcpus, struct error **errp)
 static const struct vcpus_ops kvm_vcpus_ops = {
 	.init = kvm_vcpus_init,
 	.add = kvm_vcpu_add,
+	.remove = vcpu_arch_reset,
 	.release_one = kvm_vcpu_release,
 	.release = kvm_vcpus_release,
 	.reset = kvm_vcpus_reset,
@@ -241,6 +242,7 @@ int vcpus_new(struct accel *accel, const struct vcpu_topology *topology,
 	vcpus->vcpu = xcalloc(MAX(topology->maxcpus, topology->cpus), sizeof(*vcpus->vcpu));
 	while (vcpus->count < topology->cpus)
 		place_vcpu(vcpus, vcpus->count++);
+	vcpus->made = vcpus->count;
 
 	code = vcpus->ops->init(vcpus, errp);
 	if (code) {
@@ -255,21 +257,36 @@ int vcpus_add(struct vcpus *vcpus, struct error **errp)
 {
 	unsigned int index = vcpus->count;
 	struct vcpu *vcpu = &vcpus->vcpu[index];
+	bool new = index == vcpus->made;
 	int ret;
 
 	if (index >= vcpus->topology.maxcpus)
 		return error_set(errp, -ENOSPC, "all %u CPUs are there", index);
-	place_vcpu(vcpus, index);
+	if (new)
+		place_vcpu(vcpus, index);
 	ret = vcpus->ops->add(vcpu, errp);
 	if (ret) {
-		vcpus->ops->release_one(vcpu);
+		if (new)
+			vcpus->ops->release_one(vcpu);
 		return ret;
 	}
-	/* Its thread has gone to its parking place, or past it when the others run. */
+	if (new)
+		vcpus->made++;
+	/* Its thread is on its way to its parking place, and goes past it when the others run. */
 	pthread_mutex_lock(&vcpus->lock);
+	vcpu->stopped = false;
 	vcpus->count++;
+	pthread_cond_broadcast(&vcpus->resume_cond);
 	pthread_mutex_unlock(&vcpus->lock);
 	return 0;
+}
+
+int vcpus_remove(struct vcpus *vcpus, struct error **errp)
+{
+	pthread_mutex_lock(&vcpus->lock);
+	vcpus->count--;
+	pthread_mutex_unlock(&vcpus->lock);
+	return vcpus->ops->remove(&vcpus->vcpu[vcpus->count], errp);
 }
 
 void vcpus_free(struct vcpus *vcpus)
@@ -281,12 +298,12 @@ void vcpus_free(struct vcpus *vcpus)
 	vcpus->quit = true;
 	atomic_store(&vcpus->leave, true);
 	pthread_cond_broadcast(&vcpus->resume_cond);
-	for (unsigned int i = 0; i < vcpus->count; i++)
+	for (unsigned int i = 0; i < vcpus->made; i++)
 		if (vcpus->vcpu[i].has_thread)
 			vcpu_kick(&vcpus->vcpu[i]);
 	pthread_mutex_unlock(&vcpus->lock);
 
-	for (unsigned int i = 0; i < vcpus->count; i++)
+	for (unsigned int i = 0; i < vcpus->made; i++)
 		if (vcpus->vcpu[i].has_thread)
 			pthread_join(vcpus->vcpu[i].thread, NULL);
 	vcpus->ops->release(vcpus);

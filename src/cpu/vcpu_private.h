@@ -29,7 +29,8 @@ struct vcpu {
 /* What runs the vCPUs. Main thread, vCPUs parked. */
 struct vcpus_ops {
 	int (*init)(struct vcpus *vcpus, struct error **errp); /* creates them and their threads */
-	int (*add)(struct vcpu *vcpu, struct error **errp); /* one more; others may run */
+	int (*add)(struct vcpu *vcpu, struct error **errp); /* one more, or one that was taken out; others may run */
+	int (*remove)(struct vcpu *vcpu, struct error **errp); /* makes it forget everything */
 	void (*release_one)(struct vcpu *vcpu);		    /* after a failed add */
 	void (*release)(struct vcpus *vcpus); /* also after a failed init; the threads have ended */
 	int (*reset)(struct vcpus *vcpus, struct error **errp);
@@ -44,8 +45,9 @@ struct vcpus {
 	struct kvm_vm *vm; /* NULL: the test accelerator */
 	struct vcpu_topology topology;
 	struct vcpu_events events;
-	unsigned int count;
-	struct vcpu *vcpu; /* [maxcpus], of which count are there */
+	unsigned int count; /* written under the lock */
+	unsigned int made;  /* those from count on were taken out: parked, until they are added again */
+	struct vcpu *vcpu;  /* [maxcpus] */
 	struct vcpus_arch *arch;
 
 	/*
@@ -56,7 +58,7 @@ struct vcpus {
 
 	pthread_mutex_t lock;
 	pthread_cond_t parked_cond; /* a vCPU has parked, or its thread has begun */
-	pthread_cond_t resume_cond; /* paused, quit or a stopped flag has changed */
+	pthread_cond_t resume_cond; /* paused, quit, count or a stopped flag has changed */
 	bool paused, quit;
 };
 

@@ -24,6 +24,13 @@ static int test_add(struct vcpu *vcpu, struct error **errp)
 	return 0;
 }
 
+static int test_remove(struct vcpu *vcpu, struct error **errp)
+{
+	(void)vcpu;
+	(void)errp;
+	return 0;
+}
+
 static void test_release_one(struct vcpu *vcpu)
 {
 	(void)vcpu;
@@ -58,6 +65,7 @@ static char *test_describe(struct vcpu *vcpu)
 const struct vcpus_ops vcpus_test_ops = {
 	.init = test_init,
 	.add = test_add,
+	.remove = test_remove,
 	.release_one = test_release_one,
 	.release = test_release,
 	.reset = test_reset,

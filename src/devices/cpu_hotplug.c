@@ -11,12 +11,17 @@
 
 struct hotplug_cpu {
 	uint64_t arch_id;
-	bool enabled, inserting;
+	bool enabled, inserting, removing;
+	bool came; /* is not of those at start: it may go */
+	bool gone; /* was ejected, and the machine does not know yet */
 };
 
 struct cpu_hotplug {
 	struct device dev;
 	struct io_region region;
+	struct loop_call tell; /* main loop */
+	void (*ejected)(void *opaque, unsigned int index);
+	void *opaque;
 
 	pthread_mutex_t lock; /* guards the rest */
 	struct hotplug_cpu *cpus;
@@ -42,7 +47,8 @@ static uint8_t flags_locked(struct cpu_hotplug *h)
 
 	if (!cpu)
 		return 0;
-	return (cpu->enabled ? CPU_HOTPLUG_ENABLED : 0) | (cpu->inserting ? CPU_HOTPLUG_INSERTING : 0);
+	return (cpu->enabled ? CPU_HOTPLUG_ENABLED : 0) | (cpu->inserting ? CPU_HOTPLUG_INSERTING : 0) |
+	       (cpu->removing ? CPU_HOTPLUG_REMOVING : 0);
 }
 
 static uint32_t data_locked(struct cpu_hotplug *h, bool high)
@@ -81,19 +87,37 @@ static void next_event_locked(struct cpu_hotplug *h)
 	for (uint32_t i = 0; i < h->count; i++) {
 		uint32_t at = (h->selector % h->count + i) % h->count;
 
-		if (h->cpus[at].inserting) {
+		if (h->cpus[at].inserting || h->cpus[at].removing) {
 			h->selector = at;
 			return;
 		}
 	}
 }
 
+/* For the guest it is gone at once; what that takes here is done by the main loop. */
+static void eject_locked(struct cpu_hotplug *h, uint32_t index)
+{
+	struct hotplug_cpu *cpu = &h->cpus[index];
+	bool last = index + 1 == h->count || !h->cpus[index + 1].enabled;
+
+	if (!cpu->enabled || !cpu->came || !last)
+		return;
+	*cpu = (struct hotplug_cpu){ .arch_id = cpu->arch_id, .gone = true };
+	loop_call_schedule(&h->tell);
+}
+
 static void write_flags_locked(struct cpu_hotplug *h, uint64_t value)
 {
 	struct hotplug_cpu *cpu = selected_locked(h);
 
-	if (cpu && (value & CPU_HOTPLUG_INSERTING))
+	if (!cpu)
+		return;
+	if (value & CPU_HOTPLUG_INSERTING)
 		cpu->inserting = false;
+	if (value & CPU_HOTPLUG_REMOVING)
+		cpu->removing = false;
+	if (value & CPU_HOTPLUG_EJECT)
+		eject_locked(h, h->selector);
 }
 
 static void hotplug_write(void *opaque, uint64_t offset, uint64_t value, unsigned int size)
@@ -138,21 +162,65 @@ void cpu_hotplug_add(struct device *dev, unsigned int index)
 	if (index < h->count) {
 		h->cpus[index].enabled = true;
 		h->cpus[index].inserting = true;
+		h->cpus[index].came = true;
 	}
 	pthread_mutex_unlock(&h->lock);
 }
 
-/* What came stays; that it came is in the tables of the next boot. */
+void cpu_hotplug_ask(struct device *dev, unsigned int index)
+{
+	struct cpu_hotplug *h = to_hotplug(dev);
+
+	pthread_mutex_lock(&h->lock);
+	if (index < h->count && h->cpus[index].enabled)
+		h->cpus[index].removing = true;
+	pthread_mutex_unlock(&h->lock);
+}
+
+void cpu_hotplug_watch(struct device *dev, void (*ejected)(void *opaque, unsigned int index), void *opaque)
+{
+	struct cpu_hotplug *h = to_hotplug(dev);
+
+	h->ejected = ejected;
+	h->opaque = opaque;
+}
+
+void cpu_hotplug_settle(struct device *dev)
+{
+	struct cpu_hotplug *h = to_hotplug(dev);
+
+	for (uint32_t i = h->count; i--;) {
+		bool gone;
+
+		pthread_mutex_lock(&h->lock);
+		gone = h->cpus[i].gone;
+		h->cpus[i].gone = false;
+		pthread_mutex_unlock(&h->lock);
+		if (gone)
+			h->ejected(h->opaque, i);
+	}
+}
+
+static void tell(struct loop_call *call)
+{
+	cpu_hotplug_settle(&container_of(call, struct cpu_hotplug, tell)->dev);
+}
+
+/* What came stays, unless it was asked to go; that it came is in the tables of the next boot. */
 static void hotplug_reset(struct device *dev)
 {
 	struct cpu_hotplug *h = to_hotplug(dev);
 
 	pthread_mutex_lock(&h->lock);
-	for (uint32_t i = 0; i < h->count; i++)
-		h->cpus[i].inserting = false;
+	for (uint32_t i = h->count; i--;) {
+		if (h->cpus[i].removing)
+			eject_locked(h, i);
+		h->cpus[i].inserting = h->cpus[i].removing = false;
+	}
 	h->selector = 0;
 	h->command = 0;
 	pthread_mutex_unlock(&h->lock);
+	cpu_hotplug_settle(dev);
 }
 
 static int hotplug_realize(struct device *dev, struct error **errp)
@@ -169,6 +237,7 @@ static int hotplug_realize(struct device *dev, struct error **errp)
 		.opaque = h,
 	};
 	pthread_mutex_init(&h->lock, NULL);
+	loop_call_init(&h->tell, dev->platform->main_loop, tell);
 	ret = mem_space_add_io(dev->platform->space, &h->region, errp);
 	if (ret)
 		pthread_mutex_destroy(&h->lock);
@@ -180,6 +249,7 @@ static void hotplug_unrealize(struct device *dev)
 	struct cpu_hotplug *h = to_hotplug(dev);
 
 	mem_space_del_io(dev->platform->space, &h->region);
+	loop_call_cancel(&h->tell);
 	pthread_mutex_destroy(&h->lock);
 	free(h->cpus);
 }

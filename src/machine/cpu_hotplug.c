@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * CPUs that come while the guest runs. A place is named by its ids in the topology, as query-hotpluggable-cpus lists them. They are
- * filled in order: a set of vCPUs has no gaps. CPUs do not go again.
+ * CPUs that come and go while the guest runs. A place is named by its ids in the topology, as query-hotpluggable-cpus lists them. They
+ * are filled in order and emptied in the reverse one: a set of vCPUs has no gaps. Those of the start stay.
  */
 #define LOG_MODULE "machine"
 
@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "devices/cpu_hotplug.h"
 #include "internal.h"
 #include "util/alloc.h"
 #include "util/log.h"
@@ -117,16 +118,26 @@ static int check_keys(const struct opts *opts, struct error **errp)
 	return 0;
 }
 
-static int check_id(const struct machine *machine, const char *id, struct error **errp)
+bool cpu_has_id(const struct machine *machine, const char *id, unsigned int *ret)
 {
-	bool used = id && device_find(&machine->platform, id);
-
-	for (unsigned int i = 0; id && i < machine->topology.maxcpus; i++) {
+	for (unsigned int i = 0; i < machine->topology.maxcpus; i++) {
 		const char *other = machine_cpu_id(machine, i);
 
-		used |= other && !strcmp(other, id);
+		if (other && !strcmp(other, id)) {
+			*ret = i;
+			return true;
+		}
 	}
-	return used ? error_set(errp, -EEXIST, "Duplicate device ID '%s'", id) : 0;
+	return false;
+}
+
+static int check_id(const struct machine *machine, const char *id, struct error **errp)
+{
+	unsigned int index;
+
+	if (id && (device_find(&machine->platform, id) || cpu_has_id(machine, id, &index)))
+		return error_set(errp, -EEXIST, "Duplicate device ID '%s'", id);
+	return 0;
 }
 
 int cpu_add(struct machine *machine, const struct opts *opts, struct error **errp)
@@ -135,8 +146,10 @@ int cpu_add(struct machine *machine, const struct opts *opts, struct error **err
 	unsigned int index = 0;
 	int ret;
 
-	if (!machine->class->cpu_added)
+	if (!machine->class->cpu_event)
 		return error_set(errp, -ENOTSUP, "machine %s has no CPU hot-plug", machine->class->name);
+	if (machine->cpu_registers)
+		cpu_hotplug_settle(machine->cpu_registers);
 	ret = check_keys(opts, errp);
 	if (!ret)
 		ret = check_id(machine, id, errp);
@@ -146,7 +159,7 @@ int cpu_add(struct machine *machine, const struct opts *opts, struct error **err
 		return ret;
 	if (machine->topology.cpus == machine->topology.maxcpus)
 		return error_set(errp, -ENOSPC, "all %u CPUs are there (-smp maxcpus=)", machine->topology.cpus);
-	if (!machine->cpu_hotplug)
+	if (!machine->cpu_registers)
 		return error_set(errp, -ENOTSUP, "CPU hot-plug needs ACPI (-machine %s,acpi=on)",
 				 machine->class->name);
 	if (index < machine->topology.cpus)
@@ -162,7 +175,46 @@ int cpu_add(struct machine *machine, const struct opts *opts, struct error **err
 	if (id)
 		machine->cpu_ids[index] = xstrdup(id);
 	machine->topology.cpus++;
-	machine->class->cpu_added(machine, index);
+	cpu_hotplug_add(machine->cpu_registers, index);
+	machine->class->cpu_event(machine);
 	log_info("CPU %u was plugged in", index);
 	return 0;
+}
+
+int cpu_ask_unplug(struct machine *machine, const char *id, struct error **errp)
+{
+	unsigned int index = 0;
+
+	cpu_hotplug_settle(machine->cpu_registers);
+	if (!cpu_has_id(machine, id, &index))
+		return error_set(errp, -ENODEV, "Device '%s' not found", id);
+	if (index + 1 < machine->topology.cpus)
+		return error_set(errp, -ENOTSUP, "CPU %u goes before CPU %u: CPUs go in the reverse of their order",
+				 machine->topology.cpus - 1, index);
+	cpu_hotplug_ask(machine->cpu_registers, index);
+	machine->class->cpu_event(machine);
+	return 0;
+}
+
+void cpu_ejected(void *opaque, unsigned int index)
+{
+	struct machine *machine = opaque;
+	bool running = vcpus_running(machine->vcpus);
+	struct device_event_info info = { .id = machine->cpu_ids[index] };
+	struct error *err = NULL;
+
+	if (running)
+		vcpus_pause(machine->vcpus);
+	if (vcpus_remove(machine->vcpus, &err)) {
+		log_warn("CPU %u is gone, but %s", index, error_text(err));
+		error_free(err);
+	}
+	if (running)
+		vcpus_resume(machine->vcpus);
+	machine->topology.cpus--;
+	machine->cpu_ids[index] = NULL;
+	log_info("CPU %u was unplugged", index);
+	if (info.id)
+		machine->platform.event(&machine->platform, DEVICE_EVENT_DELETED, &info);
+	free((char *)(uintptr_t)info.id);
 }

@@ -250,7 +250,10 @@ int machine_device_del(struct machine *machine, const char *id, struct error **e
 {
 	struct device *dev = device_find(&machine->platform, id);
 	struct device_event_info info = { .dev = dev, .id = id };
+	unsigned int cpu;
 
+	if (cpu_has_id(machine, id, &cpu))
+		return cpu_ask_unplug(machine, id, errp);
 	if (!dev || device_is_internal(dev))
 		return error_set(errp, -ENODEV, "Device '%s' not found", id);
 	if (dev->class->ask_unplug)

@@ -36,8 +36,8 @@ struct machine_class {
 	int (*load)(struct machine *machine, struct vcpu_entry *entry, struct error **errp);
 	/* Presses the power button. -ENODEV when the guest sees none. NULL: the one of the GED. */
 	int (*power_button)(struct machine *machine);
-	/* vCPU @index was added: tells the guest. NULL: this machine's CPUs are fixed. */
-	void (*cpu_added)(struct machine *machine, unsigned int index);
+	/* Tells the guest to look at the CPU hot-plug registers. NULL: this machine's CPUs are fixed. */
+	void (*cpu_event)(struct machine *machine);
 	void (*release)(struct machine *machine);
 };
 
@@ -105,7 +105,7 @@ struct machine {
 	struct accel *accel;
 	struct vcpus *vcpus;
 	struct vcpu_topology topology; /* cpus: those that are there now */
-	bool cpu_hotplug; /* the guest can be told of CPUs that come */
+	struct device *cpu_registers; /* "acpi-cpu-hotplug"; NULL: the guest cannot be told of CPUs that come */
 	char **cpu_ids; /* [maxcpus]: ids of those that device_add made, else NULL; NULL before the first */
 
 	/* What the guest's own doings lead to: the description's, until set-action. */
@@ -181,6 +181,11 @@ extern const struct machine_class none_class;
 /* cpu_hotplug.c: device_add of a class that cpu_is_class() names. */
 bool cpu_is_class(const char *name);
 int __must_check cpu_add(struct machine *machine, const struct opts *opts, struct error **errp);
+/* device_del: the guest is asked; cpu_ejected() when it has let go. */
+bool cpu_has_id(const struct machine *machine, const char *id, unsigned int *index);
+int __must_check cpu_ask_unplug(struct machine *machine, const char *id, struct error **errp);
+/* The machine's CPU hot-plug registers say that the last CPU is gone. @opaque: the machine. Main loop. */
+void cpu_ejected(void *opaque, unsigned int index);
 void cpu_ids_free(struct machine *machine);
 
 #ifdef __x86_64__

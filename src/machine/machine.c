@@ -233,7 +233,7 @@ bool machine_class_at(unsigned int index, struct machine_kind *ret)
 			.alias = machine_classes[i]->alias,
 			.ram_id = machine_classes[i]->ram_id,
 			.bare = machine_classes[i]->bare,
-			.cpus_come = machine_classes[i]->cpu_added,
+			.cpus_come = machine_classes[i]->cpu_event,
 		};
 		return true;
 	}

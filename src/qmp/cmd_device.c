@@ -66,7 +66,7 @@ const struct qmp_command qmp_device_commands[] = {
 	  .flags = QMP_MORE_ARGS,
 	  .handler = device_add },
 	{ .name = "device_del",
-	  .help = "PCI: asks the guest to let go of a device; replaceable slots: takes a card out, or a disk when its "
+	  .help = "PCI and CPUs: asks the guest to let go of it; replaceable slots: takes a card out, or a disk when its "
 		  "requests are done. DEVICE_DELETED follows",
 	  .args = QMP_MEMBERS(QMP_MEMBER("id", qmp_str, NULL)),
 	  .handler = device_del },

@@ -392,6 +392,81 @@ def test_cpu_hotplug_registers_of_a_hostile_guest(start):
     assert select_cpu(pc, 0) == 1
 
 
+def deleted(pc):
+    """What DEVICE_DELETED has said, all of it."""
+    pc.qmp("query-status")  # behind them
+    return [event["data"] for event in pc.events if event["event"] == "DEVICE_DELETED"]
+
+
+def eject(pc, cpu):
+    select_cpu(pc, cpu)
+    pc.out(CPUS + 4, 8)
+
+
+def test_a_cpu_is_asked_to_go(start):
+    pc = start("-smp", "1,maxcpus=4", machine="q35")
+    enable_pm(pc)
+    pc.out(0xb2, 2)
+    pc.out(GPE0_EN, 4)
+    for name in ("c1", "c2"):
+        pc.qmp("device_add", driver="host-x86_64-cpu", id=name)
+    for cpu in (1, 2):
+        select_cpu(pc, cpu)
+        pc.out(CPUS + 4, 2)
+    pc.out(GPE0_STS, 4)
+    with pytest.raises(AssertionError, match="CPU 2 goes before CPU 1"):
+        pc.qmp("device_del", id="c1")
+    assert not pc.pending(SCI)
+    for _ in range(2):  # whoever asks again is heard again
+        pc.qmp("device_del", id="c2")
+        assert pc.pending(SCI) and pc.inp(GPE0_STS) == 4
+        pc.out(GPE0_STS, 4)
+        select_cpu(pc, 0)
+        pc.out(CPUS + 5, 0)
+        assert pc.inp(CPUS + 8, 4) == 2 and pc.inp(CPUS + 4) == 5
+        pc.out(CPUS + 4, 4)  # heard
+        assert pc.inp(CPUS + 4) == 1 and len(pc.qmp("query-cpus-fast")) == 3
+    eject(pc, 2)
+    assert select_cpu(pc, 2) == 0 and select_cpu(pc, 1) == 1
+    assert [cpu["qom-path"] for cpu in pc.qmp("query-cpus-fast")][1:] == ["/machine/peripheral/c1"]
+    assert deleted(pc) == [{"device": "c2", "path": "/machine/peripheral/c2"}]
+    with pytest.raises(AssertionError, match="Device 'c2' not found"):
+        pc.qmp("device_del", id="c2")
+    pc.qmp("device_add", driver="host-x86_64-cpu", id="c2")  # the place and the name are free again
+    assert select_cpu(pc, 2) == 3 and len(pc.qmp("query-cpus-fast")) == 3
+
+
+def test_a_cpu_that_was_asked_is_gone_after_a_reset(start):
+    pc = start("-smp", "1,maxcpus=3", machine="q35")
+    for name in ("c1", "c2"):
+        pc.qmp("device_add", driver="host-x86_64-cpu", id=name)
+    pc.qmp("device_del", id="c2")
+    pc.qmp("system_reset")
+    assert [data["device"] for data in deleted(pc)] == ["c2"]
+    assert [select_cpu(pc, cpu) for cpu in range(3)] == [1, 1, 0]
+    assert FwCfg(pc).read(5, 2) == b"\2\0" and len(pc.qmp("query-cpus-fast")) == 2
+
+
+def test_ejections_of_a_hostile_guest(start):
+    """Only what came, from the end on; and each of them once."""
+    pc = start("-smp", "2,maxcpus=5,sockets=5", machine="q35")
+    for name in ("c2", "c3"):
+        pc.qmp("device_add", driver="host-x86_64-cpu", id=name)
+    for cpu in (0, 1, 2, 4, 5, 0xffffffff):
+        eject(pc, cpu)
+    assert len(pc.qmp("query-cpus-fast")) == 4 and deleted(pc) == []
+    for cpu in (3, 3, 2, 2, 1, 0):  # without having been asked
+        eject(pc, cpu)
+    assert [data["device"] for data in deleted(pc)] == ["c3", "c2"]
+    assert [select_cpu(pc, cpu) for cpu in range(5)] == [1, 1, 0, 0, 0]
+    with pytest.raises(AssertionError, match="CPU 3 comes after CPU 2"):
+        pc.qmp("device_add", driver="host-x86_64-cpu", **{"socket-id": 3})
+    for _ in range(50):
+        pc.qmp("device_add", driver="host-x86_64-cpu")
+        eject(pc, 2)
+    assert len(pc.qmp("query-cpus-fast")) == 2 and len(deleted(pc)) == 2, "a CPU without a name goes without a word"
+
+
 @pytest.mark.parametrize("arguments, message", [
     ({"socket-id": 0}, "CPU 0 is there already"),
     ({"socket-id": 2}, "CPU 2 comes after CPU 1: CPUs are added in order"),

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Disks that come and go in the replaceable slots, back ends with them, with a guest that uses them all the time."""
+"""Disks that come and go in the replaceable slots, back ends with them, with a guest that uses them all the time; CPUs on q35."""
 
 import os
+import platform
 import re
 import time
 
@@ -423,3 +424,36 @@ def test_a_word_of_guest_memory(qmp):
     refused(qmp, "address not in hexadecimal", "query-mem-gpa", gpa="xyz")
     for gpa in ("f0100000", "7fffffe", "ffffffffffffffff"):
         refused(qmp, "this gpa does not support query", "query-mem-gpa", gpa=gpa)
+
+
+# --- CPUs, with KVM's vCPUs: the guest of this ring ejects nothing, but one that starts anew has let go, too ---
+
+
+def until(client, name):
+    while client.event()["event"] != name:
+        pass
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="q35 is for x86_64")
+def test_vcpus_go_and_are_used_again(tmp_path):
+    with VM(tmp_path, "-machine", "q35", "-smp", "1,maxcpus=3", paused=False) as vm, vm.connect() as c:
+        for number in range(6):
+            for name in ("c1", "c2"):
+                c.run("device_add", driver="host-x86_64-cpu", id=name)
+            assert [cpu["qom-path"][-2:] for cpu in c.run("query-cpus-fast")][1:] == ["c1", "c2"]
+            threads = [cpu["thread-id"] for cpu in c.run("query-cpus-fast")]
+            assert number == 0 or threads == known, "there are no more threads than places"
+            known = threads
+            if number % 2:
+                c.run("stop")
+            for name in ("c2", "c1"):
+                c.run("device_del", id=name)
+                c.run("system_reset")
+                until(c, "DEVICE_DELETED")
+            assert len(c.run("query-cpus-fast")) == 1
+            if number % 2:
+                c.run("cont")
+        ticks = vm.cpu_time()
+        wait_for(lambda: vm.cpu_time() > ticks)  # the one that is left runs
+        c.run("quit")
+        vm.end()

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-/* CPUs that may come: their ACPI devices, and the methods that find out which one came (ACPI 6.5 §8.4, §5.6.6). */
+/*
+ * CPUs that may come and go: their ACPI devices, and the methods that find out which one came or shall go, and eject it
+ * (ACPI 6.5 §8.4, §5.6.6, §6.3.3).
+ */
 #include <stdio.h>
 
 #include "acpi_x86.h"
 #include "devices/cpu_hotplug.h"
 
 #define NOTIFY_DEVICE_CHECK 1
+#define NOTIFY_EJECT_REQUEST 3
 #define STATUS_THERE 0x0f /* present, enabled, shown, working */
 
 static void add_registers(struct aml *aml)
@@ -15,7 +19,9 @@ static void add_registers(struct aml *aml)
 	aml_field_skip(aml, CPU_HOTPLUG_FLAGS * 8);
 	aml_field_unit(aml, "CENA", 1);
 	aml_field_unit(aml, "CINS", 1);
-	aml_field_skip(aml, 6);
+	aml_field_unit(aml, "CRMV", 1);
+	aml_field_unit(aml, "CEJT", 1);
+	aml_field_skip(aml, 4);
 	aml_field_unit(aml, "CCMD", 8);
 	aml_end(aml);
 	aml_field(aml, "CREG", 32);
@@ -58,6 +64,19 @@ static void add_status(struct aml *aml)
 	aml_end(aml);
 }
 
+/* CEJ0(cpu): its _EJ0. */
+static void add_eject(struct aml *aml)
+{
+	aml_method(aml, "CEJ0", 1, true);
+	aml_acquire(aml, "CLCK");
+	aml_store(aml);
+	aml_arg(aml, 0);
+	aml_path(aml, "CSEL");
+	store(aml, 1, "CEJT");
+	aml_release(aml, "CLCK");
+	aml_end(aml);
+}
+
 /* CNTF(cpu, what): Notify() wants a name. */
 static void add_notify(struct aml *aml, uint32_t cpus)
 {
@@ -78,7 +97,24 @@ static void add_notify(struct aml *aml, uint32_t cpus)
 	aml_end(aml);
 }
 
-/* CSCN(): acknowledges and tells every CPU that came. */
+/* In CSCN: the selected CPU's event, if it has that one. */
+static void add_scan_event(struct aml *aml, const char *bit, uint64_t what)
+{
+	aml_if(aml);
+	aml_equal(aml);
+	aml_path(aml, bit);
+	aml_integer(aml, 1);
+	aml_path(aml, "CNTF");
+	aml_path(aml, "CDAT");
+	aml_integer(aml, what);
+	store(aml, 1, bit);
+	aml_store(aml);
+	aml_integer(aml, 1);
+	aml_local(aml, 0);
+	aml_end(aml);
+}
+
+/* CSCN(): acknowledges and tells every CPU that came or shall go. */
 static void add_scan(struct aml *aml)
 {
 	aml_method(aml, "CSCN", 0, true);
@@ -95,18 +131,8 @@ static void add_scan(struct aml *aml)
 	aml_integer(aml, 0);
 	aml_local(aml, 0);
 	store(aml, CPU_HOTPLUG_NEXT_EVENT, "CCMD");
-	aml_if(aml);
-	aml_equal(aml);
-	aml_path(aml, "CINS");
-	aml_integer(aml, 1);
-	aml_path(aml, "CNTF");
-	aml_path(aml, "CDAT");
-	aml_integer(aml, NOTIFY_DEVICE_CHECK);
-	store(aml, 1, "CINS");
-	aml_store(aml);
-	aml_integer(aml, 1);
-	aml_local(aml, 0);
-	aml_end(aml);
+	add_scan_event(aml, "CINS", NOTIFY_DEVICE_CHECK);
+	add_scan_event(aml, "CRMV", NOTIFY_EJECT_REQUEST);
 	aml_end(aml);
 	aml_release(aml, "CLCK");
 	aml_end(aml);
@@ -132,6 +158,12 @@ static void add_cpu(struct aml *aml, const struct vcpu_topology *topology, uint3
 	aml_end(aml);
 	aml_name(aml, "_MAT");
 	aml_buffer(aml, entry.data, entry.len);
+	if (index) { /* the boot CPU never goes */
+		aml_method(aml, "_EJ0", 1, true);
+		aml_path(aml, "CEJ0");
+		aml_integer(aml, index);
+		aml_end(aml);
+	}
 	aml_end(aml);
 	blob_free(&entry);
 }
@@ -145,6 +177,7 @@ void acpi_x86_add_hotplug_cpus(struct aml *aml, const struct vcpu_topology *topo
 	aml_eisaid(aml, "PNP0A05");
 	add_registers(aml);
 	add_status(aml);
+	add_eject(aml);
 	for (uint32_t i = 0; i < topology->maxcpus; i++)
 		add_cpu(aml, topology, i);
 	add_notify(aml, topology->maxcpus);

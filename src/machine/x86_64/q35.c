@@ -61,7 +61,6 @@ struct q35 {
 	struct pci_host *pci;
 	struct ich9_reset_control reset;
 	struct device *mch, *lpc;
-	struct device *cpus; /* CPU hot-plug registers; NULL when maxcpus are there at start */
 	unsigned int coms;     /* as struct acpi_q35 has them; set in prepare_boot, like the next one */
 	uint16_t pvpanic_port;
 	struct boot_source *source;
@@ -221,14 +220,15 @@ static int create_cpu_hotplug(struct q35 *q35, struct error **errp)
 
 	if (topology->cpus == topology->maxcpus || !q35->acpi)
 		return 0;
-	machine->cpu_hotplug = true;
-	ret = device_create_internal(&machine->platform, "acpi-cpu-hotplug", "cpu-hotplug", NULL, &q35->cpus, errp);
+	ret = device_create_internal(&machine->platform, "acpi-cpu-hotplug", "cpu-hotplug", NULL,
+				     &machine->cpu_registers, errp);
 	if (ret)
 		return ret;
 	ids = xcalloc(topology->maxcpus, sizeof(*ids));
 	for (unsigned int i = 0; i < topology->maxcpus; i++)
 		ids[i] = vcpu_arch_id(topology, i);
-	cpu_hotplug_init_present(q35->cpus, ids, topology->maxcpus, topology->cpus);
+	cpu_hotplug_init_present(machine->cpu_registers, ids, topology->maxcpus, topology->cpus);
+	cpu_hotplug_watch(machine->cpu_registers, cpu_ejected, machine);
 	free(ids);
 	return 0;
 }
@@ -270,12 +270,9 @@ static int q35_init_devices(struct machine *machine, struct error **errp)
 	return ret;
 }
 
-static void q35_cpu_added(struct machine *machine, unsigned int index)
+static void q35_cpu_event(struct machine *machine)
 {
-	struct q35 *q35 = to_q35(machine);
-
-	cpu_hotplug_add(q35->cpus, index);
-	ich9_lpc_set_gpe(q35->lpc, Q35_GPE_CPU);
+	ich9_lpc_set_gpe(to_q35(machine)->lpc, Q35_GPE_CPU);
 }
 
 static int q35_power_button(struct machine *machine)
@@ -364,7 +361,7 @@ static int build_tables(struct q35 *q35, gpa_t ecam, struct acpi_tables **tables
 		.pvpanic_port = q35->pvpanic_port,
 		.has_fw_cfg = true,
 		.vmgenid = vmgenid_present(&q35->machine.platform) ? VMGENID_BASE : 0,
-		.cpu_hotplug = q35->cpus,
+		.cpu_hotplug = q35->machine.cpu_registers,
 		.numa = numa_tables(&q35->machine),
 		.pci = &pci,
 	};
@@ -512,6 +509,6 @@ const struct machine_class q35_class = {
 	.prepare_boot = q35_prepare_boot,
 	.load = q35_load,
 	.power_button = q35_power_button,
-	.cpu_added = q35_cpu_added,
+	.cpu_event = q35_cpu_event,
 	.release = q35_release,
 };
