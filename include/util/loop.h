@@ -39,6 +39,12 @@ struct loop_poll_ops {
 	void (*watch)(struct loop_fd *lfd, bool on);
 };
 
+/* For how long a loop looks for a source's work; see src/util/poll_window.h. */
+struct poll_window {
+	uint64_t ns;
+	unsigned int misses;
+};
+
 /* A watched file descriptor; embedded in its owner. */
 struct loop_fd {
 	int fd;
@@ -48,6 +54,8 @@ struct loop_fd {
 	struct loop *loop; /* set by loop_fd_add(), NULL when not registered */
 	struct list node;  /* private */
 	bool watched;      /* private: poll->watch(true) was said */
+	bool found;        /* private: is in the batch */
+	struct poll_window window; /* private */
 };
 
 /* @lfd must have fd, events and handler set. -errno from epoll_ctl() (EPERM: a regular file). */
@@ -57,8 +65,8 @@ void loop_fd_del(struct loop_fd *lfd); /* harmless when not registered; before f
 
 /*
  * Before it sleeps, a loop all of whose descriptors have poll operations looks at them for up to max_ns nanoseconds, 0 (as
- * loops begin): never. For how long is learned from how long it had to wait: @grow times as long (0: twice) when a little
- * longer would have done, the @shrink-th part (0: not at all) when even max_ns would not. Loop's thread.
+ * loops begin): never. For how long is learned from how long it had to wait for each: @grow times as long (0: twice) when a
+ * little longer would have done, the @shrink-th part (0: not at all) when even max_ns would not. Loop's thread.
  */
 struct loop_polling {
 	uint64_t max_ns, grow, shrink;

@@ -44,9 +44,10 @@ struct loop {
 	struct list timers; /* by deadline, equal ones in the order they were set */
 	struct epoll_event batch[BATCH];
 	int batch_len; /* entries of the batch in dispatch, 0 outside of it */
-	struct poll_window window;
-	int64_t idle_ns, found_ns; /* when it had done what there was; when there was something again */
-	bool found; /* by now; calls and timers do not count, for which it need not look */
+	struct loop_polling polling;
+	uint64_t window_ns; /* the widest of the sources' windows */
+	int64_t idle_ns; /* when it had done what there was */
+	bool found; /* something since then; calls and timers do not count, for which it need not look */
 	unsigned int opaque_fds; /* those that only the kernel can tell of */
 	unsigned int wakes_seen;
 	unsigned int unasked; /* iterations since the kernel was asked */
@@ -213,6 +214,8 @@ int loop_fd_add(struct loop *loop, struct loop_fd *lfd)
 		return -errno;
 	lfd->loop = loop;
 	lfd->watched = false;
+	lfd->found = false;
+	lfd->window = (struct poll_window){ .ns = 0 };
 	loop->opaque_fds += is_opaque(lfd);
 	list_add_tail(&loop->fds, &lfd->node);
 	return 0;
@@ -277,10 +280,8 @@ static void dispatch_fds(struct loop *loop, int count)
 		events = loop->batch[i].events & (lfd->events | EPOLLERR | EPOLLHUP);
 		if (!lfd->events || !events)
 			continue;
-		if (lfd != &loop->wake) {
+		if (lfd != &loop->wake)
 			count_work(loop);
-			loop->found = true;
-		}
 		lfd->handler(lfd, events);
 	}
 	loop->batch_len = 0;
@@ -648,20 +649,34 @@ static int look_until(struct loop *loop, int64_t end)
 	return n;
 }
 
-/* What was found is done: from now on it waits. */
-static void learn(struct loop *loop, int64_t now)
+/* From what is in the batch, if that is more than a call. */
+static void learn(struct loop *loop, int n)
 {
+	uint64_t waited = (uint64_t)(clock_now_ns() - loop->idle_ns);
+	struct loop_fd *lfd;
+
+	for (int i = 0; i < n; i++) {
+		lfd = loop->batch[i].data.ptr;
+		lfd->found = lfd != &loop->wake;
+		loop->found = loop->found || lfd->found;
+	}
 	if (!loop->found)
 		return;
-	poll_window_adapt(&loop->window, (uint64_t)(loop->found_ns - loop->idle_ns));
-	loop->idle_ns = now;
-	loop->found = false;
+	loop->window_ns = 0;
+	list_for_each(lfd, &loop->fds, node) {
+		if (lfd->found)
+			poll_window_hit(&lfd->window, &loop->polling, waited);
+		else
+			poll_window_missed(&lfd->window, &loop->polling, waited);
+		lfd->found = false;
+		loop->window_ns = MAX(loop->window_ns, lfd->window.ns);
+	}
 }
 
 /* Until when it is worth looking, not beyond @ts. */
 static int64_t looks_until(const struct loop *loop, const struct timespec *ts, int64_t now)
 {
-	int64_t end = loop->idle_ns + (int64_t)MIN(loop->window.ns, (uint64_t)INT64_MAX / 2);
+	int64_t end = loop->idle_ns + (int64_t)MIN(loop->window_ns, (uint64_t)INT64_MAX / 2);
 
 	return ts && !ts->tv_sec ? MIN(end, now + ts->tv_nsec) : end;
 }
@@ -675,10 +690,12 @@ static int wait_events(struct loop *loop, const struct timespec *ts)
 	int n = 0;
 
 	/* As it is without iothreads, and in one that was told so. */
-	if (!loop->window.limits.max_ns && !loop->watching)
+	if (!loop->polling.max_ns && !loop->watching)
 		return ask_kernel(loop, ts);
 	now = clock_now_ns();
-	learn(loop, now);
+	if (loop->found)
+		loop->idle_ns = now; /* what was found is done */
+	loop->found = false;
 	if (loop->watching && loop->unasked++ >= UNASKED_MAX)
 		n = ask_kernel(loop, &at_once);
 	end = looks_until(loop, ts, now);
@@ -688,13 +705,19 @@ static int wait_events(struct loop *loop, const struct timespec *ts)
 		n = look(loop, false);
 	if (!n)
 		n = ask_kernel(loop, ts);
-	loop->found_ns = clock_now_ns();
+	if (n > 0)
+		learn(loop, n);
 	return n;
 }
 
 void loop_set_polling(struct loop *loop, const struct loop_polling *polling)
 {
-	loop->window = (struct poll_window){ .limits = *polling };
+	struct loop_fd *lfd;
+
+	loop->polling = *polling;
+	loop->window_ns = 0;
+	list_for_each(lfd, &loop->fds, node)
+		lfd->window = (struct poll_window){ .ns = 0 };
 	loop->idle_ns = clock_now_ns();
 	loop->found = false;
 }

@@ -15,58 +15,74 @@
 
 /* --- How long --- */
 
+static struct poll_window window;
+
+static uint64_t after(const struct loop_polling *limits, uint64_t waited)
+{
+	poll_window_hit(&window, limits, waited);
+	return window.ns;
+}
+
 START_TEST(a_window_opens_and_closes)
 {
-	struct poll_window window = { .limits = { .max_ns = 20000 } };
+	const struct loop_polling limits = { .max_ns = 20000 };
 
-	poll_window_adapt(&window, 100);
-	ck_assert_uint_eq(window.ns, 4000);
-	poll_window_adapt(&window, 4000); /* it was enough */
-	ck_assert_uint_eq(window.ns, 4000);
-	poll_window_adapt(&window, 4001);
-	ck_assert_uint_eq(window.ns, 8000);
-	poll_window_adapt(&window, 20000);
-	ck_assert_uint_eq(window.ns, 16000);
-	poll_window_adapt(&window, 20000);
-	ck_assert_uint_eq(window.ns, 20000);
-	poll_window_adapt(&window, 20000);
-	ck_assert_uint_eq(window.ns, 20000);
-	poll_window_adapt(&window, 20001); /* no window that is allowed would have done */
-	ck_assert_uint_eq(window.ns, 0);
+	ck_assert_uint_eq(after(&limits, 0), 0);
+	ck_assert_uint_eq(after(&limits, 100), 4000);
+	ck_assert_uint_eq(after(&limits, 4000), 4000); /* it was enough */
+	ck_assert_uint_eq(after(&limits, 4001), 8000);
+	ck_assert_uint_eq(after(&limits, 20000), 16000);
+	ck_assert_uint_eq(after(&limits, 20000), 20000);
+	ck_assert_uint_eq(after(&limits, 20000), 20000);
+	ck_assert_uint_eq(after(&limits, 20001), 0); /* no window that is allowed would have done */
 }
 END_TEST
 
 START_TEST(growing_and_shrinking_as_told)
 {
-	struct poll_window window = { .limits = { .max_ns = 1000000, .grow = 3, .shrink = 10 } };
+	const struct loop_polling limits = { .max_ns = 1000000, .grow = 3, .shrink = 10 };
 
+	for (unsigned int i = 0; i < 3; i++)
+		after(&limits, 1000000);
+	ck_assert_uint_eq(after(&limits, 1000000), 108000);
+	ck_assert_uint_eq(after(&limits, 1000001), 10800);
 	for (unsigned int i = 0; i < 4; i++)
-		poll_window_adapt(&window, 1000000);
-	ck_assert_uint_eq(window.ns, 108000);
-	poll_window_adapt(&window, 1000001);
-	ck_assert_uint_eq(window.ns, 10800);
-	for (unsigned int i = 0; i < 5; i++)
-		poll_window_adapt(&window, UINT64_MAX);
-	ck_assert_uint_eq(window.ns, 0);
+		after(&limits, UINT64_MAX);
+	ck_assert_uint_eq(after(&limits, UINT64_MAX), 0);
 }
 END_TEST
 
 START_TEST(a_window_never_passes_its_limit)
 {
-	struct poll_window window = { .limits = { .max_ns = 0 } };
+	const struct loop_polling off = { .max_ns = 0 }, small = { .max_ns = 1500 }, end = { .max_ns = FOREVER, .grow = FOREVER };
 
-	for (uint64_t waited = 0; waited < 100000; waited += 1000) {
-		poll_window_adapt(&window, waited);
-		ck_assert_uint_eq(window.ns, 0);
+	for (uint64_t waited = 0; waited < 100000; waited += 1000)
+		ck_assert_uint_eq(after(&off, waited), 0);
+	ck_assert_uint_eq(after(&small, 1000), 1500); /* less than the first step */
+	ck_assert_uint_eq(after(&end, 2000), FOREVER);
+	ck_assert_uint_eq(after(&end, FOREVER), FOREVER);
+}
+END_TEST
+
+/* A disk that is slow leaves the window of the ring whose requests come soon; a ring that is forgotten loses it. */
+START_TEST(long_waits_for_others_close_it_in_the_end)
+{
+	const struct loop_polling limits = { .max_ns = 20000 };
+
+	after(&limits, 100);
+	for (unsigned int i = 0; i < 1000; i++) {
+		poll_window_missed(&window, &limits, 50000);
+		ck_assert_uint_eq(after(&limits, 3000), 4000);
 	}
-	window.limits.max_ns = 1500; /* less than the first step */
-	poll_window_adapt(&window, 1000);
-	ck_assert_uint_eq(window.ns, 1500);
-	window.limits = (struct loop_polling){ .max_ns = FOREVER, .grow = FOREVER };
-	poll_window_adapt(&window, 2000);
-	ck_assert_uint_eq(window.ns, FOREVER);
-	poll_window_adapt(&window, FOREVER);
-	ck_assert_uint_eq(window.ns, FOREVER);
+	for (unsigned int i = 0; i < 1000; i++)
+		poll_window_missed(&window, &limits, 20000); /* short ones do not */
+	ck_assert_uint_eq(window.ns, 4000);
+	for (unsigned int i = 0; i < 15; i++)
+		poll_window_missed(&window, &limits, 50000);
+	ck_assert_uint_eq(window.ns, 4000);
+	poll_window_missed(&window, &limits, 50000);
+	ck_assert_uint_eq(window.ns, 0);
+	ck_assert_uint_eq(after(&limits, 100), 4000);
 }
 END_TEST
 
@@ -425,7 +441,7 @@ START_TEST(all_of_many_busy_sources_have_their_turn)
 END_TEST
 
 UNIT_SUITE(windows, "how long a loop looks", a_window_opens_and_closes, growing_and_shrinking_as_told,
-	   a_window_never_passes_its_limit)
+	   a_window_never_passes_its_limit, long_waits_for_others_close_it_in_the_end)
 UNIT_SUITE(sources, "sources that a loop looks at", what_is_not_signalled_is_seen,
 	   a_window_that_comes_and_goes_loses_nothing, never_is_never, calls_reach_a_loop_that_looks_for_ever,
 	   a_timer_ends_the_looking, the_kernel_is_asked_while_only_it_can_tell, the_kernel_is_asked_now_and_then,
