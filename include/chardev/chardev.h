@@ -39,7 +39,8 @@ struct chardev_user {
  */
 int __must_check chardev_new(const struct opts *opts, struct loop *loop, struct link_scope *scope,
 			     struct chardev **ret, struct error **errp);
-/* Flushes what can be written at once, restores the terminal, removes a socket file it made. */
+/* Writes what is buffered as long as the reader takes some every half second, at most 5 s; restores the terminal, removes a
+ * socket file it made. */
 void chardev_free(struct chardev *chr);
 
 const char *chardev_id(const struct chardev *chr);
