@@ -148,6 +148,7 @@ struct net_pair {
 	uint32_t rx_pending;
 
 	/* tx loop */
+	int64_t tx_done_ns; /* when there was nothing more to send; 0: long ago, in vain, or something came in */
 	uint8_t *bounce; /* for frames to send in too many pieces; allocated when the first one
 			    comes */
 };
@@ -217,6 +218,17 @@ void net_retry_cancel(struct net_retry *retry);
 /* Main thread: the queues' loops have the descriptors of net->netdev from now on, or none. */
 void net_connect(struct virtio_net *net);
 void net_disconnect(struct virtio_net *net);
+
+/*
+ * The queue's loop. Shows the driver what was pushed: @all of it, or as soon as it is worth it, so that the driver works at one end of a
+ * long batch while this process works at the other.
+ */
+#define NET_PUBLISH_EVERY 16
+static inline void net_publish(struct virtio_queue *queue, bool all)
+{
+	if (all || queue->vq.used_filled >= NET_PUBLISH_EVERY)
+		virtio_queue_flush(queue);
+}
 
 void net_rx_handle(struct net_pair *pair);
 void net_rx_stop(struct net_pair *pair); /* chains that are not filled go back */

@@ -115,6 +115,7 @@ static void give(struct net_pair *pair, uint32_t len)
 			 &num_buffers, sizeof(num_buffers)))
 		log_debug("%s: no header in %u bytes", pair->rx->vdev->dev.id, len);
 	consume(pair, count, iovs);
+	net_publish(pair->rx, false);
 }
 
 /* What the filter looks at: read once, after which the guest may do with it what it likes. */
@@ -199,6 +200,8 @@ static int receive(struct net_pair *pair)
 		return -ENODEV; /* the other side has gone */
 	if (!net_link_up(pair->net) || !accepted(pair, n))
 		return 1;
+	if (pair->rx_watch == pair->tx_watch)
+		pair->tx_done_ns = 0;
 	if ((uint64_t)n <= pair->buffer_bytes) {
 		give(pair, n);
 		return 1;
@@ -256,7 +259,7 @@ void net_rx_handle(struct net_pair *pair)
 			break;
 	}
 	net_watch_in(pair, want);
-	virtio_queue_flush(queue);
+	net_publish(queue, true);
 }
 
 void net_rx_stop(struct net_pair *pair)

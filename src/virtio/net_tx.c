@@ -14,6 +14,9 @@
 #define LOG_MODULE "virtio-net"
 #include "util/log.h"
 
+/* For so long it is looked for a next frame. */
+#define LOOK_NS 50000
+
 /* The frame in too many pieces for one call, as one. False: no memory. */
 static bool flatten(struct net_pair *pair, struct iovec **iov, unsigned int *count, uint32_t len)
 {
@@ -78,12 +81,33 @@ static bool unsent(struct net_pair *pair)
 	return netdev->ops->flush && netdev->ops->flush(netdev, pair->index) == -EAGAIN;
 }
 
+/*
+ * Is it worth to look again before the driver is asked to tell? A notification costs it the way out of the guest and back, often
+ * more than the frame costs here; when frames come one by one as fast as they are sent, each would have one. Who sends and waits for
+ * an answer sends nothing meanwhile: what comes in ends the looking (net_rx.c). @sent: in this turn.
+ */
+static bool look_again(struct net_pair *pair, bool sent)
+{
+	int64_t now = clock_host_ns();
+
+	if (!sent) { /* for the first time, or still */
+		if (now - pair->tx_done_ns < LOOK_NS)
+			return true;
+		pair->tx_done_ns = 0;
+		return false;
+	}
+	sent = now - pair->tx_done_ns < 2 * LOOK_NS;
+	pair->tx_done_ns = now;
+	return sent;
+}
+
 void net_tx_handle(struct net_pair *pair)
 {
 	struct virtio_queue *queue = pair->tx;
 	unsigned int budget = queue->vq.size;
 	struct virtq_chain chain;
 	struct net_header header;
+	bool sent = false;
 
 	if (!virtio_queue_live(queue))
 		return;
@@ -108,10 +132,16 @@ void net_tx_handle(struct net_pair *pair)
 				net_watch_out(pair, true);
 				goto out;
 			}
+			sent = true;
 			virtqueue_push(&queue->vq, chain.head, 0);
+			net_publish(queue, false);
+		}
+		if (virtio_queue_live(queue) && look_again(pair, sent)) {
+			virtio_queue_kick(queue);
+			break;
 		}
 	} while (virtio_queue_live(queue) && virtqueue_notify_on(&queue->vq));
 	net_watch_out(pair, unsent(pair));
 out:
-	virtio_queue_flush(queue);
+	net_publish(queue, true);
 }
