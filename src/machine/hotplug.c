@@ -225,13 +225,16 @@ static void name_back_end(struct machine *machine, const struct slot_kind *kind,
 int machine_device_add(struct machine *machine, const struct opts *given, struct error **errp)
 {
 	const struct device_class *class = device_class_find(&machine->platform, opts_get(given, "driver"));
+	const char *id = opts_get(given, "id");
 	struct device *slot = NULL;
-	unsigned int kind = 0;
+	unsigned int kind = 0, cpu;
 	struct opts *opts;
 	int ret;
 
 	if (cpu_is_class(opts_get(given, "driver")))
 		return cpu_add(machine, given, errp);
+	if (id && cpu_has_id(machine, id, &cpu)) /* device_del would not know which is meant */
+		return error_set(errp, -EEXIST, "Duplicate device ID '%s'", id);
 	if (class && class->show)
 		return add_whole(machine, given, errp);
 	ret = find_kind(machine, opts_get(given, "driver"), &kind, errp);

@@ -484,6 +484,14 @@ def test_cpus_that_cannot_come(start, arguments, message):
     assert len(pc.qmp("query-cpus-fast")) == 1
 
 
+def test_a_device_does_not_take_a_cpus_id(start):
+    pc = start("-smp", "1,maxcpus=2", "-device", "pcie-root-port,id=rp", "-object", "rng-builtin,id=rng", machine="q35")
+    pc.qmp("device_add", driver="host-x86_64-cpu", id="c1")
+    with pytest.raises(AssertionError, match="Duplicate device ID 'c1'"):
+        pc.qmp("device_add", driver="virtio-rng-pci", id="c1", bus="rp", rng="rng")
+    pc.qmp("device_add", driver="virtio-rng-pci", id="r1", bus="rp", rng="rng")
+
+
 def test_no_more_cpus_than_maxcpus(start):
     pc = start("-smp", "1,maxcpus=3", machine="q35")
     for _ in range(2):
