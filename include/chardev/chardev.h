@@ -31,6 +31,7 @@ struct chardev_user {
 	void (*receive_fds)(struct chardev_user *user, const int *fds, unsigned int count);
 	void (*event)(struct chardev_user *user, enum chardev_event event); /* NULL = not interested */
 	void (*writable)(struct chardev_user *user); /* room again after a short chardev_write(); NULL allowed */
+	bool (*is_open)(struct chardev_user *user); /* whether the guest has opened it; NULL = nothing like that exists: it has */
 };
 
 /*
@@ -51,6 +52,7 @@ const char *chardev_filename(const struct chardev *chr);
 int __must_check chardev_attach(struct chardev *chr, struct chardev_user *user, struct error **errp);
 void chardev_detach(struct chardev *chr);
 bool chardev_in_use(const struct chardev *chr); /* somebody is attached */
+bool chardev_user_is_open(const struct chardev *chr); /* and listens, as far as it can tell. Main thread. */
 
 /* Drops the peer of a socket; the others have none that could be dropped. Not from the user's handlers. */
 void chardev_disconnect(struct chardev *chr);

@@ -380,6 +380,11 @@ bool chardev_in_use(const struct chardev *chr)
 	return chr->user != NULL;
 }
 
+bool chardev_user_is_open(const struct chardev *chr)
+{
+	return chr->user && (!chr->user->is_open || chr->user->is_open(chr->user));
+}
+
 const char *chardev_id(const struct chardev *chr)
 {
 	return chr->id;

@@ -235,6 +235,14 @@ static void port_event(struct chardev_user *user, enum chardev_event event)
 		serial_send(port, SERIAL_OPEN);
 }
 
+/* As the last VSERPORT_CHANGE has told it. A terminal is not opened, as one looks at it or not. */
+static bool port_is_open(struct chardev_user *user)
+{
+	struct serial_port *port = from_user(user);
+
+	return serial_port_is_console(port) || port->told_open;
+}
+
 /* --- life --- */
 
 static int port_realize(struct device *dev, struct error **errp)
@@ -247,6 +255,7 @@ static int port_realize(struct device *dev, struct error **errp)
 		.receive = port_receive,
 		.event = port_event,
 		.writable = port_writable,
+		.is_open = port_is_open,
 	};
 	loop_timer_init(&port->stall_timer, dev->platform->main_loop, stall_expired);
 	ret = serial_plug(port, errp);

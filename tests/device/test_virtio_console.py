@@ -250,6 +250,25 @@ def test_port_opens_are_told_on_qmp(ports):
     assert vm.event("VSERPORT_CHANGE")["data"]["open"] is False
 
 
+def test_query_chardev_tells_a_port_that_is_open(ports):
+    """By which libvirt knows whether an agent listens. The terminal always is."""
+    vm = ports.vm
+
+    def opened():
+        return {chardev["label"]: chardev["frontend-open"] for chardev in vm.qmp("query-chardev")}
+
+    assert opened() == {"c0": True, "c1": False}
+    ports.hello()
+    assert opened() == {"c0": True, "c1": False}
+    ports.say(1, OPEN, 1)
+    assert opened() == {"c0": True, "c1": True}
+    ports.say(1, OPEN, 0)
+    assert opened() == {"c0": True, "c1": False}
+    ports.say(1, OPEN, 1)
+    ports.device.reset()
+    assert opened() == {"c0": True, "c1": False}
+
+
 def test_port_data_flows_while_it_is_open(ports):
     client = peer(ports.vm)
     ports.hello()
