@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The libvirt ring: virsh and libvirtd of the distribution, as they are, with our binary as <emulator>."""
 
+import glob
 import os
 import subprocess
 import sys
@@ -16,6 +17,20 @@ import libvirt_vm  # noqa: E402
 def daemon():
     assert os.environ.get("LIBVIRT_PRIVATE"), "run this by tests/libvirt/run"
     assert os.access(libvirt_vm.STRATOVIRT, os.X_OK), f"{libvirt_vm.STRATOVIRT} is missing: run make first"
+
+
+def end_of(path, size=4000):
+    with open(path, errors="replace") as f:
+        return f.read()[-size:]
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """A failure shows what libvirtd has logged, and what each VMM has said to libvirt."""
+    report = (yield).get_result()
+    if report.failed:
+        logs = [f"{os.environ['LIBVIRT_PRIVATE']}/libvirtd.log", *sorted(glob.glob("/var/log/libvirt/qemu/*.log"))]
+        report.sections += [(f"the end of {log}", end_of(log)) for log in logs if os.path.exists(log)]
 
 
 @pytest.fixture(scope="session")
