@@ -7,7 +7,9 @@ import subprocess
 import time
 
 import block
+import mark
 import peers
+import start
 
 RAM = 128 << 20  # what is as large is the guest's
 
@@ -18,7 +20,10 @@ DEVICES = {
 }
 
 
-def spinning(peer, *options):
+def spinning(peer, folder, *options):
+    """A guest that uses no device. For those that do not run our own it is one that halts."""
+    if peer in peers.OTHERS:
+        return peers.running(peers.command(peer, "", kernel=start.kernel_of(folder, 5)), mark.MARK)
     return peers.running(peers.command(peer, "test=spin", *options), b"spinning")
 
 
@@ -43,7 +48,7 @@ def private_beside_ram(pid):
 
 def memory(*options):
     def measure(peer, folder):
-        with spinning(peer, *options) as process:
+        with spinning(peer, folder, *options) as process:
             return private_beside_ram(process.pid)
 
     return measure
@@ -53,13 +58,13 @@ def memory_with_disk(peer, folder):
     image = os.path.join(folder, "small-disk")
     with open(image, "wb") as f:
         f.truncate(1 << 20)
-    with spinning(peer, *peers.disk(peer, image)) as process:
+    with spinning(peer, folder, *peers.disk(peer, image)) as process:
         return private_beside_ram(process.pid)
 
 
 def entries(name):
     def measure(peer, folder):
-        with spinning(peer) as process:
+        with spinning(peer, folder) as process:
             return len(os.listdir(f"/proc/{process.pid}/{name}"))
 
     return measure
@@ -83,7 +88,7 @@ def wake_ups(process):
 
 
 def idle(peer, folder):
-    with spinning(peer) as process:
+    with spinning(peer, folder) as process:
         return wake_ups(process)
 
 
@@ -106,20 +111,21 @@ def switches(pid):
 def binary(peer, folder):
     """KiB of the program itself, stripped."""
     path = os.path.join(folder, f"stripped-{peer}")
-    source = subprocess.run(["which", peers.START[peer][0]], capture_output=True, text=True, check=True).stdout.strip()
+    source = subprocess.run(["which", peers.program(peer)], capture_output=True, text=True, check=True).stdout.strip()
     subprocess.run(["strip", "-o", path, source], check=True)
     return os.path.getsize(path) >> 10
 
 
 PAIR = (peers.OURS, peers.PEER)
+VMMS = (*PAIR, *peers.OTHERS)
 MEASURES = {
-    "memory": ("private memory and page tables beside the guest's memory", "KiB", False, memory(), PAIR),
+    "memory": ("private memory and page tables beside the guest's memory", "KiB", False, memory(), VMMS),
     "memory-disk": ("with a disk in an iothread", "KiB", False, memory_with_disk, PAIR),
     **{f"memory-{name}": (f"with virtio-{name}", "KiB", False, memory(*options), PAIR) for name, options in DEVICES.items()},
     "memory-after-io": ("with a disk in an iothread, after I/O", "KiB", False, memory_after_io, PAIR),
-    "threads": ("threads", "", False, entries("task"), PAIR),
-    "descriptors": ("descriptors", "", False, entries("fd"), PAIR),
+    "threads": ("threads", "", False, entries("task"), VMMS),
+    "descriptors": ("descriptors", "", False, entries("fd"), VMMS),
     "idle": ("wake-ups a second of threads that are no vCPUs, idle", "", False, idle, PAIR),
     "idle-after-io": ("the same with a disk in an iothread, after I/O", "", False, idle_after_io, PAIR),
-    "binary": ("the program, stripped", "KiB", False, binary, PAIR),
+    "binary": ("the program, stripped", "KiB", False, binary, VMMS),
 }
