@@ -29,6 +29,7 @@ static const struct guest_test tests[] = {
 	{ "blk-ring-reset", test_blk_ring_reset },
 	{ "blk-bench", test_blk_bench },
 	{ "exits-bench", test_exits_bench },
+	{ "console-bench", test_console_bench },
 	{ "hostile-chains", test_hostile_chains },
 	{ "hostile-rings", test_hostile_rings },
 	{ "hostile-registers", test_hostile_registers },

@@ -37,6 +37,7 @@
 
 #define VIRTIO_ID_NET		1
 #define VIRTIO_ID_BLK		2
+#define VIRTIO_ID_CONSOLE	3
 #define VIRTIO_ID_RNG		4
 
 #define STATUS_ACKNOWLEDGE	1
