@@ -59,6 +59,7 @@ struct virtqueue {
 	struct virtq_avail *avail;
 	struct virtq_used *used;
 	bool event_idx, indirect; /* negotiated */
+	uint16_t chain_max; /* size_max of virtqueue_map(): what an indirect chain may have, whatever the ring's size */
 	bool wanted;  /* notifications, between virtqueue_notify_on() and virtqueue_notify_off() */
 	bool watched; /* but not while somebody looks at the ring all the time */
 
@@ -70,7 +71,7 @@ struct virtqueue {
 	const char *broken; /* static text, or NULL */
 
 	uint64_t *in_flight; /* bit n: head n was popped and not pushed */
-	struct iovec *iov;   /* size entries: where the current chain lies */
+	struct iovec *iov;   /* chain_max entries: where the current chain lies */
 };
 
 /* A snapshot of one chain: the iovecs point into guest RAM and belong to the queue; they hold until the next pop. */

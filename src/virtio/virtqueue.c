@@ -91,7 +91,7 @@ int virtqueue_map(struct virtqueue *vq, uint16_t size_max, bool event_idx, bool 
 		return -EINVAL;
 	}
 	vq->in_flight = calloc((size + 63) / 64, sizeof(*vq->in_flight));
-	vq->iov = calloc(size, sizeof(*vq->iov));
+	vq->iov = calloc(size_max, sizeof(*vq->iov));
 	if (!vq->in_flight || !vq->iov) {
 		free(vq->in_flight);
 		free(vq->iov);
@@ -103,6 +103,7 @@ int virtqueue_map(struct virtqueue *vq, uint16_t size_max, bool event_idx, bool 
 	vq->desc = desc;
 	vq->avail = avail;
 	vq->used = used;
+	vq->chain_max = size_max;
 	vq->event_idx = event_idx;
 	vq->indirect = indirect;
 	return 0;
@@ -124,14 +125,14 @@ static int broken(struct virtqueue *vq, const char *why)
 }
 
 /* One buffer of the chain: the only place where a descriptor's address becomes a pointer. */
-static int chain_add(struct virtqueue *vq, struct virtq_chain *chain, const struct desc *desc)
+static int chain_add(struct virtqueue *vq, struct virtq_chain *chain, const struct desc *desc, unsigned int limit)
 {
 	unsigned int count = chain->out_count + chain->in_count;
 	bool write = desc->flags & VIRTQ_DESC_F_WRITE;
 	uint32_t *total = write ? &chain->in_len : &chain->out_len;
 	void *host;
 
-	if (count == vq->size)
+	if (count >= limit)
 		return broken(vq, "a chain is longer than the queue, or a loop");
 	if (!desc->len)
 		return broken(vq, "a descriptor has no length");
@@ -154,7 +155,11 @@ static int chain_add(struct virtqueue *vq, struct virtq_chain *chain, const stru
 	return 0;
 }
 
-/* §2.7.5.3: a table of its own that ends the chain. Its WRITE flag means nothing; NEXT is forbidden. */
+/*
+ * §2.7.5.3: a table of its own that ends the chain. Its WRITE flag means nothing; NEXT is forbidden. §2.7.5.3.1: the chain is
+ * at most as long as "the Queue Size of the device": a driver whose ring is shorter than that (Linux, by ethtool -G or
+ * when memory is short) goes by the limits of the device, such as seg_max, all the same.
+ */
 static int walk_indirect(struct virtqueue *vq, struct virtq_chain *chain, const struct desc *desc)
 {
 	uint32_t entries = desc->len / sizeof(struct virtq_desc), index = 0;
@@ -178,7 +183,7 @@ static int walk_indirect(struct virtqueue *vq, struct virtq_chain *chain, const 
 
 		if (entry.flags & VIRTQ_DESC_F_INDIRECT)
 			return broken(vq, "an indirect table inside another");
-		ret = chain_add(vq, chain, &entry);
+		ret = chain_add(vq, chain, &entry, vq->chain_max);
 		if (ret)
 			return ret;
 		if (!(entry.flags & VIRTQ_DESC_F_NEXT))
@@ -189,7 +194,7 @@ static int walk_indirect(struct virtqueue *vq, struct virtq_chain *chain, const 
 	}
 }
 
-/* Every step either adds a buffer, of which there are at most `size`, or ends the walk: no loop is endless. */
+/* Every step either adds a buffer, of which there are at most `chain_max`, or ends the walk: no loop is endless. */
 static int walk(struct virtqueue *vq, struct virtq_chain *chain)
 {
 	uint16_t index = chain->head;
@@ -200,7 +205,7 @@ static int walk(struct virtqueue *vq, struct virtq_chain *chain)
 
 		if (desc.flags & VIRTQ_DESC_F_INDIRECT)
 			return walk_indirect(vq, chain, &desc);
-		ret = chain_add(vq, chain, &desc);
+		ret = chain_add(vq, chain, &desc, vq->size);
 		if (ret)
 			return ret;
 		if (!(desc.flags & VIRTQ_DESC_F_NEXT))

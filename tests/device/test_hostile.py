@@ -310,10 +310,10 @@ def test_nested_indirect(victim):
     queue.put(0, 0x500000, 48, v.INDIRECT)
     victim.send("indirect that was not negotiated")
     queue = victim.prepare(v.F_INDIRECT)
-    middle = [victim.buffers[1][:1] + (1, True)] * 40
+    middle = [victim.buffers[1][:1] + (1, True)] * 600
     queue.chain([victim.buffers[0], *middle, victim.buffers[2]], table=0x500000)
-    queue.put(0, 0x500000, 16 * 42, v.INDIRECT)
-    victim.send("an indirect chain longer than the queue")
+    queue.put(0, 0x500000, 16 * 602, v.INDIRECT)
+    victim.send("an indirect chain longer than any queue of the device")
     queue = victim.prepare(v.F_INDIRECT)
     queue.chain(victim.buffers, table=0x500000)
     queue.put(0, 0x500000, 48, v.INDIRECT | v.WRITE)  # WRITE means nothing there

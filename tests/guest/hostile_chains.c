@@ -75,10 +75,12 @@ static void addresses(void)
 	hostile_send(&v, "the last bytes of RAM", UNHARMED);
 }
 
+#define LONGER_THAN_A_QUEUE 600
+
 /* Moves the request into an indirect table. */
 static struct virtq_desc *indirect(void)
 {
-	static struct virtq_desc table[64] __attribute__((aligned(16)));
+	static struct virtq_desc table[LONGER_THAN_A_QUEUE] __attribute__((aligned(16)));
 
 	hostile_prepare(&v, FEATURE_INDIRECT_DESC);
 	memset(table, 0, sizeof(table));
@@ -130,17 +132,17 @@ static void indirect_tables(void)
 	v.d[0].addr = boot_low_ram_end() - 16;
 	hostile_send(&v, "indirect table over RAM's end", BROKEN);
 
-	/* A table longer than the queue: 2.7.5.3.1 forbids it to the driver. */
+	/* A table longer than the queues of the device: 2.7.5.3.1 forbids it to the driver. */
 	t = indirect();
-	v.d[0].len = 64 * sizeof(*t);
-	for (i = 2; i < 63; i++) {
+	v.d[0].len = LONGER_THAN_A_QUEUE * sizeof(*t);
+	for (i = 2; i < LONGER_THAN_A_QUEUE - 1; i++) {
 		t[i] = t[1];
 		t[i].next = i + 1;
 		t[i].len = 1;
 	}
-	t[63] = t[1];
-	t[63].flags = DESC_WRITE;
-	hostile_send(&v, "indirect chain longer than the queue", BROKEN);
+	t[i] = t[1];
+	t[i].flags = DESC_WRITE;
+	hostile_send(&v, "indirect chain longer than the device's queues", BROKEN);
 
 	hostile_prepare(&v, 0);
 	memcpy(inner, v.d, sizeof(inner));
