@@ -3,6 +3,7 @@
 #ifndef UTIL_ADDRESS_H
 #define UTIL_ADDRESS_H
 
+#include <stdbool.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -38,9 +39,11 @@ struct socket_file {
 
 /*
  * A listening socket, non-blocking. A socket file that nobody listens on is replaced; a new one has mode 0600. @file is
- * set for unix sockets. Returns the descriptor or -errno.
+ * set for unix sockets; of a TCP address, port 0 becomes the one that was free. Returns the descriptor or -errno.
  */
-int address_listen(const struct address *address, struct socket_file *file, struct error **errp);
+int address_listen(struct address *address, struct socket_file *file, int backlog, struct error **errp);
+/* Of an inherited socket: does it wait for connections, and under which name? -errno, and nothing set, if it is none. */
+int __must_check socket_inspect(int fd, bool *listens, struct address *name);
 /* Removes the socket file if it is the one that was made. */
 void socket_file_remove(const struct address *address, const struct socket_file *file);
 

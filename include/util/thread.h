@@ -15,6 +15,7 @@ enum thread_kind {
 	THREAD_VCPU,	 /* KVM_RUN and register handlers */
 	THREAD_IOTHREAD, /* an event loop for devices */
 	THREAD_WORKER,	 /* blocking file I/O */
+	THREAD_SETUP,	 /* what the main thread may not do itself: util/errand.h */
 	THREAD_STARTUP,	 /* ends before the guest runs */
 	THREAD_KINDS,
 };
@@ -26,9 +27,9 @@ int __must_check thread_start(pthread_t *thread, enum thread_kind kind, const ch
 /*
  * The sandbox. From thread_confine_all() on every thread calls @confine once, on itself: threads that exist when they pass
  * thread_confine() the next time, which each does before it serves the guest or a host's event; new ones before
- * anything else. The calling thread does so at once. Main thread, once.
+ * anything else. The setup thread (util/errand.h) is started, and then the calling thread does so at once. Main thread, once.
  */
-void thread_confine_all(void (*confine)(enum thread_kind kind));
+int __must_check thread_confine_all(void (*confine)(enum thread_kind kind), struct error **errp);
 /* Of the calling thread; from signal handlers too. */
 const char *thread_name(void);
 int thread_tid(void);

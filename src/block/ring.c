@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define LOG_MODULE "block"
+#include "util/errand.h"
 #include "util/log.h"
 
 #define ENTRIES_MIN 32U
@@ -59,7 +60,13 @@ static int restrict_ring(struct block_ring *ring)
 	return ring_register(ring, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 }
 
-int block_ring_open(struct block_ring *ring, unsigned int depth, int fd)
+struct ring_call {
+	struct block_ring *ring;
+	unsigned int depth;
+	int fd;
+};
+
+static int open_ring(void *opaque)
 {
 	/*
 	 * The home loop returns to the kernel soon by itself: no need to interrupt it for each completion, but a flag while it
@@ -68,11 +75,13 @@ int block_ring_open(struct block_ring *ring, unsigned int depth, int fd)
 	static const unsigned int flags[] = { IORING_SETUP_R_DISABLED | IORING_SETUP_COOP_TASKRUN |
 					      IORING_SETUP_TASKRUN_FLAG,
 					      IORING_SETUP_R_DISABLED, 0 };
+	const struct ring_call *call = opaque;
+	struct block_ring *ring = call->ring;
 	unsigned int entries = ENTRIES_MIN;
 	int ret = -EINVAL;
 
 	*ring = (struct block_ring){ .fixed = false };
-	while (entries < depth && entries < ENTRIES_MAX)
+	while (entries < call->depth && entries < ENTRIES_MAX)
 		entries *= 2;
 	for (size_t i = 0; i < ARRAY_SIZE(flags) && ret == -EINVAL; i++)
 		ret = io_uring_queue_init(entries, &ring->ring, flags[i]);
@@ -80,7 +89,7 @@ int block_ring_open(struct block_ring *ring, unsigned int depth, int fd)
 		return ret;
 	ret = check_operations(&ring->ring);
 	if (!ret)
-		ring->fixed = !io_uring_register_files(&ring->ring, &fd, 1);
+		ring->fixed = !io_uring_register_files(&ring->ring, &call->fd, 1);
 	if (!ret && ring->ring.flags & IORING_SETUP_R_DISABLED)
 		ret = restrict_ring(ring);
 	else if (!ret)
@@ -88,4 +97,9 @@ int block_ring_open(struct block_ring *ring, unsigned int depth, int fd)
 	if (ret)
 		io_uring_queue_exit(&ring->ring);
 	return ret;
+}
+
+int block_ring_open(struct block_ring *ring, unsigned int depth, int fd)
+{
+	return errand_run(open_ring, &(struct ring_call){ ring, depth, fd });
 }

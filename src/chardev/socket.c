@@ -196,15 +196,13 @@ static void attempt_ended(struct chardev_socket *s, int fd, int error)
 static void connecting_ready(struct loop_fd *lfd, uint32_t events)
 {
 	struct chardev_socket *s = container_of(lfd, struct chardev_socket, connecting);
-	int fd = lfd->fd, error = 0;
-	socklen_t len = sizeof(error);
+	int fd = lfd->fd;
 
 	(void)events;
 	loop_fd_del(lfd);
 	lfd->fd = -1;
-	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len))
-		error = errno;
-	attempt_ended(s, fd, error);
+	/* Asked again, connect() says what came of it. */
+	attempt_ended(s, fd, connect(fd, &s->address.any, s->address.len) ? errno : 0);
 }
 
 static void start_connecting(struct chardev_socket *s)
@@ -273,16 +271,10 @@ static int check_options(const struct chardev_socket *s, struct error **errp)
 	return 0;
 }
 
-static void set_filename(struct chardev_socket *s, int fd)
+static void set_filename(struct chardev_socket *s, const struct address *address)
 {
-	struct address local = { .len = sizeof(struct sockaddr_un) };
-	const struct address *shown = &s->address;
-	char *text;
+	char *text = address_text(address);
 
-	/* Port 0 has become a real one by now. */
-	if (fd >= 0 && !getsockname(fd, &local.any, &local.len))
-		shown = &local;
-	text = address_text(shown);
 	free(s->chr.filename);
 	s->chr.filename = xasprintf("%s%s", text, s->server ? ",server=on" : "");
 	free(text);
@@ -290,22 +282,23 @@ static void set_filename(struct chardev_socket *s, int fd)
 
 static int take_inherited(struct chardev_socket *s, struct error **errp)
 {
-	int listening = 0, ret;
-	socklen_t len = sizeof(listening);
+	struct address name;
 	uint64_t number;
-	int fd;
+	bool listening;
+	int fd, ret;
 
 	if (parse_u64(s->fd_text, &number) || number > INT32_MAX)
 		return error_set(errp, -EINVAL, "fd=%s is not a descriptor number", s->fd_text);
 	fd = (int)number;
-	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len))
-		return error_set_errno(errp, -errno, "fd=%d is not an open socket", fd);
+	ret = socket_inspect(fd, &listening, &name);
+	if (ret)
+		return error_set_errno(errp, ret, "fd=%d is not an open socket", fd);
 	if (s->server && !listening)
 		return error_set(errp, -EINVAL, "fd=%d does not listen, but server=on is given",
 				 fd);
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
 	s->server = listening;
-	set_filename(s, fd);
+	set_filename(s, &name);
 	if (!listening) {
 		connected(s, fd);
 		return 0;
@@ -325,14 +318,14 @@ static int open_named(struct chardev_socket *s, struct error **errp)
 	if (ret)
 		return ret;
 	if (s->server) {
-		fd = address_listen(&s->address, &s->file, errp);
+		fd = address_listen(&s->address, &s->file, 1, errp);
 		if (fd < 0)
 			return fd;
 		s->has_file = s->path != NULL;
-		set_filename(s, fd);
+		set_filename(s, &s->address);
 		return start_server(s, fd, errp);
 	}
-	set_filename(s, -1);
+	set_filename(s, &s->address);
 	if (!s->reconnect)
 		return connect_once(s, errp);
 	start_connecting(s);

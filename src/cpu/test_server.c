@@ -301,7 +301,7 @@ static int server_listen(struct test_server *server, struct error **errp)
 {
 	int ret;
 
-	ret = address_listen(&server->address, &server->file, errp);
+	ret = address_listen(&server->address, &server->file, 1, errp);
 	if (ret < 0)
 		return ret;
 	server->listening = true;

@@ -27,6 +27,7 @@
 #include "prealloc.h"
 #include "ram_private.h"
 #include "util/alloc.h"
+#include "util/errand.h"
 #include "util/fd.h"
 #include "util/parse.h"
 
@@ -70,11 +71,20 @@ static uint64_t default_hugepage_size(void)
 	return kib * KIB;
 }
 
+static int make_memfd(void *opaque)
+{
+	const unsigned int *flags = opaque;
+	int fd = memfd_create("guest-ram", *flags);
+
+	return fd < 0 ? -errno : fd;
+}
+
 static int ram_open_memfd(struct ram_backend *ram, const struct ram_config *config,
 			  struct error **errp)
 {
 	unsigned int flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
 	char size[24];
+	int fd;
 
 	if (config->hugetlb) {
 		ram->page_size =
@@ -88,12 +98,13 @@ static int ram_open_memfd(struct ram_backend *ram, const struct ram_config *conf
 		return error_set(errp, -EINVAL, "hugetlbsize needs hugetlb=on");
 	}
 
-	ram->fd = memfd_create("guest-ram", flags);
-	if (ram->fd < 0 && config->hugetlb)
-		return error_set_errno(errp, -errno, "cannot make a memfd of %s pages",
+	fd = errand_run(make_memfd, &flags);
+	if (fd < 0 && config->hugetlb)
+		return error_set_errno(errp, fd, "cannot make a memfd of %s pages",
 				       format_size(ram->page_size, size));
-	if (ram->fd < 0)
-		return error_set_errno(errp, -errno, "cannot make a memfd");
+	if (fd < 0)
+		return error_set_errno(errp, fd, "cannot make a memfd");
+	ram->fd = fd;
 	return 0;
 }
 
@@ -117,13 +128,25 @@ static int open_unnamed(const char *path)
 	return fd;
 }
 
+struct statfs_call {
+	int fd;
+	struct statfs fs;
+};
+
+static int ask_file_system(void *opaque)
+{
+	struct statfs_call *call = opaque;
+
+	return fstatfs(call->fd, &call->fs) ? -errno : 0;
+}
+
 /* @created: the file did not exist before; the caller removes it again should anything fail. */
 static int ram_open_file(struct ram_backend *ram, const struct ram_config *config, bool *created,
 			 struct error **errp)
 {
-	struct statfs fs;
+	struct statfs_call call;
 	struct stat st;
-	int fd;
+	int fd, ret;
 
 	if (!config->path)
 		return error_set(errp, -EINVAL, "mem-path is missing");
@@ -141,14 +164,16 @@ static int ram_open_file(struct ram_backend *ram, const struct ram_config *confi
 		return error_set_errno(errp, fd, "cannot open memory file '%s'", config->path);
 	ram->fd = fd;
 
-	if (fd_stat(fd, &st) || fstatfs(fd, &fs))
-		return error_set_errno(errp, -errno, "memory file '%s'", config->path);
+	call.fd = fd;
+	ret = fd_stat(fd, &st) ? -errno : errand_run(ask_file_system, &call);
+	if (ret)
+		return error_set_errno(errp, ret, "memory file '%s'", config->path);
 	if (!S_ISREG(st.st_mode))
 		return error_set(errp, -EINVAL,
 				 "memory file '%s' is neither a regular file nor a directory",
 				 config->path);
-	if ((unsigned long)fs.f_type == HUGETLBFS_MAGIC)
-		ram->page_size = (uint64_t)fs.f_bsize;
+	if ((unsigned long)call.fs.f_type == HUGETLBFS_MAGIC)
+		ram->page_size = (uint64_t)call.fs.f_bsize;
 	return 0;
 }
 

@@ -263,17 +263,18 @@ static void retry_handler(struct loop_timer *timer)
 
 static int take_inherited(struct listener *listener, struct error **errp)
 {
-	int listening = 0, ret;
-	socklen_t len = sizeof(listening);
+	struct address name;
 	uint64_t number;
-	int fd;
+	bool listening;
+	int fd, ret;
 
 	if (parse_u64(listener->fd_text, &number) || number > INT32_MAX)
 		return error_set(errp, -EINVAL, "fd=%s is not a descriptor number",
 				 listener->fd_text);
 	fd = (int)number;
-	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len))
-		return error_set_errno(errp, -errno, "fd=%d is not an open socket", fd);
+	ret = socket_inspect(fd, &listening, &name);
+	if (ret)
+		return error_set_errno(errp, ret, "fd=%d is not an open socket", fd);
 	if (!listening)
 		return error_set(errp, -EINVAL, "fd=%d is a socket that does not listen", fd);
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
@@ -291,12 +292,9 @@ static int open_named(struct listener *listener, struct error **errp)
 		ret = address_tcp(listener->host, listener->port, true, &listener->address, errp);
 	if (ret)
 		return ret;
-	fd = address_listen(&listener->address, &listener->file, errp);
-	if (fd < 0)
-		return fd;
-	listener->has_file = listener->path != NULL;
-	if (listen(fd, BACKLOG))
-		log_debug("backlog: %s", strerror(errno));
+	fd = address_listen(&listener->address, &listener->file, BACKLOG, errp);
+	if (fd >= 0)
+		listener->has_file = listener->path != NULL;
 	return fd;
 }
 

@@ -83,17 +83,20 @@ static const struct rule vcpu_signals[] = {
 	END,
 };
 
-/* A thread that begins after the others were confined has its parent's filter before it gets its own. */
+/* A thread that begins after the others were confined has the setup thread's filter before it gets its own. */
 static const struct rule thread_starts[] = {
 	{ .call = "clone3", .answer = ENOSYS }, /* its flags are behind a pointer: clone() it is */
 	CALL_IF(clone, 0, PROCESS_FLAGS | THREAD_FLAGS, THREAD_FLAGS),
 	{ .call = "set_robust_list", .answer = ENOSYS }, /* nobody has a robust mutex */
 	CALL(rseq),
+	CALL_IF(mprotect, 2, PROT_EXEC, 0), /* the guard of its stack */
 	CALL_IF(prctl, 0, UINT32_MAX, PR_SET_NAME),
 	CALL_IF(prctl, 0, UINT32_MAX, PR_SET_NO_NEW_PRIVS),
 	CALL(gettid),
 	CALL(capset), /* which can only give up */
 	CALL_IF(seccomp, 0, UINT32_MAX, SECCOMP_SET_MODE_FILTER),
+	CALL(madvise), /* of memory that is preallocated */
+	CALL(sched_setaffinity), /* of an iothread */
 	END,
 };
 
@@ -152,9 +155,7 @@ static const struct rule file_io[] = {
 };
 
 /* Its registers are for the message when a guest dies. */
-static const struct rule vcpu_only[] = {
-	CALL(sendmsg), /* what a serial port writes, to a chardev that is a socket */
-	IOCTL(KVM_RUN),
+static const struct rule vcpu_registers[] = {
 #ifndef RULES_aarch64
 	IOCTL(KVM_GET_REGS),
 	IOCTL(KVM_GET_SREGS),
@@ -167,24 +168,20 @@ static const struct rule vcpu_only[] = {
 	END,
 };
 
-/* The control plane: clients come and go, devices and their back ends too; and life cycle. */
-static const struct rule main_only[] = {
-	CALL_IF(mprotect, 2, PROT_EXEC, 0), /* the guard of a new thread's stack */
-	CALL(madvise), /* the balloon */
-	CALL(rt_sigprocmask),
-	CALL(rt_sigreturn),
-	CALL(rt_sigaction), /* job control of a terminal */
-	CALL(tgkill), /* vCPUs are taken out of the guest */
-	CALL(io_uring_setup), /* a disk that comes */
+static const struct rule vcpu_only[] = {
+	CALL(sendmsg), /* what a serial port writes, to a chardev that is a socket */
+	IOCTL(KVM_RUN),
+	END,
+};
+
+/* What else hot-plug needs and no guest has a part in. */
+static const struct rule setup_only[] = {
+	CALL(epoll_create1), /* of an iothread */
+	CALL(io_uring_setup), /* of a disk */
 	CALL(io_uring_register),
-	CALL(recvmsg),
-	CALL(getrandom),
-	CALL(openat),
-	CALL(statx),
-	CALL(fstatfs), /* of a memory file: has it huge pages? */
-	CALL(ftruncate),
 	CALL(memfd_create),
-	CALL_IF(socket, 0, UINT32_MAX, AF_INET),
+	CALL(fstatfs), /* of a memory file: has it huge pages? */
+	CALL_IF(socket, 0, UINT32_MAX, AF_INET), /* that listen */
 	CALL_IF(socket, 0, UINT32_MAX, AF_INET6),
 	CALL(bind),
 	CALL(listen),
@@ -192,10 +189,32 @@ static const struct rule main_only[] = {
 	CALL(getsockopt),
 	CALL(setsockopt),
 	CALL(fchmod), /* of a socket's file */
+	CALL(statx),
+#ifdef RULES_aarch64
+	CALL(unlinkat),
+#else
+	CALL(unlink),
+#endif
+	END,
+};
+
+/* The control plane: clients come and go, devices and their back ends too; and life cycle. */
+static const struct rule main_only[] = {
+	CALL(madvise), /* the balloon */
+	CALL(rt_sigprocmask),
+	CALL(rt_sigreturn),
+	CALL(rt_sigaction), /* job control of a terminal */
+	CALL(tgkill), /* vCPUs are taken out of the guest */
+	CALL(recvmsg),
+	CALL(getrandom),
+	CALL(openat),
+	CALL(statx),
+	CALL(ftruncate), /* an image, or a memory file, of another size */
+	CALL_IF(socket, 0, UINT32_MAX, AF_INET), /* that connect */
+	CALL_IF(socket, 0, UINT32_MAX, AF_INET6),
+	CALL(setsockopt),
 	CALL(fcntl),
 	CALL(dup3), /* the log's next file */
-	CALL(epoll_create1),
-	CALL(sched_setaffinity), /* of an iothread that comes later */
 #ifdef RULES_aarch64
 	CALL(unlinkat),
 #else
@@ -245,19 +264,26 @@ static const struct rule main_only[] = {
 };
 
 static const struct rule *const main_parts[] = {
-	every_thread, plain_libc, thread_starts, device_changes, device_io, file_io, vcpu_only, main_only, NULL,
+	every_thread, plain_libc, device_changes, device_io, file_io, vcpu_registers, main_only, NULL,
 };
 static const struct rule *const vcpu_parts[] = {
-	every_thread, plain_libc, vcpu_signals, device_changes, vcpu_only, NULL,
+	every_thread, plain_libc, vcpu_signals, device_changes, vcpu_registers, vcpu_only, NULL,
 };
 static const struct rule *const iothread_parts[] = {
 	every_thread, plain_libc, thread_ends, device_changes, device_io, NULL,
 };
 static const struct rule *const worker_parts[] = { every_thread, plain_libc, thread_ends, file_io, NULL };
 
-const struct rule_table rule_tables[4] = {
+/* Threads that it starts have its filter besides their own. */
+static const struct rule *const setup_parts[] = {
+	every_thread, plain_libc, thread_starts, vcpu_signals, device_changes, device_io, file_io, vcpu_registers, vcpu_only,
+	setup_only, NULL,
+};
+
+const struct rule_table rule_tables[5] = {
 	{ "main", main_parts },
 	{ "vcpu", vcpu_parts },
 	{ "iothread", iothread_parts },
 	{ "worker", worker_parts },
+	{ "setup", setup_parts },
 };

@@ -27,7 +27,7 @@ struct rule_table {
 	const struct rule *const *parts; /* NULL-terminated */
 };
 
-/* In the order of enum thread_kind: main, vcpu, iothread, worker. */
-extern const struct rule_table rule_tables[4];
+/* In the order of enum thread_kind: main, vcpu, iothread, worker, setup. */
+extern const struct rule_table rule_tables[5];
 
 #endif

@@ -35,7 +35,7 @@
 /* Set before any thread looks at them. */
 static unsigned int mode;
 static uint64_t main_capabilities;
-static int ruleset = -1; /* of Landlock, for the main thread: no other opens anything */
+static int ruleset = -1; /* of Landlock, for the main thread and the setup thread, whose threads inherit it */
 
 static const struct {
 	const struct sock_filter *insns;
@@ -45,6 +45,7 @@ static const struct {
 	[THREAD_VCPU] = { filter_vcpu, ARRAY_SIZE(filter_vcpu) },
 	[THREAD_IOTHREAD] = { filter_iothread, ARRAY_SIZE(filter_iothread) },
 	[THREAD_WORKER] = { filter_worker, ARRAY_SIZE(filter_worker) },
+	[THREAD_SETUP] = { filter_setup, ARRAY_SIZE(filter_setup) },
 };
 
 static const char *const mode_words[] = { "on", "log", "off", NULL };
@@ -113,7 +114,7 @@ static int install_logging(const struct sock_filter *insns, size_t count)
 }
 
 /*
- * On the thread itself. A thread without a filter of its own (memory of a hot-plugged object is touched) has its parent's. That
+ * On the thread itself. A thread without a filter of its own (memory of a hot-plugged object is touched) has the setup thread's. That
  * a kernel takes one filter and refuses the next does not happen but for want of memory: then the process must not go on.
  */
 static void confine(enum thread_kind kind)
@@ -123,7 +124,7 @@ static void confine(enum thread_kind kind)
 	if ((size_t)kind >= ARRAY_SIZE(filters))
 		return;
 	ret = privileges_drop_thread(kind == THREAD_MAIN ? main_capabilities : 0);
-	if (!ret && kind == THREAD_MAIN && ruleset >= 0)
+	if (!ret && (kind == THREAD_MAIN || kind == THREAD_SETUP) && ruleset >= 0)
 		ret = paths_restrict(ruleset);
 	if (!ret && mode == SANDBOX_LOG)
 		ret = install_logging(filters[kind].insns, filters[kind].count);
@@ -171,7 +172,9 @@ int sandbox_enter(const struct sandbox *sandbox, struct error **errp)
 	/* What glibc finds out when it is needed first, on whichever thread that is: the time zone (a file) for the RTCs. */
 	tzset();
 	trap_install();
-	thread_confine_all(confine);
+	ret = thread_confine_all(confine, errp);
+	if (ret)
+		return ret;
 	fd_close(&ruleset);
 	log_debug("confined%s", mode == SANDBOX_LOG ? ", forbidden calls are logged only" : "");
 	return 0;

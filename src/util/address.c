@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "util/alloc.h"
+#include "util/errand.h"
 #include "util/fd.h"
 
 int address_unix(const char *path, struct address *address, struct error **errp)
@@ -111,8 +112,18 @@ static int bind_address(int fd, const struct address *address)
 	return bind(fd, &address->any, address->len) ? -errno : 0;
 }
 
-int address_listen(const struct address *address, struct socket_file *file, struct error **errp)
+struct listen_call {
+	struct address *address;
+	struct socket_file *file;
+	int backlog;
+	struct error **errp;
+};
+
+static int make_listener(void *opaque)
 {
+	const struct listen_call *call = opaque;
+	struct address *address = call->address;
+	struct error **errp = call->errp;
 	bool is_unix = address->any.sa_family == AF_UNIX, bound = false;
 	struct stat st = { .st_ino = 0 };
 	char *text;
@@ -121,7 +132,9 @@ int address_listen(const struct address *address, struct socket_file *file, stru
 	fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	ret = fd < 0 ? -errno : bind_address(fd, address);
 	bound = !ret;
-	if (!ret && listen(fd, 1))
+	if (!ret && listen(fd, call->backlog))
+		ret = -errno;
+	if (!ret && !is_unix && getsockname(fd, &address->any, &address->len))
 		ret = -errno;
 	if (!ret && is_unix && path_lstat(address->un.sun_path, &st))
 		ret = -errno;
@@ -141,9 +154,46 @@ int address_listen(const struct address *address, struct socket_file *file, stru
 		free(text);
 		return ret;
 	}
-	file->dev = st.st_dev;
-	file->ino = st.st_ino;
+	call->file->dev = st.st_dev;
+	call->file->ino = st.st_ino;
 	return fd;
+}
+
+int address_listen(struct address *address, struct socket_file *file, int backlog, struct error **errp)
+{
+	return errand_run(make_listener, &(struct listen_call){ address, file, backlog, errp });
+}
+
+struct inspect_call {
+	int fd;
+	bool listens;
+	struct address *name;
+};
+
+static int inspect(void *opaque)
+{
+	struct inspect_call *call = opaque;
+	socklen_t len = sizeof(int);
+	int listens = 0;
+
+	if (getsockopt(call->fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) ||
+	    getsockname(call->fd, &call->name->any, &call->name->len))
+		return -errno;
+	call->listens = listens;
+	return 0;
+}
+
+int socket_inspect(int fd, bool *listens, struct address *name)
+{
+	struct address address = { .len = sizeof(struct sockaddr_un) };
+	struct inspect_call call = { .fd = fd, .name = &address };
+	int ret = errand_run(inspect, &call);
+
+	if (ret)
+		return ret;
+	*listens = call.listens;
+	*name = address;
+	return 0;
 }
 
 void socket_file_remove(const struct address *address, const struct socket_file *file)

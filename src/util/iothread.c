@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "util/errand.h"
 #include "util/loop.h"
 #include "util/parse.h"
 #include "util/thread.h"
@@ -85,19 +86,31 @@ void iothread_set_polling(struct iothread *iothread, const struct loop_polling *
 	loop_run_sync(iothread->loop, set_polling, iothread);
 }
 
+struct affinity {
+	pthread_t thread;
+	cpu_set_t cpus;
+};
+
+static int set_affinity(void *opaque)
+{
+	const struct affinity *affinity = opaque;
+
+	return -pthread_setaffinity_np(affinity->thread, sizeof(affinity->cpus), &affinity->cpus);
+}
+
 int iothread_configure(struct iothread *iothread, const struct iothread_config *config,
 		       struct error **errp)
 {
-	cpu_set_t cpus;
+	struct affinity affinity = { .thread = iothread->thread };
 	int ret = 0;
 
 	if (config->cpu_affinity) {
-		ret = parse_cpus(config->cpu_affinity, &cpus);
+		ret = parse_cpus(config->cpu_affinity, &affinity.cpus);
 		if (ret)
 			return error_set(errp, ret,
 					 "cpu-affinity=%s: CPU numbers below %d and ranges of them are "
 					 "needed, with ':' between them", config->cpu_affinity, CPU_SETSIZE);
-		ret = -pthread_setaffinity_np(iothread->thread, sizeof(cpus), &cpus);
+		ret = errand_run(set_affinity, &affinity);
 		if (ret)
 			return error_set_errno(errp, ret, "cpu-affinity=%s: none of these CPUs can be used",
 					       config->cpu_affinity);

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "util/errand.h"
 #include "util/fd.h"
 
 #define LOG_MODULE "loop"
@@ -97,6 +98,14 @@ static bool wake_ready(struct loop_fd *lfd)
 
 static const struct loop_poll_ops wake_poll = { .ready = wake_ready };
 
+static int make_epoll(void *unused)
+{
+	int fd = epoll_create1(EPOLL_CLOEXEC);
+
+	(void)unused;
+	return fd < 0 ? -errno : fd;
+}
+
 struct loop *loop_new(const char *name, struct error **errp)
 {
 	struct loop *loop = calloc(1, sizeof(*loop));
@@ -120,11 +129,10 @@ struct loop *loop_new(const char *name, struct error **errp)
 		ret = -ENOMEM;
 		goto fail;
 	}
-	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (loop->epoll_fd < 0) {
-		ret = -errno;
+	ret = errand_run(make_epoll, NULL);
+	if (ret < 0)
 		goto fail;
-	}
+	loop->epoll_fd = ret;
 	ret = eventfd_new();
 	if (ret < 0)
 		goto fail;

@@ -11,6 +11,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "util/errand.h"
+
 static void (*_Atomic confine_fn)(enum thread_kind kind);
 static _Thread_local enum thread_kind own_kind = THREAD_MAIN;
 static _Thread_local char own_name[16] = "main";
@@ -31,11 +33,24 @@ void thread_confine(void)
 	confine(own_kind);
 }
 
-void thread_confine_all(void (*confine)(enum thread_kind kind))
+static int nothing(void *unused)
 {
+	(void)unused;
+	return 0;
+}
+
+int thread_confine_all(void (*confine)(enum thread_kind kind), struct error **errp)
+{
+	int ret;
+
 	own_pid = getpid();
 	atomic_store_explicit(&confine_fn, confine, memory_order_release);
+	/* While the main thread is still free: what that one will not be allowed, its threads are not either. */
+	ret = errand_start(errp);
+	if (ret)
+		return ret;
 	thread_confine();
+	return errand_run(nothing, NULL); /* it has confined itself when it answers */
 }
 
 const char *thread_name(void)
@@ -68,7 +83,7 @@ void thread_raise(int sig)
 
 const char *thread_kind_name(void)
 {
-	static const char *const names[THREAD_KINDS] = { "main", "vcpu", "iothread", "worker", "startup" };
+	static const char *const names[THREAD_KINDS] = { "main", "vcpu", "iothread", "worker", "setup", "startup" };
 
 	return names[own_kind];
 }
@@ -78,6 +93,7 @@ struct thread_start {
 	void *(*fn)(void *);
 	void *arg;
 	char name[16];
+	pthread_t *thread; /* the caller's, as long as that waits */
 };
 
 static void *thread_main(void *opaque)
@@ -93,14 +109,30 @@ static void *thread_main(void *opaque)
 	return start.fn(start.arg);
 }
 
-int thread_start(pthread_t *thread, enum thread_kind kind, const char *name, void *(*fn)(void *),
-		 void *arg, struct error **errp)
+static int create(void *opaque)
 {
 	/* Raised by the thread's own instructions or system calls: blocking them would hide the
 	 * fault. */
 	static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS };
-	struct thread_start *start;
+	struct thread_start *start = opaque;
 	sigset_t block, saved;
+	int ret;
+
+	/* The new thread inherits the mask: there is no moment in which a signal could land on it.
+	 */
+	sigfillset(&block);
+	for (size_t i = 0; i < ARRAY_SIZE(faults); i++)
+		sigdelset(&block, faults[i]);
+	pthread_sigmask(SIG_SETMASK, &block, &saved);
+	ret = -pthread_create(start->thread, NULL, thread_main, start);
+	pthread_sigmask(SIG_SETMASK, &saved, NULL);
+	return ret;
+}
+
+int thread_start(pthread_t *thread, enum thread_kind kind, const char *name, void *(*fn)(void *),
+		 void *arg, struct error **errp)
+{
+	struct thread_start *start;
 	int ret;
 
 	start = calloc(1, sizeof(*start));
@@ -110,15 +142,8 @@ int thread_start(pthread_t *thread, enum thread_kind kind, const char *name, voi
 	start->fn = fn;
 	start->arg = arg;
 	memcpy(start->name, name, strnlen(name, sizeof(start->name) - 1));
-
-	/* The new thread inherits the mask: there is no moment in which a signal could land on it.
-	 */
-	sigfillset(&block);
-	for (size_t i = 0; i < ARRAY_SIZE(faults); i++)
-		sigdelset(&block, faults[i]);
-	pthread_sigmask(SIG_SETMASK, &block, &saved);
-	ret = -pthread_create(thread, NULL, thread_main, start);
-	pthread_sigmask(SIG_SETMASK, &saved, NULL);
+	start->thread = thread;
+	ret = errand_run(create, start);
 	if (ret) {
 		free(start);
 		return error_set_errno(errp, ret, "cannot start thread '%s'", name);

@@ -91,16 +91,11 @@ int vsock_bridge_open(struct vsock *vsock, struct error **errp)
 	ret = address_unix(vsock->uds_path, &vsock->address, errp);
 	if (ret)
 		return ret;
-	ret = address_listen(&vsock->address, &vsock->file, errp);
+	ret = address_listen(&vsock->address, &vsock->file, BACKLOG, errp);
 	if (ret < 0)
 		return ret;
 	vsock->listener = (struct loop_fd){ .fd = ret, .handler = listener_ready };
 	list_init(&vsock->listener.node);
-	if (listen(ret, BACKLOG)) {
-		ret = -errno;
-		vsock_bridge_close(vsock);
-		return error_set_errno(errp, ret, "listening on '%s'", vsock->uds_path);
-	}
 	raise_descriptor_limit();
 	loop_run_sync(vsock->vdev.home, home_listen, &call);
 	return call.ret; /* never fails: nothing is watched yet */

@@ -22,7 +22,8 @@ def detail(call, arguments):
 
 
 NAMED = re.compile(r'PR_SET_NAME, "([^"]*)"')
-KINDS = ((r"CPU \d+/KVM", "vcpu"), (r"block-worker", "worker"), (r"mem-prealloc", "startup"), (r".*", "iothread"))
+KINDS = ((r"CPU \d+/KVM", "vcpu"), (r"block-worker", "worker"), (r"setup", "setup"), (r"mem-prealloc", "startup"),
+         (r".*", "iothread"))
 
 
 def used(path):
