@@ -35,7 +35,7 @@ extern const struct property sandbox_props[];
 int __must_check sandbox_init(const struct vm_config *config, struct sandbox *ret, struct error **errp);
 
 /*
- * Gives up what is not needed any more: root directory, user and groups, and on each thread capabilities and the right to get
+ * Gives up what is not needed any more: inherited descriptors that no option named, root directory, user and groups, and on each thread capabilities and the right to get
  * any of it back (no_new_privs); then confines every thread of the process, now or before its next piece of work. Main
  * thread, once, after everything is built and before the first guest instruction.
  */

@@ -23,6 +23,7 @@
 #include "util/address.h"
 #include "util/alloc.h"
 #include "util/fd.h"
+#include "util/fd_store.h"
 #include "util/log.h"
 #include "util/parse.h"
 
@@ -280,33 +281,43 @@ static void set_filename(struct chardev_socket *s, const struct address *address
 	free(text);
 }
 
-static int take_inherited(struct chardev_socket *s, struct error **errp)
+static int take_socket(struct chardev_socket *s, int fd, struct error **errp)
 {
 	struct address name;
-	uint64_t number;
 	bool listening;
-	int fd, ret;
+	int ret = socket_inspect(fd, &listening, &name);
 
-	if (parse_u64(s->fd_text, &number) || number > INT32_MAX)
-		return error_set(errp, -EINVAL, "fd=%s is not a descriptor number", s->fd_text);
-	fd = (int)number;
-	ret = socket_inspect(fd, &listening, &name);
 	if (ret)
-		return error_set_errno(errp, ret, "fd=%d is not an open socket", fd);
+		return error_set_errno(errp, ret, "fd=%s is not an open socket", s->fd_text);
 	if (s->server && !listening)
-		return error_set(errp, -EINVAL, "fd=%d does not listen, but server=on is given",
-				 fd);
+		return error_set(errp, -EINVAL, "fd=%s does not listen, but server=on is given", s->fd_text);
+	ret = listening ? fd_set_nonblock(fd, true) : 0;
+	if (ret)
+		return error_set_errno(errp, ret, "fd=%s", s->fd_text);
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
 	s->server = listening;
 	set_filename(s, &name);
-	if (!listening) {
-		connected(s, fd);
-		return 0;
+	if (listening)
+		return start_server(s, fd, errp);
+	connected(s, fd);
+	return 0;
+}
+
+/* The name of a descriptor that a client of the monitor passed, or the number of one that the process came with. */
+static int take_inherited(struct chardev_socket *s, struct error **errp)
+{
+	int fd = fd_store_take(s->fd_text), ret;
+	uint64_t number;
+
+	if (fd < 0) {
+		if (parse_u64(s->fd_text, &number) || number > INT32_MAX)
+			return error_set(errp, -EINVAL, "fd=%s is neither a descriptor number nor the name of one", s->fd_text);
+		return take_socket(s, (int)number, errp);
 	}
-	ret = fd_set_nonblock(fd, true);
-	if (ret)
-		return error_set_errno(errp, ret, "fd=%d", fd);
-	return start_server(s, fd, errp);
+	ret = take_socket(s, fd, errp);
+	if (ret && s->listener.fd != fd) /* else it is closed with the chardev */
+		close(fd);
+	return ret;
 }
 
 static int open_named(struct chardev_socket *s, struct error **errp)
@@ -367,8 +378,8 @@ static const struct property socket_props[] = {
 		    "IPv4 or IPv6 address or localhost; empty: all (server), localhost (client)"),
 	PROP_UINT(16, "port", struct chardev_socket, port, 0, 65535, 0,
 		  "TCP port; 0: any (server)"),
-	PROP_STRING("fd", struct chardev_socket, fd_text, 1, 10, NULL,
-		    "inherited descriptor, listening or connected"),
+	PROP_STRING("fd", struct chardev_socket, fd_text, 1, 64, NULL,
+		    "inherited descriptor, listening or connected, or the name of one that getfd gave"),
 	PROP_BOOL("server", struct chardev_socket, server, 0, "listen; off: connect"),
 	PROP_BOOL("wait", struct chardev_socket, wait, 1,
 		  "server: start when the first client is there (old word for off: nowait)"),

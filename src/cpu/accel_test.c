@@ -5,6 +5,7 @@
  * drives.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -176,7 +177,7 @@ static int test_irqfd(struct accel *base, uint32_t gsi, int fd, int resample_fd,
 	irqfd->gsi = gsi;
 	irqfd->owner_fd = fd;
 	/* A descriptor of our own: the owner may close its one first, as KVM allows. */
-	irqfd->lfd.fd = dup(fd);
+	irqfd->lfd.fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	irqfd->lfd.events = EPOLLIN;
 	irqfd->lfd.handler = irqfd_ready;
 	ret = irqfd->lfd.fd < 0 ? -errno : loop_fd_add(accel->main_loop, &irqfd->lfd);

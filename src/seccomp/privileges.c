@@ -7,11 +7,14 @@
 
 #include "privileges.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -106,11 +109,43 @@ static int change_root(const char *dir, struct error **errp)
 	return 0;
 }
 
+#define FDS_WITHOUT_PROC 1024
+
+/*
+ * What was opened here, or taken over because an option names it, has FD_CLOEXEC set. What has not merely came along with the
+ * process.
+ */
+static void close_unnamed(int fd)
+{
+	int flags = fd > STDERR_FILENO ? fcntl(fd, F_GETFD) : -1;
+
+	if (flags >= 0 && !(flags & FD_CLOEXEC)) {
+		log_info("descriptor %d, which no option names, is closed", fd);
+		close(fd);
+	}
+}
+
+static void close_inherited(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	const struct dirent *entry;
+
+	if (!dir) {
+		for (int fd = 0; fd < FDS_WITHOUT_PROC; fd++)
+			close_unnamed(fd);
+		return;
+	}
+	while ((entry = readdir(dir)))
+		close_unnamed(atoi(entry->d_name)); /* 0 for "." and ".." */
+	closedir(dir);
+}
+
 int privileges_drop(const struct sandbox *sandbox, struct error **errp)
 {
 	struct identity identity = { 0 };
 	int ret = 0;
 
+	close_inherited();
 	if (sandbox->runas)
 		ret = identity_parse(sandbox->runas, &identity, errp);
 	if (!ret && sandbox->chroot)

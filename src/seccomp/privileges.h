@@ -6,7 +6,7 @@
 
 #include "seccomp/sandbox.h"
 
-/* Root directory, user, groups, core dumps: see sandbox_enter(). Main thread. */
+/* Inherited descriptors, root directory, user, groups, core dumps: see sandbox_enter(). Main thread. */
 int __must_check privileges_drop(const struct sandbox *sandbox, struct error **errp);
 
 /*

@@ -34,8 +34,9 @@ _Static_assert(RULE_KVM_SET_VCPU_EVENTS == KVM_SET_VCPU_EVENTS, "struct kvm_vcpu
 #endif
 
 #define CALL(name) { .call = #name }
-#define CALL_IF(name, argument, bits, is) { .call = #name, .arg = argument, .mask = bits, .value = is }
-#define IOCTL(request) { .call = "ioctl", .arg = 1, .mask = UINT32_MAX, .value = (uint32_t)(request) }
+#define CALL_IF(name, argument, bits, is) { .call = #name, .arg = argument, .mask = bits, .value = is, .meaning = #is }
+#define IOCTL(request)                                                                             \
+	{ .call = "ioctl", .arg = 1, .mask = UINT32_MAX, .value = (uint32_t)(request), .meaning = #request }
 #define END { .call = NULL }
 
 /* Threads, and nothing that is more than a thread: no process, no namespace. */
@@ -52,7 +53,6 @@ static const struct rule every_thread[] = {
 	CALL(clock_gettime), /* where the vDSO cannot tell */
 	CALL_IF(mmap, 2, PROT_EXEC, 0),
 	CALL(munmap),
-	CALL(exit),
 	CALL(exit_group),
 	/* A thread that is ended by the sandbox gives the terminal back first. */
 	IOCTL(TIOCGPGRP),
@@ -70,6 +70,7 @@ static const struct rule plain_libc[] = {
 
 /* A thread that ends blocks signals, which all are blocked, and gives up its stack, which goes with the thread. */
 static const struct rule thread_ends[] = {
+	CALL(exit),
 	{ .call = "rt_sigprocmask", .answer = EPERM },
 	{ .call = "madvise", .answer = ENOMEM },
 	END,
@@ -77,6 +78,7 @@ static const struct rule thread_ends[] = {
 
 /* Of a signal that takes it out of the guest; a vCPU that is plugged in lets it in. */
 static const struct rule vcpu_signals[] = {
+	CALL(exit),
 	CALL(rt_sigprocmask),
 	CALL(rt_sigreturn),
 	{ .call = "madvise", .answer = ENOMEM },
@@ -189,6 +191,7 @@ static const struct rule setup_only[] = {
 	CALL(getsockopt),
 	CALL(setsockopt),
 	CALL(fchmod), /* of a socket's file */
+	CALL_IF(prlimit64, 0, UINT32_MAX, 0), /* a vsock device has many connections */
 	CALL(statx),
 #ifdef RULES_aarch64
 	CALL(unlinkat),

@@ -19,6 +19,7 @@ struct rule {
 	unsigned int arg; /* the argument that is tested */
 	uint64_t mask;	  /* 0: none is */
 	uint64_t value;	  /* of the argument's masked bits */
+	const char *meaning; /* its name, for people and tests */
 	int answer;	  /* errno instead of permission, or RULE_ZERO: nothing is done and 0 returned; 0: permitted */
 };
 

@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "util/errand.h"
 #include "util/fd.h"
 #include "util/parse.h"
 #include "vsock.h"
@@ -59,16 +60,18 @@ static void listener_ready(struct loop_fd *lfd, uint32_t events)
 }
 
 /* Each connection is a descriptor, and the usual limit is 1024 for all that the process has. */
-static void raise_descriptor_limit(void)
+static int raise_descriptor_limit(void *unused)
 {
 	const rlim_t want = VSOCK_CONNECTIONS_MAX + 1024;
 	struct rlimit limit;
 
+	(void)unused;
 	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= want)
-		return;
+		return 0;
 	limit.rlim_cur = MIN(want, limit.rlim_max);
 	if (setrlimit(RLIMIT_NOFILE, &limit))
 		log_debug("descriptors stay limited: %s", strerror(errno));
+	return 0;
 }
 
 struct listen_call {
@@ -96,7 +99,7 @@ int vsock_bridge_open(struct vsock *vsock, struct error **errp)
 		return ret;
 	vsock->listener = (struct loop_fd){ .fd = ret, .handler = listener_ready };
 	list_init(&vsock->listener.node);
-	raise_descriptor_limit();
+	(void)errand_run(raise_descriptor_limit, NULL);
 	loop_run_sync(vsock->vdev.home, home_listen, &call);
 	return call.ret; /* never fails: nothing is watched yet */
 }

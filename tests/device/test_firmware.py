@@ -162,6 +162,14 @@ def test_flash_keeps_its_size(flash, images):
     assert flash.read(1, BASE + VARS - 1) == 0xff and (images / "vars").stat().st_size == VARS
 
 
+def test_flash_that_writes_through(images):
+    *code, variables = banks(images)
+    with VM(*code, variables + ",cache=writethrough") as vm:
+        command(vm, BASE, 0x40, 0x42)
+        assert vm.read(1, BASE) == 0x80
+        assert (images / "vars").read_bytes()[0] == 0x42
+
+
 def test_fifo_index_of_flash(flash, images):
     """Every command, at every point of every sequence: it always finds back to the array."""
     for first in range(256):

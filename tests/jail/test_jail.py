@@ -140,6 +140,29 @@ def test_descriptors_are_closed_but_for_the_named(base):
     assert refuse(base, "-fd", "99") == "-fd 99: an open descriptor from 3 on is needed"
 
 
+def test_namespaces_of_its_own(base):
+    """Mounts, host name and System V objects; what the VMM does there is not seen outside."""
+    inside = look(base, "hostname; for n in mnt uts ipc net; do readlink /proc/self/ns/$n; done", *PROC).split()
+    outside = [os.readlink(f"/proc/self/ns/{kind}") for kind in ("mnt", "uts", "ipc", "net")]
+    assert inside[0] == "jail"
+    assert not set(inside[1:4]) & set(outside[:3]) and inside[4] == outside[3]
+    with open("/proc/self/mounts", encoding="utf-8") as mounts:
+        assert base not in mounts.read()
+
+
+def test_each_step_is_reported(base, tmp_path):
+    (tmp_path / "image").write_text("x")
+    done = run(base, "-verbose", "-new-pid", "-netns", "new", "-rlimit", "nofile=64", "-source", f"ro:{tmp_path}/image",
+               shell="echo inside")
+    assert (done.returncode, done.stdout) == (0, "inside\n")
+    said = done.stderr.splitlines()
+    assert all(line.startswith("stratovirt-jail: ") for line in said)
+    for step in ("limit nofile=64", "namespaces: mount, uts, ipc, pid", "image", f"user {UID}, group {GID}, 0 capabilities",
+                 "exec busybox"):
+        assert any(step in line for line in said), (step, said)
+    assert run(base, name="vm2", shell="true").stderr == "", "nothing is said unless asked for"
+
+
 def test_network_of_its_own(base):
     links = look(base, "ip -o link", *PROC, "-netns", "new").splitlines()
     assert links and all(link.split()[1] in ("lo:", "sit0@NONE:", "tunl0@NONE:") or "NOARP" in link for link in links)

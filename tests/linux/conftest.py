@@ -7,7 +7,10 @@ import sys
 import pytest
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+HERE = os.path.dirname(os.path.realpath(__file__))
+sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "seccomp")]
+import elsewhere  # noqa: E402
+import sandbox_log  # noqa: E402
 import vm  # noqa: E402
 from guests import new_guest  # noqa: E402,F401
 
@@ -31,3 +34,22 @@ def reserve_huge_pages():
     if vm.huge_pages()[0] != before:
         with open(knob, "w") as f:
             f.write(str(before))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_call_is_outside_the_rules():
+    """With tests/linux/logged in the VMM's place: at the end the kernel must not have logged any system call of a VMM."""
+    if os.path.basename(vm.STRATOVIRT) != "logged":
+        yield  # a call outside the rules ends the VM, and vm.Guest says so
+        return
+    own = sandbox_log.prove()
+    sandbox_log.count_requests()
+    yield
+    outside = sorted({(name, call) for pid, name, call in sandbox_log.everything() if pid != own})
+    print(f"sandbox log: calls outside the rules: {outside}", file=sys.stderr)
+    assert not outside
+    if "SV_WHOLE_RING" in os.environ:
+        made, numbers = sandbox_log.requests(), sandbox_log.request_numbers(elsewhere.BY_LINUX_GUESTS)
+        unused = [name for name in elsewhere.BY_LINUX_GUESTS if numbers[name] not in made]
+        print(f"sandbox log: requests that only rules make: {unused}", file=sys.stderr)
+        assert not unused

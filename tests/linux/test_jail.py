@@ -39,6 +39,20 @@ def test_limits_of_the_control_group():
         assert (done.returncode, done.stderr) == (0, "") and not os.path.exists(GROUP)
 
 
+def test_processors_and_disks_are_limited():
+    """cpuset and io: the processors as the VMM itself sees them, and a rate for a block device."""
+    with tempfile.TemporaryDirectory(dir="/run") as base, open("/dev/loop0", "rb") as disk:
+        os.chmod(base, 0o755)
+        number = os.fstat(disk.fileno()).st_rdev
+        device = f"{os.major(number)}:{os.minor(number)}"
+        done = jail(base, "-cgroup", "cpuset.cpus=1", "-cgroup", f"io.max={device} rbps=1048576 wiops=100", "-source", "ro:/proc",
+                    args=("sh", "-c", "grep Cpus_allowed_list /proc/self/status"))
+        assert (done.stdout.split(), done.stderr, done.returncode) == (["Cpus_allowed_list:", "1"], "", 0)
+        with open(f"{GROUP}/io.max") as limit:
+            assert limit.read().strip() == f"{device} rbps=1048576 wbps=max riops=max wiops=100"
+        assert jail(base, "-clean-resource").returncode == 0 and not os.path.exists(GROUP)
+
+
 def test_the_limit_holds():
     with tempfile.TemporaryDirectory(dir="/run") as base:
         os.chmod(base, 0o755)

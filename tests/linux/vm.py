@@ -81,7 +81,13 @@ class Guest:
             self.process.kill()
         if self.process:
             self.process.wait()
+        try:
+            with open(self.path("stderr"), errors="replace") as f:
+                refused = [line for line in f if "is not allowed; -sandbox log" in line]
+        except FileNotFoundError:
+            refused = []
         shutil.rmtree(self.folder, ignore_errors=True)
+        assert not refused, refused
 
     def path(self, name):
         return os.path.join(self.folder, name)

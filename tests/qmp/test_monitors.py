@@ -2,6 +2,7 @@
 """-qmp, -mon and -api-channel: where they listen, and what they leave behind."""
 
 import os
+import select
 import signal
 import socket
 import stat
@@ -118,6 +119,25 @@ def test_inherited_listening_socket(tmp_path):
                 c.run("quit")
             vm.end()
         assert os.path.exists(path)  # it was not ours to remove
+
+
+@pytest.mark.parametrize("sandbox", ("on", "off"))
+def test_inherited_descriptors_that_nobody_named_are_closed(tmp_path, sandbox):
+    mine, inherited = os.pipe()
+    with socket.socket(socket.AF_UNIX) as listener:
+        path = str(tmp_path / "inherited")
+        listener.bind(path)
+        listener.listen(1)
+        fd = listener.fileno()
+        with VM(tmp_path, "-sandbox", sandbox, "-qmp", f"unix:fd={fd},server=on,wait=off", qmp=False,
+                pass_fds=[fd, inherited]) as vm:
+            os.close(inherited)
+            with Client(path) as c:  # the named one is open still
+                assert c.run("query-status")["status"] == "prelaunch"
+                assert select.select([mine], [], [], 60)[0] and os.read(mine, 1) == b"", "somebody has the other end"
+                c.run("quit")
+            vm.end()
+    os.close(mine)
 
 
 # ---- waiting ----

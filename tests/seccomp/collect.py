@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""What each kind of thread asked of the kernel after it was confined, from traces that tests/seccomp/traced made.
+"""What each kind of thread asked of the kernel after it was confined, from traces that tests/seccomp/traced made (numbers raw).
 
     collect.py DIRECTORY        prints "kind call [detail]" with a count, a line each
 """
@@ -11,24 +11,26 @@ import re
 import sys
 
 LINE = re.compile(r"^(\d+) +(\w+)\((.*)")
-DETAIL = {"ioctl": 1, "prctl": 0, "fcntl": 1, "socket": 0, "clone": None}
+DETAIL = {"ioctl": 1, "prctl": 0, "socket": 0, "seccomp": 0, "prlimit64": 0}  # which argument rules look at
+PR_SET_NAME, SECCOMP_SET_MODE_FILTER = 0xf, 0x1
 
 
 def detail(call, arguments):
-    if call not in DETAIL or DETAIL[call] is None:
-        return ""
-    parts = arguments.split(", ")
-    return parts[DETAIL[call]].split(" ")[0].rstrip(")") if len(parts) > DETAIL[call] else "?"
+    """The number that rules of this call look at; None: they look at none."""
+    if call not in DETAIL:
+        return None
+    number = re.match(r"0x[0-9a-f]+|\d+", arguments.split(", ")[DETAIL[call]])
+    return int(number.group(), 0) & 0xffffffff
 
 
-NAMED = re.compile(r'PR_SET_NAME, "([^"]*)"')
+NAMED = re.compile(rf'{PR_SET_NAME:#x}, "([^"]*)"')
 KINDS = ((r"CPU \d+/KVM", "vcpu"), (r"block-worker", "worker"), (r"setup", "setup"), (r"mem-prealloc", "startup"),
          (r".*", "iothread"))
 
 
 def used(path):
-    """Yields (kind, call, detail) for each system call of a confined thread. A thread that never got a name is main's; so is,
-    until it has a filter of its own, one that began when main had one: it has main's."""
+    """Yields (kind, call, detail) for each system call of a confined thread. A thread that never got a name is main's. One that began
+    when main was confined has the setup thread's filter until it gets its own."""
     kinds, confined, first, before = {}, set(), None, set()
     with open(path, errors="replace") as trace:
         for line in trace:
@@ -45,8 +47,8 @@ def used(path):
             if tid in confined:
                 yield kinds.get(tid, "main"), call, detail(call, arguments)
             elif tid not in before:
-                yield "main", call, detail(call, arguments)
-            if call == "seccomp" and arguments.startswith("SECCOMP_SET_MODE_FILTER"):
+                yield "setup", call, detail(call, arguments)
+            if call == "seccomp" and detail(call, arguments) == SECCOMP_SET_MODE_FILTER:
                 confined.add(tid)
 
 

@@ -228,7 +228,7 @@ START_TEST(options_that_exclude_each_other)
 	ck_assert_refused(&m, "socket,id=s,port=1,server,nowait,wait=on",
 			  "-chardev socket,id=s: wait= and nowait exclude each other");
 	ck_assert_refused(&m, "socket,id=s,fd=x",
-			  "-chardev socket,id=s: fd=x is not a descriptor number");
+			  "-chardev socket,id=s: fd=x is neither a descriptor number nor the name of one");
 	ck_assert_refused(
 		&m, "socket,id=s,fd=0",
 		"-chardev socket,id=s: fd=0 is not an open socket: Socket operation on non-socket");

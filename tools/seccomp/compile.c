@@ -4,7 +4,7 @@
  * architecture in its first argument.
  *
  *	compile ARCH         C arrays of struct sock_filter, filter_<kind>[], on stdout
- *	compile ARCH list    the rules as text: "kind call [arg mask value] [answer]", a line each
+ *	compile ARCH list    the rules as text: "kind call [arg mask value meaning] [answer]", a line each
  *
  * The default action is SECCOMP_RET_TRAP, so that the process can say what was refused; a call of a foreign architecture
  * kills.
@@ -81,9 +81,8 @@ static void list_rules(const struct rule_table *table)
 		for (const struct rule *rule = *part; rule->call; rule++) {
 			printf("%s %s", table->kind, rule->call);
 			if (rule->mask)
-				printf(" %u 0x%llx 0x%llx", rule->arg,
-				       (unsigned long long)rule->mask,
-				       (unsigned long long)rule->value);
+				printf(" %u 0x%llx 0x%llx %s", rule->arg, (unsigned long long)rule->mask,
+				       (unsigned long long)rule->value, rule->meaning);
 			if (rule->answer)
 				printf(" errno=%d", rule->answer == RULE_ZERO ? 0 : rule->answer);
 			printf("\n");
