@@ -29,7 +29,7 @@ KINDS = ((r"CPU \d+/KVM", "vcpu"), (r"block-worker", "worker"), (r"setup", "setu
 
 
 def used(path):
-    """Yields (kind, call, detail) for each system call of a confined thread. A thread that never got a name is main's. One that began
+    """Yields (kind, call, detail, line) for each system call of a confined thread. A thread that never got a name is main's. One that began
     when main was confined has the setup thread's filter until it gets its own."""
     kinds, confined, first, before = {}, set(), None, set()
     with open(path, errors="replace") as trace:
@@ -45,9 +45,9 @@ def used(path):
             if first not in confined:
                 before.add(tid)
             if tid in confined:
-                yield kinds.get(tid, "main"), call, detail(call, arguments)
+                yield kinds.get(tid, "main"), call, detail(call, arguments), line
             elif tid not in before:
-                yield "setup", call, detail(call, arguments)
+                yield "setup", call, detail(call, arguments), line
             if call == "seccomp" and detail(call, arguments) == SECCOMP_SET_MODE_FILTER:
                 confined.add(tid)
 
@@ -56,7 +56,7 @@ def main():
     counts = collections.Counter()
     for name in os.listdir(sys.argv[1]):
         for key in used(os.path.join(sys.argv[1], name)):
-            counts[key] += 1
+            counts[key[:3]] += 1
     for key, count in sorted(counts.items()):
         print(*key, count)
 

@@ -37,6 +37,8 @@ EVERYWHERE = {
 
 KINDS = ("main", "vcpu", "iothread", "worker", "setup")
 
+EXAMPLES = {}  # of each call a line of a trace
+
 # How many must pass at least, and pytest's arguments. Of the device ring what has an iothread or a peer on the host.
 RUNS = (
     (300, "-k", "not ten_seconds and not bench and not nobody_named",
@@ -70,8 +72,9 @@ def used(tmp_path_factory):
         assert passed and int(passed.group(1)) >= expected, done.stdout[-4000:]
     calls = {}
     for name in os.listdir(home / "traces"):
-        for kind, call, detail in collect.used(home / "traces" / name):
+        for kind, call, detail, line in collect.used(home / "traces" / name):
             calls.setdefault(kind, {}).setdefault(call, set()).add(detail)
+            EXAMPLES.setdefault(call, f"{kind}, {name}: {line}")
     # Threads that the setup thread starts have its filter, too: whatever they do must pass there.
     for kind in "vcpu", "iothread", "worker":
         for call, details in calls[kind].items():
@@ -103,7 +106,8 @@ def rows():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_call_is_outside_the_rules(used, rules, kind):
-    assert set(used[kind]) - set(rules[kind]) == set()
+    outside = set(used[kind]) - set(rules[kind])
+    assert not outside, [EXAMPLES[call] for call in outside]
 
 
 def test_no_row_is_there_for_nothing(used, rows):
