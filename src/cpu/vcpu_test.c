@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The vCPUs of the test accelerator: they can be counted, paused and reset, and never run. They
- * have no threads. */
-#include <unistd.h>
-
+ * have no threads: theirs is the main thread, which has the process's number. */
 #include "util/alloc.h"
+#include "util/thread.h"
 #include "vcpu_private.h"
 
 static int test_init(struct vcpus *vcpus, struct error **errp)
@@ -11,7 +10,7 @@ static int test_init(struct vcpus *vcpus, struct error **errp)
 	(void)errp;
 	for (unsigned int i = 0; i < vcpus->count; i++) {
 		vcpus->vcpu[i].parked = true;
-		vcpus->vcpu[i].tid = gettid();
+		vcpus->vcpu[i].tid = thread_pid();
 	}
 	return 0;
 }
@@ -20,7 +19,7 @@ static int test_add(struct vcpu *vcpu, struct error **errp)
 {
 	(void)errp;
 	vcpu->parked = true;
-	vcpu->tid = gettid();
+	vcpu->tid = thread_pid();
 	return 0;
 }
 
