@@ -69,6 +69,19 @@ def test_every_device_comes_and_goes(qmp, tmp_path):
                 qmp.run("object-del", id="io0")
 
 
+def test_processors_come(tmp_path):
+    """A vCPU is made by the main thread, its thread by the setup thread, whose filter must let through what vCPUs ask for."""
+    with VM(tmp_path, "-machine", "q35", "-smp", "1,maxcpus=3") as vm, vm.connect() as q:
+        for number, cpu in enumerate(cpu for cpu in q.run("query-hotpluggable-cpus") if "qom-path" not in cpu):
+            q.run("device_add", driver=cpu["type"], id=f"cpu{number}", **cpu["props"])
+        assert len(q.run("query-cpus-fast")) == 3
+        q.run("cont")
+        q.run("stop")  # each of them is looked for in its KVM_RUN
+        assert q.run("query-status")["status"] == "paused"
+        q.run("quit")
+        vm.end()
+
+
 def addresses():
     """Loopback addresses of this host, which may be without IPv6."""
     for host, family in ("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6):

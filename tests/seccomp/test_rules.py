@@ -139,6 +139,20 @@ def test_no_rule_is_there_for_nothing(used, rules, kind):
     assert permitted - set(used[kind]) - set(EVERYWHERE) - set(RARE[kind]) == set()
 
 
+def test_threads_that_start_later_have_all_of_their_rules():
+    """The setup thread starts them, and its filter goes with them."""
+    for arch in "x86_64", "aarch64":
+        table = {}
+        for line in subprocess.run([os.path.join(BUILD, "seccomp-compile"), arch, "list"], check=True, text=True,
+                                   stdout=subprocess.PIPE).stdout.splitlines():
+            kind, rule = line.split(" ", 1)
+            table.setdefault(kind, set()).add(rule)
+        calls = {rule.split()[0] for rule in table["setup"]}
+        for kind in "vcpu", "iothread", "worker":
+            missing = {rule for rule in table[kind] - table["setup"] if " errno=" not in rule or rule.split()[0] not in calls}
+            assert not missing, (arch, kind, missing)
+
+
 def test_a_thread_may_do_little(rules):
     """The bars: system calls that a thread which serves guests may make after the start."""
     def count(kind):
