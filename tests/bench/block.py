@@ -16,6 +16,8 @@ def image_of(folder):
         with open(path, "wb") as f:
             for i in range(SIZE // 512):
                 f.write(i.to_bytes(8, "little") * 64)
+    with open(path, "rb") as f:
+        os.fsync(f.fileno())  # what the run before has written is not this one's to wait for
     return path
 
 
