@@ -8,6 +8,7 @@ import select
 import shutil
 import signal
 import sys
+import termios
 import time
 import uuid
 
@@ -23,7 +24,8 @@ echo root::0:0:root:/root:/bin/sh >/etc/passwd
 echo root:x:0: >/etc/group
 mkdir -p /root
 tries=0; while [ ! -e /dev/input/event0 -o ! -e /dev/hvc0 ] && [ $tries -lt 600 ]; do tries=$((tries + 1)); usleep 50000; done
-(head -c 24 /dev/input/event0 >/dev/null; poweroff -f) &
+# Opened before anybody can log in: what was pressed earlier nobody is told.
+if [ -e /dev/input/event0 ]; then exec 3</dev/input/event0; (head -c 24 <&3 >/dev/null; poweroff -f) & fi
 ifconfig eth0 10.79.0.2 netmask 255.255.255.0 up
 ifconfig eth1 10.79.1.2 netmask 255.255.255.0 up
 while :; do getty -L 115200 hvc0 vt100; done
@@ -52,6 +54,10 @@ class LinuxDomain(libvirt_vm.Domain):
             ("</domain>", f"<qemu:commandline><qemu:arg value='-serial'/><qemu:arg value='file:{folder}/kernel.log'/>"
                           "</qemu:commandline></domain>")))
 
+    def running(self):
+        """As libvirt notes it, which is sooner said than by another virsh."""
+        return os.path.exists(f"/run/libvirt/qemu/{self.name}.pid")
+
     def kernel_log(self):
         with open(f"{self.folder}/kernel.log", errors="replace") as f:
             return f.read()
@@ -71,6 +77,8 @@ class Console:
                 os._exit(127)
         self.process = child
         self.expect("Escape character")
+        # virsh says that first, and drops what was typed when it then makes the terminal raw.
+        libvirt_vm.wait_for(lambda: not termios.tcgetattr(self.fd)[3] & termios.ICANON, "virsh to take what is typed")
 
     def _read(self, seconds):
         """Takes what there is; False when the console has ended."""
@@ -114,7 +122,15 @@ class Console:
         self.expect(r"login: ", limit)
         self.type("root\r")
         self.expect(r"# ")
-        self.type("PS1=; stty cols 200\r")
+        self.type("PS1=; stty cols 2000\r")  # the shell would break what it echoes
+
+    def answers(self):
+        """Whether the guest's shell is still there."""
+        try:
+            return self.run("echo here") == "here"
+        except AssertionError as error:
+            print(error)
+            return False
 
     def report(self, what):
         return f"{what}; {self.domain.name} is {self.domain.state()}\nconsole: {self.text[-3000:]}\nkernel: {self.domain.kernel_log()[-3000:]}"
