@@ -118,6 +118,7 @@ struct acpi_virt {
 	const struct acpi_pci_host *pci;
 	const struct cpu_caches *caches; /* boot/arm64.h; NULL: nothing is known */
 	const struct acpi_numa *numa; /* NULL: no SRAT and SLIT */
+	struct acpi_numa_memory variables; /* the firmware's flash bank; of no size: none */
 };
 int __must_check acpi_virt_build(const struct acpi_virt *info, struct acpi_tables **ret, struct error **errp);
 

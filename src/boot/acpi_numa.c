@@ -5,8 +5,10 @@
 #define AFFINITY_ENABLED 1u
 
 /* §5.2.16.2 */
-static void add_memory(struct blob *blob, const struct acpi_numa_memory *memory)
+void acpi_numa_add_memory(struct acpi_tables *tables, const struct acpi_numa_memory *memory)
 {
+	struct blob *blob = &tables->data;
+
 	blob_u8(blob, 1);
 	blob_u8(blob, 40);
 	blob_u32(blob, memory->node);
@@ -26,7 +28,7 @@ size_t acpi_numa_begin_srat(struct acpi_tables *tables, const struct acpi_numa *
 	blob_zero(&tables->data, 8);
 	for (unsigned int i = 0; i < numa->memory_count; i++)
 		if (numa->memory[i].size)
-			add_memory(&tables->data, &numa->memory[i]);
+			acpi_numa_add_memory(tables, &numa->memory[i]);
 	return start;
 }
 

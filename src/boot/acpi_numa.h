@@ -12,6 +12,9 @@
  */
 size_t acpi_numa_begin_srat(struct acpi_tables *tables, const struct acpi_numa *numa);
 
+/* One more range, between the two calls of a Resource Affinity Table. */
+void acpi_numa_add_memory(struct acpi_tables *tables, const struct acpi_numa_memory *memory);
+
 /* System Locality Information Table. */
 void acpi_numa_add_slit(struct acpi_tables *tables, const struct acpi_numa *numa);
 

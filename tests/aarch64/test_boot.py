@@ -54,10 +54,12 @@ def packed(path, how):
     return path
 
 
-# machine, -smp, MiB, packing: every value of each meets a boot.
+# machine, -smp, MiB, packing: every value of each meets a boot. virt with one CPU is in test_uefi, microvm with two in test_devices.
+EIGHT = "8,sockets=2,clusters=2,cores=2,threads=1"
 BOOTS = {"microvm-1": ("microvm", "1", 256, "Image.gz"),
          "virt-2": ("virt", two_nodes.SMP, 512, "zboot"),
-         "microvm-8": ("microvm", "8,sockets=2,clusters=2,cores=2,threads=1", 1024, "Image")}
+         "microvm-8": ("microvm", EIGHT, 1024, "Image"),
+         "virt-8": ("virt", EIGHT, 1024, "Image")}
 
 
 @pytest.fixture(scope="module", params=BOOTS)
@@ -65,8 +67,8 @@ def booted(request, new_guest):  # noqa: F811
     machine, smp, mib, how = BOOTS[request.param]
     guest = new_guest()
     with host_caches.host_caches():
-        guest.run("-no-reboot", *(two_nodes.OPTIONS if machine == "virt" else ()), machine=machine, smp=smp, memory=str(mib), script=SCRIPT, timeout=240,
-                  kernel=packed(guest.path("kernel"), how))
+        guest.run("-no-reboot", *(two_nodes.OPTIONS if smp == two_nodes.SMP else ()), machine=machine, smp=smp, memory=str(mib),
+                  script=SCRIPT, timeout=240, kernel=packed(guest.path("kernel"), how))
     return guest.check_finished(), int(smp.split(",")[0]), mib
 
 

@@ -8,7 +8,9 @@ import shutil
 import subprocess
 
 import host_caches
+import numa
 import pytest
+import two_nodes
 import vm
 
 AAVMF = "/usr/share/AAVMF"
@@ -21,12 +23,13 @@ echo "== cpus"; grep -c ^processor /proc/cpuinfo
 echo "== pci"; for f in /sys/bus/pci/devices/*; do echo "$(basename $f) $(basename "$(readlink $f/driver)")"; done
 echo "== disks"; ls /sys/block
 @CACHES@
+@NODES@
 echo "== interrupts"; grep virtio /proc/interrupts
 echo "== acpi"; for f in /sys/firmware/acpi/tables/[A-Z]*; do [ -f $f ] && echo "$(basename $f) $(base64 -w 0 $f)"; done
 echo "== log"; dmesg | grep -i -e 'ACPI.*error' -e 'ACPI BIOS' -e 'BUG:' -e 'WARNING:' -e 'can.t claim' | sed "s/^/: /"
 echo "== psci"; dmesg | grep -i psci | sed "s/^/: /"
 echo "== end"
-""".replace("@CACHES@", host_caches.SCRIPT)
+""".replace("@CACHES@", host_caches.SCRIPT).replace("@NODES@", numa.SCRIPT)
 
 
 def flash(guest):
@@ -50,7 +53,7 @@ def by_fw_cfg(new_guest):  # noqa: F811
         guest.run_firmware(
             *flash(guest), "-kernel", vm.images.vmlinuz(), "-initrd", initrd_of(guest), "-append",
             f"{vm.COMMAND_LINE} sv.run=script from-fw-cfg", "-drive", "id=d0,file=disk,format=raw",
-            "-device", "virtio-blk-pci,drive=d0,id=blk0", "-no-reboot", smp=2, timeout=LIMIT, machine="virt")
+            "-device", "virtio-blk-pci,drive=d0,id=blk0", *two_nodes.OPTIONS, "-no-reboot", smp=two_nodes.SMP, timeout=LIMIT, machine="virt")
     return guest.check_finished()
 
 
@@ -70,14 +73,24 @@ def test_caches_are_the_hosts(by_fw_cfg):
     assert by_fw_cfg.section("caches").splitlines() == host_caches.expected(1, "0-1")
 
 
+def test_memory_and_processors_are_in_their_nodes(by_fw_cfg):
+    two_nodes.check(by_fw_cfg)
+    base, size = 1 << 30, 320 << 20
+    found = [(int(node), *(int(end, 16) for end in where.split("-")))
+             for node, where in (line.split() for line in by_fw_cfg.section("srat").splitlines())]
+    # The last one is the flash bank that AAVMF makes look like memory.
+    assert found == [(0, base, base + size - 1), (1, base + size, base + (512 << 20) - 1), (0, 64 << 20, (128 << 20) - 1)]
+
+
 def test_kernel_takes_the_tables(by_fw_cfg):
     assert by_fw_cfg.section("log") == ""
 
 
 def test_acpi_tables_please_iasl(by_fw_cfg, tmp_path):
     tables = dict(line.split() for line in by_fw_cfg.section("acpi").splitlines())
-    assert {"APIC", "DSDT", "FACP", "GTDT", "IORT", "MCFG", "PPTT", "SPCR"} <= set(tables)
-    for name in ("APIC", "DSDT", "FACP", "GTDT", "IORT", "MCFG", "PPTT", "SPCR"):
+    names = ("APIC", "DSDT", "FACP", "GTDT", "IORT", "MCFG", "PPTT", "SLIT", "SPCR", "SRAT")
+    assert set(names) <= set(tables)
+    for name in names:
         (tmp_path / f"{name}.dat").write_bytes(base64.b64decode(tables[name]))
         for command in (["iasl", "-d", f"{name}.dat"], ["iasl", f"{name}.dsl"]):
             done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

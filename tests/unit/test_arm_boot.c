@@ -19,6 +19,7 @@
 #define INITRD_SIZE 12345
 #define TEXT_OFFSET 0x10000
 #define RAM_SIZE (64 * MIB)
+#define FLASH_BANK (64 * MIB)
 
 static uint8_t image[IMAGE_SIZE];
 
@@ -619,6 +620,25 @@ static void check_pptt(const uint8_t *pptt, size_t size, unsigned int cpus)
 	ck_assert_uint_eq(caches, 4);
 }
 
+/* The ranges of memory, the last of them the flash bank that Linux takes for some. */
+static void check_srat(const uint8_t *srat)
+{
+	const uint8_t *entry = srat + 48;
+	unsigned int i;
+
+	for (i = 0; entry[0] == 1; i++, entry += 40) {
+		bool flash = i == two_nodes.memory_count;
+
+		ck_assert_uint_eq(entry[1], 40);
+		ck_assert_uint_eq(field(entry + 2, 4), flash ? 0 : two_nodes.memory[i].node);
+		ck_assert_uint_eq(field(entry + 8, 4), flash ? FLASH_BANK : two_nodes.memory[i].base);
+		ck_assert_uint_eq(field(entry + 16, 4), flash ? FLASH_BANK : two_nodes.memory[i].size);
+		ck_assert_uint_eq(field(entry + 28, 4), 1); /* enabled */
+	}
+	ck_assert_uint_eq(i, two_nodes.memory_count + 1);
+	ck_assert_uint_eq(entry[0], 3); /* CPUs follow */
+}
+
 START_TEST(acpi_tables_please_iasl)
 {
 	static const struct acpi_virtio_mmio virtio[] = { { 0xa000000, 0x200, 64 } };
@@ -633,7 +653,8 @@ START_TEST(acpi_tables_please_iasl)
 		.intx_gsi = { 48, 49, 50, 51, 48, 49, 50, 51 },
 	};
 	struct cpu_caches caches;
-	struct acpi_virt info = { &topology, true, 0x9000000, 39, 0x9020000, 0x9080000, 38, 0x90c0000, virtio, 1, &pci, NULL, NULL };
+	struct acpi_virt info = { &topology, true, 0x9000000, 39, 0x9020000, 0x9080000, 38, 0x90c0000, virtio, 1, &pci,
+				  NULL, NULL, { FLASH_BANK, FLASH_BANK, 0 } };
 	static char text[65536];
 
 	host_caches();
@@ -657,6 +678,8 @@ START_TEST(acpi_tables_please_iasl)
 				continue;
 			if (!memcmp(table, "PPTT", 4) && info.caches)
 				check_pptt(table, tables->tables[i].len, cpus);
+			if (!memcmp(table, "SRAT", 4))
+				check_srat(table);
 			if (!memcmp(table, "APIC", 4))
 				check_madt(table, tables->tables[i].len, cpus);
 			write_file("table.dat", table, tables->tables[i].len);

@@ -375,6 +375,12 @@ static void add_numa(struct acpi_tables *tables, const struct acpi_virt *info)
 	size_t start = acpi_numa_begin_srat(tables, info->numa);
 	struct blob *blob = &tables->data;
 
+	/*
+	 * Debian 12's AAVMF maps the bank with its variables write-combining. Linux takes such a range for memory, and gives up
+	 * all nodes where memory is in none.
+	 */
+	if (info->variables.size)
+		acpi_numa_add_memory(tables, &info->variables);
 	for (uint32_t i = 0; i < info->topology->cpus; i++) {
 		blob_u8(blob, 3);
 		blob_u8(blob, 18);

@@ -188,6 +188,7 @@ static int place_acpi(struct arm_vm *vm, struct error **errp)
 		.pci = &pci,
 		.caches = &vm->caches,
 		.numa = numa_tables(machine),
+		.variables = { .base = ARM_FLASH_BASE + ARM_FLASH_BANK, .size = machine->flash[1] ? ARM_FLASH_BANK : 0 },
 	};
 	struct acpi_tables *tables;
 	int ret;
