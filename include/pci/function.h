@@ -72,6 +72,7 @@ struct pci_function {
 	uint8_t devfn;
 	bool express; /* has the PCI Express capability, at express_cap */
 	uint8_t express_cap;
+	uint8_t pm_cap;   /* its power management capability, 0: none */
 	uint8_t cap_last; /* the last capability, 0: none */
 	uint16_t cap_end; /* where the next one goes */
 	struct pci_bus *secondary; /* of a bridge */
@@ -146,6 +147,10 @@ const char *pci_function_address(const struct pci_function *fn, char buf[16]);
 /* --- Configuration space. Any thread; values in CPU byte order. --- */
 
 uint32_t pci_config_read(struct pci_function *fn, unsigned int offset, unsigned int size);
+/* The command register as it counts: a function that sleeps (D3hot) decodes and masters nothing, and no pin of it is up. */
+uint32_t pci_command(struct pci_function *fn);
+/* Does a write to [offset, offset + size) change that? */
+bool pci_is_command(const struct pci_function *fn, unsigned int offset, unsigned int size);
 /* By the device itself: masks do not apply. */
 void pci_config_set(struct pci_function *fn, unsigned int offset, unsigned int size, uint32_t value);
 /* By the device itself: sets and clears bits at once. */
@@ -159,7 +164,10 @@ void pci_config_guest_write(struct pci_function *fn, unsigned int offset, unsign
 
 /* Before attach: a capability of @size bytes; its offset, a multiple of 4, or -ENOSPC. */
 int __must_check pci_add_capability(struct pci_function *fn, uint8_t id, unsigned int size, struct error **errp);
-/* The PCI Express capability of an endpoint (integrated or behind a port: that shows at attach). */
+/*
+ * The PCI Express capability of an endpoint. Whether it is integrated or behind a port shows at attach: the latter also has power
+ * management then.
+ */
 int __must_check pci_add_express(struct pci_function *fn, struct error **errp);
 
 /* --- BARs --- */

@@ -60,10 +60,19 @@
 #define PCI_BRIDGE_CONTROL_SECONDARY_RESET 0x0040
 
 /* Capabilities; of each the first byte is its id, the second the offset of the next */
+#define PCI_CAP_ID_PM 0x01
 #define PCI_CAP_ID_VENDOR 0x09
 #define PCI_CAP_ID_SUBSYSTEM 0x0d
 #define PCI_CAP_ID_EXPRESS 0x10
 #define PCI_CAP_ID_MSIX 0x11
+
+/* Power management capability (PCI Power Management 1.2 §3.2) */
+#define PCI_PM_PMC 2
+#define PCI_PM_CTRL 4
+#define PCI_PM_CTRL_STATE_MASK 0x0003
+#define PCI_PM_D0 0
+#define PCI_PM_D3HOT 3
+#define PCI_PM_SIZEOF 8
 
 /* MSI-X capability (PCI 3.0 §6.8.2) */
 #define PCI_MSIX_FLAGS 2

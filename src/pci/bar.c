@@ -98,7 +98,7 @@ static uint64_t wanted(struct pci_function *fn, unsigned int index)
 	uint64_t base;
 
 	pthread_mutex_lock(&fn->lock);
-	command = config_get_locked(fn, PCI_COMMAND, 2);
+	command = pci_command_locked(fn);
 	base = config_get_locked(fn, offset, 4);
 	if (bar->flags & PCI_BAR_MEM64)
 		base |= (uint64_t)config_get_locked(fn, offset + 4, 4) << 32;

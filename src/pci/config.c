@@ -31,6 +31,33 @@ uint32_t pci_config_read(struct pci_function *fn, unsigned int offset, unsigned 
 	return value;
 }
 
+static bool asleep_locked(const struct pci_function *fn)
+{
+	return fn->pm_cap && (fn->config[fn->pm_cap + PCI_PM_CTRL] & PCI_PM_CTRL_STATE_MASK) == PCI_PM_D3HOT;
+}
+
+/* PCI Power Management 1.2 §5.4.1: in D3hot configuration space is all that there is. */
+uint32_t pci_command_locked(const struct pci_function *fn)
+{
+	return asleep_locked(fn) ? PCI_COMMAND_INTX_DISABLE : config_get_locked(fn, PCI_COMMAND, 2);
+}
+
+uint32_t pci_command(struct pci_function *fn)
+{
+	uint32_t command;
+
+	pthread_mutex_lock(&fn->lock);
+	command = pci_command_locked(fn);
+	pthread_mutex_unlock(&fn->lock);
+	return command;
+}
+
+bool pci_is_command(const struct pci_function *fn, unsigned int offset, unsigned int size)
+{
+	return ranges_meet(offset, size, PCI_COMMAND, 2) ||
+	       (fn->pm_cap && ranges_meet(offset, size, fn->pm_cap + PCI_PM_CTRL, 1));
+}
+
 void pci_config_set(struct pci_function *fn, unsigned int offset, unsigned int size, uint32_t value)
 {
 	pthread_mutex_lock(&fn->lock);
@@ -89,6 +116,19 @@ int pci_add_express(struct pci_function *fn, struct error **errp)
 	return 0;
 }
 
+/* Version 3: awake, or asleep and remembering nothing (D0, D3hot, no "no soft reset"); no wake-up. */
+static int add_power_management(struct pci_function *fn, struct error **errp)
+{
+	int cap = pci_add_capability(fn, PCI_CAP_ID_PM, PCI_PM_SIZEOF, errp);
+
+	if (cap < 0)
+		return cap;
+	fn->pm_cap = (uint8_t)cap;
+	pci_config_set(fn, cap + PCI_PM_PMC, 2, 3);
+	pci_config_set_writable(fn, cap + PCI_PM_CTRL, 1, PCI_PM_CTRL_STATE_MASK);
+	return 0;
+}
+
 /* --- For the guest --- */
 
 static bool has_intx_status(const struct pci_function *fn, unsigned int offset, unsigned int size)
@@ -114,7 +154,7 @@ uint32_t pci_config_guest_read(struct pci_function *fn, unsigned int offset, uns
 /* Where BARs are decoded depends on these. */
 static bool moves_bars(const struct pci_function *fn, unsigned int offset, unsigned int size)
 {
-	if (ranges_meet(offset, size, PCI_COMMAND, 2))
+	if (pci_is_command(fn, offset, size))
 		return true;
 	if (fn->secondary)
 		return ranges_meet(offset, size, PCI_BASE_ADDRESS_0, 8) ||
@@ -154,26 +194,44 @@ void pci_bus_guest_reset(struct pci_bus *bus)
 	}
 }
 
+/* §3.2.4: a state that is not there is not entered. */
+static void settle_power_locked(struct pci_function *fn, bool slept)
+{
+	uint8_t *control = &fn->config[fn->pm_cap + PCI_PM_CTRL], state = *control & PCI_PM_CTRL_STATE_MASK;
+
+	if (!fn->pm_cap || state == PCI_PM_D0 || state == PCI_PM_D3HOT)
+		return;
+	*control = (uint8_t)((*control & ~PCI_PM_CTRL_STATE_MASK) | (slept ? PCI_PM_D3HOT : PCI_PM_D0));
+}
+
 void pci_config_guest_write(struct pci_function *fn, unsigned int offset, unsigned int size, uint32_t value)
 {
 	uint32_t old, new = 0, bytes = value;
+	bool slept;
 
 	if (offset + size > PCI_CONFIG_SIZE)
 		return;
 	pthread_mutex_lock(&fn->lock);
 	old = config_get_locked(fn, offset, size);
+	slept = asleep_locked(fn);
 	for (unsigned int i = 0; i < size; i++, bytes >>= 8) {
 		uint8_t byte = fn->config[offset + i], mask = fn->writable[offset + i];
 
 		byte = (uint8_t)((byte & ~mask) | (bytes & mask));
 		fn->config[offset + i] = byte & (uint8_t)~(bytes & fn->w1c[offset + i]);
 	}
+	settle_power_locked(fn, slept);
 	new = config_get_locked(fn, offset, size);
 	if (fn->msix && new != old)
 		pci_msix_update_locked(fn);
+	slept = slept && !asleep_locked(fn);
 	pthread_mutex_unlock(&fn->lock);
 
-	if (new != old && ranges_meet(offset, size, PCI_COMMAND, 2))
+	if (slept) { /* §5.4.1: to D0 by way of an internal reset */
+		pci_function_guest_reset(fn);
+		return;
+	}
+	if (new != old && pci_is_command(fn, offset, size))
 		pci_intx_update(fn);
 	if (new != old && moves_bars(fn, offset, size))
 		pci_host_remap(fn->host, fn);
@@ -211,6 +269,7 @@ void pci_function_init(struct pci_function *fn, struct device *dev, const struct
 int pci_function_attach(struct pci_function *fn, const struct pci_place *place, struct error **errp)
 {
 	struct platform *platform = fn->dev->platform;
+	bool endpoint;
 	int ret;
 
 	if (!platform->pci)
@@ -218,9 +277,17 @@ int pci_function_attach(struct pci_function *fn, const struct pci_place *place, 
 	ret = pci_host_place(platform->pci, fn, place, errp);
 	if (ret)
 		return ret;
+	endpoint = fn->express && fn->bus->bridge && !fn->secondary;
+	ret = endpoint ? add_power_management(fn, errp) : 0;
+	if (ret) {
+		fn->bus->owner[fn->devfn] = NULL;
+		fn->host = NULL;
+		fn->bus = NULL;
+		return ret;
+	}
 	if (place->multifunction)
 		fn->config[PCI_HEADER_TYPE] |= PCI_HEADER_TYPE_MULTIFUNCTION;
-	if (fn->express && fn->bus->bridge && !fn->secondary) {
+	if (endpoint) {
 		pci_config_set(fn, fn->express_cap + PCI_EXP_FLAGS, 2, 2 | PCI_EXP_TYPE_ENDPOINT << 4);
 		/* An endpoint has a link (§7.5.3.6); what goes over it does not depend on these numbers. */
 		pci_config_set(fn, fn->express_cap + PCI_EXP_LNKCAP, 4, LINK_2_5GT_X1);

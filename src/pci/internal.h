@@ -17,6 +17,8 @@ static inline uint32_t config_get_locked(const struct pci_function *fn, unsigned
 	return value;
 }
 
+uint32_t pci_command_locked(const struct pci_function *fn); /* config.c */
+
 /* Do [a, a + alen) and [b, b + blen) share a byte? */
 static inline bool ranges_meet(unsigned int a, unsigned int alen, unsigned int b, unsigned int blen)
 {

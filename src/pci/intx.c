@@ -42,7 +42,7 @@ static void hold_locked(struct pci_function *fn, bool up)
 /* The disable bit is read inside irq_lock, so that of a device and a guest at once the later one sees both changes. */
 static void settle_locked(struct pci_function *fn)
 {
-	bool off = pci_config_read(fn, PCI_COMMAND, 2) & PCI_COMMAND_INTX_DISABLE;
+	bool off = pci_command(fn) & PCI_COMMAND_INTX_DISABLE;
 
 	hold_locked(fn, atomic_load(&fn->intx_level) && !off);
 }

@@ -208,7 +208,7 @@ void pci_msix_update_locked(struct pci_function *fn)
 {
 	struct pci_msix *msix = fn->msix;
 	uint32_t flags = config_get_locked(fn, msix->cap + PCI_MSIX_FLAGS, 2);
-	bool master = config_get_locked(fn, PCI_COMMAND, 2) & PCI_COMMAND_MASTER;
+	bool master = pci_command_locked(fn) & PCI_COMMAND_MASTER;
 	bool could = msix->can_send;
 
 	pthread_mutex_lock(&msix->lock);

@@ -494,7 +494,7 @@ static bool window(struct virtio_pci *vp, unsigned int offset, unsigned int size
 static void follow_bus_mastering(struct virtio_pci *vp)
 {
 	pthread_mutex_lock(&vp->vdev->lock);
-	virtio_device_hold_locked(vp->vdev, !(pci_config_read(&vp->fn, PCI_COMMAND, 2) & PCI_COMMAND_MASTER));
+	virtio_device_hold_locked(vp->vdev, !(pci_command(&vp->fn) & PCI_COMMAND_MASTER));
 	pthread_mutex_unlock(&vp->vdev->lock);
 }
 
@@ -513,7 +513,7 @@ static void config_written(struct pci_function *fn, unsigned int offset, unsigne
 	uint32_t at, length;
 
 	(void)old;
-	if (offset == PCI_COMMAND)
+	if (pci_is_command(fn, offset, size))
 		follow_bus_mastering(vp);
 	if (window(vp, offset, size, &at, &length))
 		modern_write(vp, at, pci_config_read(fn, vp->pci_cap + CAP_PCI_DATA, length), length);

@@ -293,6 +293,77 @@ def test_windows_of_a_bridge(vm, start):
     assert card.get(pci.COMMAND, 2) == 0 and other.read(4, window) == 0xffffffff
 
 
+# --- Power management ---
+
+D0, D1, D2, D3HOT = range(4)
+
+
+@pytest.fixture
+def sleeper(start):
+    """A device behind a port; only those have the capability, as QEMU's."""
+    vm = start("-object", "rng-random,id=r0,filename=/dev/urandom", "-device", "pcie-root-port,id=rp0,addr=4",
+               "-device", "virtio-rng-pci,rng=r0,bus=rp0", machine=pci.MACHINE)
+    port = pci.Function(vm, 0x20)
+    port.set(pci.PRIMARY_BUS, 0x010100)
+    port.set(pci.MEMORY_BASE, pci.MEM32 >> 16, 2)
+    port.set(pci.MEMORY_LIMIT, (pci.MEM32 + (16 << 20)) >> 16, 2)
+    port.decode()
+    assert not [at for kind, at in port.capabilities() if kind == pci.CAP_PM]
+    device = pci.Device(vm, pci.Function(vm, 0, bus=1))
+    return vm, device, device.fn.capability(pci.CAP_PM)
+
+
+def test_a_function_sleeps_and_forgets(sleeper):
+    vm, device, cap = sleeper
+    fn, home = device.fn, device.base
+    assert fn.get(cap + 2, 2) == 3 and fn.get(cap + 4) == D0  # version 3, no D1, no D2, no wake-up
+    device.start().send([(0x300000, 8, True)])
+    assert vm.pending(pci.GSI + (0x20 // 8) % 4)
+    for state in (D1, D2):
+        fn.set(cap + 4, state, 1)
+        assert fn.get(cap + 4) == D0 and vm.read(2, home + 0x12) == 1
+    fn.set(cap + 4, D3HOT, 1)
+    assert fn.get(cap + 4) == D3HOT and fn.get(pci.COMMAND, 2) == pci.MEMORY | pci.MASTER and fn.there()
+    assert vm.read(4, home + 0x12) == 0xffffffff, "no BAR is decoded"
+    assert not any(vm.pending(gsi) for gsi in range(pci.GSI, pci.GSI + 4)), "the pin is down"
+    fn.decode(0)
+    fn.decode()
+    for state in (D1, D2):
+        fn.set(cap + 4, state, 1)
+        assert fn.get(cap + 4) == D3HOT and vm.read(4, home + 0x12) == 0xffffffff
+    fn.set(cap + 4, D0)
+    assert fn.get(cap + 4) == D0 and fn.get(pci.COMMAND, 2) == 0 and fn.bar(4) == 0
+    fn.set_bar(4, home)
+    fn.decode()
+    assert device.get(v.STATUS) == 0, "it was reset"
+    device.start().send([(0x300000, 8, True)])
+    assert device.get(v.INTERRUPT_STATUS) == 1
+
+
+def test_a_sleeping_function_does_no_work(sleeper):
+    """What is in the ring without a word is done after a pause, but not by a function that sleeps."""
+    vm, device, cap = sleeper
+    queue = device.start()
+    for state, done in ((D0, 1), (D3HOT, 1)):
+        device.fn.set(cap + 4, state, 1)
+        queue.publish(queue.chain([(0x300000, 8, True)]))
+        vm.qmp("stop")
+        vm.qmp("cont")
+        assert queue.used_idx() == done
+
+
+def test_power_states_over_and_over(sleeper):
+    """A guest that changes its mind all the time, and writes everything to the register."""
+    vm, device, cap = sleeper
+    for value in (*range(256), 0xffff, 0xffff0003, 0xffffffff, 0):
+        device.fn.set(cap + 4, value)
+        assert device.fn.get(cap + 4) in (D0, D3HOT)
+        device.fn.set(0x3e, 0x40, 2)
+        device.fn.decode()
+    device.fn.set(device.fn.capability(pci.CAP_EXPRESS) + 8, 0x8000, 2)  # function level reset
+    assert device.fn.get(cap + 4) == D0
+
+
 # --- INTx ---
 
 
