@@ -191,13 +191,16 @@ def foreign_root():
                     os.path.join(archives, deb), folder)
         for name in ("dev", "proc", "sys", "run", "tmp", "root", "etc"):
             os.makedirs(os.path.join(folder, name), exist_ok=True)
+        # Locks of a machine that was ended are none of the next one's.
+        shutil.rmtree(os.path.join(folder, "var", "lock"), ignore_errors=True)
+        os.symlink("../run/lock", os.path.join(folder, "var", "lock"))
         # What the packages' scripts would make: libvirtd does not start without its user.
         with open(os.path.join(folder, "etc/passwd"), "w") as f:
             f.write("root:x:0:0:root:/root:/bin/sh\nlibvirt-qemu:x:64055:64055::/var/lib/libvirt:/usr/sbin/nologin\n")
         with open(os.path.join(folder, "etc/group"), "w") as f:
             f.write("root:x:0:\nlibvirt-qemu:x:64055:\n")
 
-    return cached("root-aarch64", " ".join(FOREIGN_PACKAGES), make)
+    return cached("root-aarch64", " ".join(FOREIGN_PACKAGES) + " with /run/lock", make)
 
 
 def vmlinuz():
