@@ -349,6 +349,7 @@ def test_a_sleeping_function_does_no_work(sleeper):
         queue.publish(queue.chain([(0x300000, 8, True)]))
         vm.qmp("stop")
         vm.qmp("cont")
+        vm.settle()
         assert queue.used_idx() == done
 
 

@@ -285,31 +285,31 @@ static uint64_t rings_of(unsigned int queue)
 static void op_start(void)
 {
 	uint8_t which = byte(), mask = byte();
-	const struct io_region *device;
+	struct io_region device;
 
 	if (!choose(which, &device))
 		return;
-	set(device, &STATUS, 0);
-	set(device, &STATUS, 3);
+	set(&device, &STATUS, 0);
+	set(&device, &STATUS, 3);
 	for (unsigned int word = 0; word < 2; word++) {
-		set(device, &OFFERED_SEL, word);
-		set(device, &FEATURES_SEL, word);
+		set(&device, &OFFERED_SEL, word);
+		set(&device, &FEATURES_SEL, word);
 		/* Everything, or less of the device's own. */
-		set(device, &FEATURES, get(device, &OFFERED) & (word ? 0x1 : mask & 0x80 ? 0xffffff00 | byte() : 0xffffffff));
+		set(&device, &FEATURES, get(&device, &OFFERED) & (word ? 0x1 : mask & 0x80 ? 0xffffff00 | byte() : 0xffffffff));
 	}
-	set(device, &STATUS, 11);
+	set(&device, &STATUS, 11);
 	for (unsigned int queue = 0; queue < 6; queue++) {
 		uint64_t at = rings_of(queue);
 
-		set(device, &QUEUE_SEL, queue);
-		set(device, &QUEUE_NUM, QUEUE_SIZE);
-		set(device, &DESC, (uint32_t)at);
-		set(device, &DRIVER, (uint32_t)(at + 0x1000));
-		set(device, &DEVICE, (uint32_t)(at + 0x2000));
+		set(&device, &QUEUE_SEL, queue);
+		set(&device, &QUEUE_NUM, QUEUE_SIZE);
+		set(&device, &DESC, (uint32_t)at);
+		set(&device, &DRIVER, (uint32_t)(at + 0x1000));
+		set(&device, &DEVICE, (uint32_t)(at + 0x2000));
 		if (!(mask & 1u << queue))
-			set(device, &QUEUE_READY, 1);
+			set(&device, &QUEUE_READY, 1);
 	}
-	set(device, &STATUS, 15);
+	set(&device, &STATUS, 15);
 }
 
 static void notify(const struct io_region *device, unsigned int queue)
@@ -347,7 +347,7 @@ static void descriptor(uint64_t at, unsigned int i, bool last)
 /* A chain of 1 to 8 descriptors, published and told of. */
 static void op_chain(void)
 {
-	const struct io_region *device;
+	struct io_region device;
 	uint8_t which = byte(), what = byte();
 	unsigned int queue = what & 7, count = 1 + (what >> 3 & 7), first = what >> 6 ? 8 : 0;
 	uint64_t at = rings_of(queue);
@@ -364,7 +364,7 @@ static void op_chain(void)
 	idx = cpu_to_le16(le16_to_cpu(idx) + (backwards ? -1 : 1));
 	(void)!guest_write(space, at + 0x1002, &idx, sizeof(idx));
 	feeding = true;
-	notify(device, queue);
+	notify(&device, queue);
 	run_to_rest(loop);
 	feeding = false;
 	drain_all();
@@ -411,14 +411,15 @@ static void access_port(bool write)
 {
 	static const unsigned int widths[] = { 1, 2, 4 };
 	unsigned int width = widths[byte() % 3], count = 0;
-	const struct io_region *region;
+	struct io_region region;
 	le64_t data;
 	uint64_t port;
 
-	while (mem_space_io(space, IO_PORT, count))
+	while (mem_space_io(space, IO_PORT, count, &region))
 		count++;
-	region = mem_space_io(space, IO_PORT, byte() % count);
-	port = region->base + byte() % (region->size + 1);
+	if (!mem_space_io(space, IO_PORT, byte() % count, &region))
+		return;
+	port = region.base + byte() % (region.size + 1);
 	if (write) {
 		data = cpu_to_le64(number(width));
 		mem_space_io_write(space, IO_PORT, port, &data, width);
