@@ -18,6 +18,11 @@
  * buffer may be filled in part (§5.4.6). */
 #define REQUEST_MAX (64 * KIB)
 #define REQUESTS_A_TURN 16
+/*
+ * What Linux asks for at a time. It gets that in one piece, however low the rate: since its driver checks the lengths of
+ * devices (copy_data() in Debian's 6.1.0-56), it may wait for ever once it has taken a part of a buffer.
+ */
+#define WHOLE_MAX 64U
 /* After an error of the source. */
 #define RETRY_NS NSEC_PER_SEC
 
@@ -81,7 +86,7 @@ static bool fill(struct virtio_rng *rng, struct virtqueue *vq, struct virtq_chai
 	uint64_t available = bucket_available(&rng->bucket, now);
 	ssize_t n;
 
-	if (!available) {
+	if (available < MIN(limit, rng->bucket.burst)) {
 		loop_timer_set(&rng->timer, bucket_ready_ns(&rng->bucket, limit));
 		return false;
 	}
@@ -171,7 +176,7 @@ static int rng_realize(struct virtio_device *vdev, struct error **errp)
 					 "[%d, %llu]", (unsigned long long)rng->max_bytes, rng->period,
 					 (unsigned long long)rate, RATE_MIN, RATE_MAX);
 	}
-	bucket_init(&rng->bucket, rate);
+	bucket_init_burst(&rng->bucket, rate, MAX(rate / 10, (uint64_t)WHOLE_MAX));
 	vdev->home = vdev->dev.platform->main_loop;
 	ret = virtio_device_add_queues(vdev, 1, RNG_QUEUE_SIZE, errp);
 	if (ret)

@@ -145,6 +145,28 @@ START_TEST(rate_limit)
 }
 END_TEST
 
+/* Linux may hang on a part (see WHOLE_MAX): what it asks for comes in one piece. */
+static void expect_whole(const char *device, int requests)
+{
+	start("rng-random,id=r0", device);
+	while (requests--) {
+		ask(64);
+		ck_assert_uint_eq(drvq_wait(NULL), 64);
+	}
+}
+
+START_TEST(small_requests_are_not_cut)
+{
+	expect_whole("virtio-rng-device,rng=r0,max-bytes=1234,period=1000", 6);
+}
+END_TEST
+
+START_TEST(nor_are_they_at_the_lowest_rate)
+{
+	expect_whole("virtio-rng-device,rng=r0,max-bytes=64,period=1000", 2);
+}
+END_TEST
+
 /* Each byte of a file is given once; at its end the guest waits for more. */
 START_TEST(bytes_of_a_file)
 {
@@ -287,7 +309,7 @@ START_TEST(io_hijack)
 END_TEST
 
 UNIT_SUITE_WITH(rng_suite, "virtio_rng", setup, teardown, bad_options, bad_sources, random_bytes,
-		rate_limit, bytes_of_a_file, bytes_of_a_fifo, bytes_of_the_kernel,
-		source_that_makes_wait, chain_error, io_hijack)
+		rate_limit, small_requests_are_not_cut, nor_are_they_at_the_lowest_rate, bytes_of_a_file,
+		bytes_of_a_fifo, bytes_of_the_kernel, source_that_makes_wait, chain_error, io_hijack)
 
 UNIT_MAIN(rng_suite)
