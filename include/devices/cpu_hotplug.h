@@ -40,8 +40,13 @@ void cpu_hotplug_init_present(struct device *dev, const uint64_t *arch_ids, unsi
 void cpu_hotplug_watch(struct device *dev, void (*ejected)(void *opaque, unsigned int index), void *opaque);
 /* Tells of what was ejected now, so that what is done next is done to the CPUs that are there. */
 void cpu_hotplug_settle(struct device *dev);
-/* CPU @index has come: the guest finds an event. It has to be told to look. */
-void cpu_hotplug_add(struct device *dev, unsigned int index);
+/*
+ * CPU @index is about to be made: until cpu_hotplug_add() the guest cannot eject the one before it. False when it has done so
+ * already, since cpu_hotplug_settle(): settle, and look again at which place is next.
+ */
+bool __must_check cpu_hotplug_reserve(struct device *dev, unsigned int index);
+/* The reserved CPU was @made and has come: the guest finds an event, and has to be told to look. Or it was not, and does not come. */
+void cpu_hotplug_add(struct device *dev, unsigned int index, bool made);
 /* CPU @index, which came and is the last one, shall go. The same. */
 void cpu_hotplug_ask(struct device *dev, unsigned int index);
 

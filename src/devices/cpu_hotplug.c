@@ -13,6 +13,7 @@ struct hotplug_cpu {
 	uint64_t arch_id;
 	bool enabled, inserting, removing;
 	bool came; /* is not of those at start: it may go */
+	bool coming; /* is being made: the one before it may not go */
 	bool gone; /* was ejected, and the machine does not know yet */
 };
 
@@ -98,7 +99,7 @@ static void next_event_locked(struct cpu_hotplug *h)
 static void eject_locked(struct cpu_hotplug *h, uint32_t index)
 {
 	struct hotplug_cpu *cpu = &h->cpus[index];
-	bool last = index + 1 == h->count || !h->cpus[index + 1].enabled;
+	bool last = index + 1 == h->count || !(h->cpus[index + 1].enabled || h->cpus[index + 1].coming);
 
 	if (!cpu->enabled || !cpu->came || !last)
 		return;
@@ -154,12 +155,33 @@ void cpu_hotplug_init_present(struct device *dev, const uint64_t *arch_ids, unsi
 		h->cpus[i] = (struct hotplug_cpu){ .arch_id = arch_ids[i], .enabled = i < present };
 }
 
-void cpu_hotplug_add(struct device *dev, unsigned int index)
+/* The guest may have let go of one since the machine looked: then what would come leaves a gap. */
+static bool reserve_locked(struct cpu_hotplug *h, unsigned int index)
+{
+	if (index >= h->count || h->cpus[index].enabled || (index && !h->cpus[index - 1].enabled))
+		return false;
+	h->cpus[index].coming = true;
+	return true;
+}
+
+bool cpu_hotplug_reserve(struct device *dev, unsigned int index)
+{
+	struct cpu_hotplug *h = to_hotplug(dev);
+	bool reserved;
+
+	pthread_mutex_lock(&h->lock);
+	reserved = reserve_locked(h, index);
+	pthread_mutex_unlock(&h->lock);
+	return reserved;
+}
+
+void cpu_hotplug_add(struct device *dev, unsigned int index, bool made)
 {
 	struct cpu_hotplug *h = to_hotplug(dev);
 
 	pthread_mutex_lock(&h->lock);
-	if (index < h->count) {
+	h->cpus[index].coming = false;
+	if (made) {
 		h->cpus[index].enabled = true;
 		h->cpus[index].inserting = true;
 		h->cpus[index].came = true;

@@ -140,19 +140,16 @@ static int check_id(const struct machine *machine, const char *id, struct error 
 	return 0;
 }
 
-int cpu_add(struct machine *machine, const struct opts *opts, struct error **errp)
+/* Which place @opts ask for, and that it is the next one. */
+static int check_request(const struct machine *machine, const struct opts *opts, unsigned int *ret_index,
+			 struct error **errp)
 {
-	const char *id = opts_get(opts, "id");
 	unsigned int index = 0;
 	int ret;
 
-	if (!machine->class->cpu_event)
-		return error_set(errp, -ENOTSUP, "machine %s has no CPU hot-plug", machine->class->name);
-	if (machine->cpu_registers)
-		cpu_hotplug_settle(machine->cpu_registers);
 	ret = check_keys(opts, errp);
 	if (!ret)
-		ret = check_id(machine, id, errp);
+		ret = check_id(machine, opts_get(opts, "id"), errp);
 	if (!ret)
 		ret = find_place(machine, opts, &index, errp);
 	if (ret)
@@ -167,15 +164,37 @@ int cpu_add(struct machine *machine, const struct opts *opts, struct error **err
 	if (index > machine->topology.cpus)
 		return error_set(errp, -ENOTSUP, "CPU %u comes after CPU %u: CPUs are added in order", index,
 				 machine->topology.cpus);
+	*ret_index = index;
+	return 0;
+}
+
+int cpu_add(struct machine *machine, const struct opts *opts, struct error **errp)
+{
+	const char *id = opts_get(opts, "id");
+	unsigned int index = 0;
+	int ret;
+
+	if (!machine->class->cpu_event)
+		return error_set(errp, -ENOTSUP, "machine %s has no CPU hot-plug", machine->class->name);
+	/* Each round there is one CPU less that the guest could let go of. */
+	do {
+		if (machine->cpu_registers)
+			cpu_hotplug_settle(machine->cpu_registers);
+		ret = check_request(machine, opts, &index, errp);
+		if (ret)
+			return ret;
+	} while (!cpu_hotplug_reserve(machine->cpu_registers, index));
 	ret = vcpus_add(machine->vcpus, errp);
-	if (ret)
+	if (ret) {
+		cpu_hotplug_add(machine->cpu_registers, index, false);
 		return ret;
+	}
 	if (!machine->cpu_ids)
 		machine->cpu_ids = xcalloc(machine->topology.maxcpus, sizeof(*machine->cpu_ids));
 	if (id)
 		machine->cpu_ids[index] = xstrdup(id);
 	machine->topology.cpus++;
-	cpu_hotplug_add(machine->cpu_registers, index);
+	cpu_hotplug_add(machine->cpu_registers, index, true);
 	machine->class->cpu_event(machine);
 	log_info("CPU %u was plugged in", index);
 	return 0;
