@@ -40,9 +40,13 @@ struct chardev_user {
  */
 int __must_check chardev_new(const struct opts *opts, struct loop *loop, struct link_scope *scope,
 			     struct chardev **ret, struct error **errp);
-/* Writes what is buffered as long as the reader takes some every half second, at most 5 s; restores the terminal, removes a
- * socket file it made. */
+/* chardev_finish(); restores the terminal, removes a socket file it made. */
 void chardev_free(struct chardev *chr);
+/*
+ * Writes what is buffered, of all of them at once, as long as one of the readers takes some every half second, at most 5 s; what is
+ * left is lost. Before chardev_free() of many, so that it is waited once. Main thread, without users that go on writing.
+ */
+void chardev_finish(struct chardev *const *chrs, unsigned int count);
 
 const char *chardev_id(const struct chardev *chr);
 /* As query-chardev shows it: "pty:/dev/pts/3", "stdio", "unix:/run/x,server=on". Valid until freed. */

@@ -12,14 +12,17 @@
 
 #include "util/macros.h"
 
+struct pollfd;
+
 /* As read(2), write(2), recv(2) and send(2), with errno; by readv, writev, recvmsg and sendmsg. */
 ssize_t fd_read(int fd, void *buf, size_t len);
 ssize_t fd_write(int fd, const void *buf, size_t len);
 ssize_t fd_recv(int fd, void *buf, size_t len, int flags);
 ssize_t fd_send(int fd, const void *buf, size_t len, int flags);
 
-/* As poll(2) of one descriptor, by ppoll; @timeout_ms < 0: for ever. */
+/* As poll(2), of one descriptor or several, by ppoll; @timeout_ms < 0: for ever. */
 int fd_poll(int fd, short events, int timeout_ms);
+int fds_poll(struct pollfd *fds, unsigned int count, int timeout_ms);
 
 /* As fstat(2), stat(2) and lstat(2), by statx: 0 or -1 with errno. Device numbers, inode, mode, links, owner, size, blocks. */
 int fd_stat(int fd, struct stat *ret);

@@ -542,7 +542,7 @@ void chardev_free(struct chardev *chr)
 		return;
 	chr->user = NULL;
 	link_scope_del(chr->scope, LINK_CHARDEV, chr->id);
-	chardev_output_finish(chr);
+	chardev_finish(&chr, 1);
 	chr->kind->close(chr);
 	chardev_release(chr);
 }

@@ -12,14 +12,16 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "util/alloc.h"
 #include "util/log.h"
 
 #define STALL_NS NSEC_PER_SEC /* without progress: nobody reads */
-/* At the end: as long as the reader takes something this often, and no longer than that in all. */
+/* At the end: as long as one of the readers takes something this often, and no longer than that in all. */
 #define FINISH_STEP_NS (500 * NSEC_PER_MSEC)
 #define FINISH_NS (5 * NSEC_PER_SEC)
 
@@ -217,20 +219,49 @@ void chardev_output_forget_user(struct chardev *chr)
 	pthread_mutex_unlock(&chr->lock);
 }
 
-void chardev_output_finish(struct chardev *chr)
+/* What @chr still has to wait for, or -1. */
+static int finish_step(struct chardev *chr, bool *progress)
 {
-	int64_t now = clock_host_ns(), end = now + FINISH_NS, step = now + FINISH_STEP_NS;
+	int fd = -1;
 
 	pthread_mutex_lock(&chr->lock);
-	while (chr->out_fd >= 0 && chr->ring.len) {
-		bool progress = flush_locked(chr);
+	if (flush_locked(chr))
+		*progress = true;
+	if (chr->ring.len && !chr->stalled)
+		fd = chr->out_fd;
+	pthread_mutex_unlock(&chr->lock);
+	return fd;
+}
 
+static void give_up(struct chardev *chr)
+{
+	pthread_mutex_lock(&chr->lock);
+	if (chr->ring.len)
+		log_info("%s: nobody reads the last output, it is lost", chr->id);
+	chr->ring.len = 0;
+	pthread_mutex_unlock(&chr->lock);
+}
+
+void chardev_finish(struct chardev *const *chrs, unsigned int count)
+{
+	int64_t now = clock_host_ns(), end = now + FINISH_NS, step = now + FINISH_STEP_NS;
+	struct pollfd *fds = xcalloc(count, sizeof(*fds));
+
+	for (;;) {
+		bool progress = false, waiting = false;
+
+		for (unsigned int i = 0; i < count; i++) {
+			fds[i] = (struct pollfd){ .fd = finish_step(chrs[i], &progress), .events = POLLOUT };
+			waiting |= fds[i].fd >= 0;
+		}
 		now = clock_host_ns();
 		if (progress)
 			step = now + FINISH_STEP_NS;
-		if (!chr->ring.len || chr->out_fd < 0 || chr->stalled || now >= MIN(step, end))
+		if (!waiting || now >= MIN(step, end))
 			break;
-		fd_poll(chr->out_fd, POLLOUT, (int)((MIN(step, end) - now) / NSEC_PER_MSEC) + 1);
+		fds_poll(fds, count, (int)((MIN(step, end) - now) / NSEC_PER_MSEC) + 1);
 	}
-	pthread_mutex_unlock(&chr->lock);
+	free(fds);
+	for (unsigned int i = 0; i < count; i++)
+		give_up(chrs[i]);
 }

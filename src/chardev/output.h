@@ -19,8 +19,6 @@ void chardev_output_relieve(struct chardev *chr);
 /* Did output fail since the last call? */
 bool chardev_output_failed(struct chardev *chr);
 void chardev_output_forget_user(struct chardev *chr);
-/* Writes what is buffered, with a short limit: the process is about to end. */
-void chardev_output_finish(struct chardev *chr);
 void chardev_output_stalled(struct loop_timer *timer);
 
 #endif

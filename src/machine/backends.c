@@ -50,8 +50,28 @@ static struct backend *backend_find(struct machine *machine, const void *object)
 	return NULL;
 }
 
+/* All at once, so that readers who take their time are waited for once. */
+static void chardevs_finish(struct machine *machine)
+{
+	struct chardev **chrs;
+	struct backend *backend;
+	unsigned int count = 0;
+
+	list_for_each(backend, &machine->backends, node)
+		count += !strcmp(backend->kind, LINK_CHARDEV);
+	chrs = xcalloc(count, sizeof(struct chardev *));
+	count = 0;
+	list_for_each(backend, &machine->backends, node) {
+		if (!strcmp(backend->kind, LINK_CHARDEV))
+			chrs[count++] = backend->object;
+	}
+	chardev_finish(chrs, count);
+	free(chrs);
+}
+
 void backends_destroy(struct machine *machine)
 {
+	chardevs_finish(machine);
 	while (!list_empty(&machine->backends))
 		backend_destroy(list_entry(machine->backends.prev, struct backend, node));
 }

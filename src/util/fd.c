@@ -43,12 +43,18 @@ ssize_t fd_send(int fd, const void *buf, size_t len, int flags)
 	return sendmsg(fd, &msg, flags);
 }
 
-int fd_poll(int fd, short events, int timeout_ms)
+int fds_poll(struct pollfd *fds, unsigned int count, int timeout_ms)
 {
 	struct timespec timeout = { timeout_ms / 1000, timeout_ms % 1000 * 1000000L };
+
+	return ppoll(fds, count, timeout_ms < 0 ? NULL : &timeout, NULL);
+}
+
+int fd_poll(int fd, short events, int timeout_ms)
+{
 	struct pollfd pfd = { .fd = fd, .events = events };
 
-	return ppoll(&pfd, 1, timeout_ms < 0 ? NULL : &timeout, NULL);
+	return fds_poll(&pfd, 1, timeout_ms);
 }
 
 void fd_open_standard(void)

@@ -2,6 +2,7 @@
 /* Options common to all back ends, and the kinds null, file and pty. */
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <termios.h>
@@ -257,6 +258,100 @@ START_TEST(pty_without_reader_does_not_block)
 }
 END_TEST
 
+/* --- the end --- */
+
+#define SLOW 2
+
+static struct slow_reader {
+	int fd;
+	size_t owed, got;
+} slow[SLOW];
+
+/* The second one's output is read to its end before the first one's. */
+static void *read_backwards(void *opaque)
+{
+	static char buf[4096];
+
+	(void)opaque;
+	for (unsigned int i = SLOW; i--;) {
+		ssize_t n = 1;
+
+		while (slow[i].got < slow[i].owed && n > 0) {
+			n = read(slow[i].fd, buf, sizeof(buf));
+			slow[i].got += (size_t)(n > 0 ? n : 0);
+		}
+	}
+	return NULL;
+}
+
+/* As much as the pipe and the buffer take. */
+static struct chardev *fill_pipe(unsigned int i)
+{
+	char name[] = "pipe0", block[1000], text[300];
+	struct chardev *chr;
+	size_t n;
+
+	name[4] += (char)i;
+	memset(block, 'x', sizeof(block));
+	ck_assert_int_eq(mkfifo(in_dir("%s", name), 0600), 0);
+	slow[i] = (struct slow_reader){ .fd = open(in_dir("%s", name), O_RDONLY | O_NONBLOCK | O_CLOEXEC) };
+	ck_assert_int_ge(slow[i].fd, 0);
+	snprintf(text, sizeof(text), "file,id=p%u,path=%s", i, in_dir("%s", name));
+	chr = make_chardev(&m, text);
+	unlink(in_dir("%s", name));
+	fcntl(slow[i].fd, F_SETFL, 0);
+	do {
+		n = chardev_write(chr, block, sizeof(block));
+		slow[i].owed += n;
+	} while (n == sizeof(block));
+	return chr;
+}
+
+/* One reader that is slow takes no time from another: it does not matter in which order they read. */
+START_TEST(at_the_end_all_readers_are_served_at_once)
+{
+	struct chardev *chrs[SLOW];
+	pthread_t reader;
+
+	setup();
+	for (unsigned int i = 0; i < SLOW; i++)
+		chrs[i] = fill_pipe(i);
+	ck_assert_int_eq(pthread_create(&reader, NULL, read_backwards, NULL), 0);
+	chardev_finish(chrs, SLOW);
+	for (unsigned int i = 0; i < SLOW; i++)
+		chardev_free(chrs[i]);
+	pthread_join(reader, NULL);
+	for (unsigned int i = 0; i < SLOW; i++) {
+		ck_assert_uint_eq(slow[i].got, slow[i].owed);
+		close(slow[i].fd);
+	}
+	teardown();
+}
+END_TEST
+
+/* Who never reads is waited for once, and loses what is left: there is nothing to wait for a second time. */
+START_TEST(at_the_end_nobody_is_waited_for_twice)
+{
+	static char buf[4096];
+	struct chardev *chr;
+	size_t got = 0;
+	ssize_t n;
+
+	setup();
+	chr = fill_pipe(0);
+	chardev_finish(&chr, 1);
+	fcntl(slow[0].fd, F_SETFL, O_NONBLOCK);
+	while ((n = read(slow[0].fd, buf, sizeof(buf))) > 0)
+		got += (size_t)n;
+	ck_assert_uint_lt(got, slow[0].owed);
+	chardev_free(chr);
+	ck_assert_int_eq(read(slow[0].fd, buf, sizeof(buf)), 0);
+	close(slow[0].fd);
+	teardown();
+}
+END_TEST
+
 UNIT_SUITE(kinds_suite, "chardev kinds", options, file, pty_both_ways,
-	   pty_without_reader_does_not_block)
+	   pty_without_reader_does_not_block, at_the_end_all_readers_are_served_at_once,
+	   at_the_end_nobody_is_waited_for_twice)
 UNIT_MAIN(kinds_suite)
