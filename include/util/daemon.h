@@ -17,8 +17,12 @@ int __must_check daemon_begin(struct error **errp);
 /* The VM is up: points stdin, stdout and stderr at /dev/null and lets the waiting process exit 0. */
 void daemon_ready(void);
 
-/* Creates @path exclusively with our pid and a newline, mode 0600. */
+/*
+ * Creates @path, mode 0600, with our pid and a newline, and keeps a lock on it. One that was left behind, without a lock, is taken
+ * over; -EBUSY: another VM has it, -EEXIST: it is no pid file.
+ */
 int __must_check pidfile_create(const char *path, struct error **errp);
-void pidfile_remove(void); /* if one was made */
+/* If one was made. Where it cannot be unlinked any more it is emptied. */
+void pidfile_remove(void);
 
 #endif

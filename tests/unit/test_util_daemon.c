@@ -41,8 +41,8 @@ START_TEST(pid_file)
 	snprintf(expected, sizeof(expected), "%d\n", (int)getpid());
 	ck_assert_str_eq(text, expected);
 
-	ck_assert_int_eq(pidfile_create(path, &err), -EEXIST);
-	snprintf(expected, sizeof(expected), "-pidfile %s: File exists", path);
+	ck_assert_int_eq(pidfile_create(path, &err), -EBUSY);
+	snprintf(expected, sizeof(expected), "-pidfile %s: it belongs to a VM that runs", path);
 	ck_assert_error(err, expected);
 
 	pidfile_remove();
@@ -68,6 +68,94 @@ START_TEST(pid_file_of_somebody_else_stays)
 	pidfile_remove();
 	ck_assert_int_eq(access(path, F_OK), 0);
 	unlink(path);
+}
+END_TEST
+
+static void write_file(const char *text)
+{
+	FILE *file = fopen(path, "w");
+
+	fputs(text, file);
+	fclose(file);
+}
+
+static void check_file(const char *text)
+{
+	char got[64] = "";
+	FILE *file = fopen(path, "r");
+
+	ck_assert_ptr_nonnull(file);
+	ck_assert_uint_eq(fread(got, 1, sizeof(got) - 1, file), strlen(text));
+	ck_assert_str_eq(got, text);
+	fclose(file);
+}
+
+/* A VM that was killed, or one that could not remove its file, keeps no other from starting. */
+START_TEST(pid_file_that_was_left_is_taken_over)
+{
+	static const char *const left[] = { "", "123\n", "4194304" };
+	struct error *err = NULL;
+	char own[32];
+
+	fresh_path();
+	snprintf(own, sizeof(own), "%d\n", (int)getpid());
+	for (size_t i = 0; i < ARRAY_SIZE(left); i++) {
+		write_file(left[i]);
+		ck_assert_int_eq(pidfile_create(path, &err), 0);
+		check_file(own);
+		pidfile_remove();
+		ck_assert_int_eq(access(path, F_OK), -1);
+	}
+}
+END_TEST
+
+START_TEST(file_that_is_no_pid_file_stays)
+{
+	static const char *const texts[] = { "root:x:0:0\n", "12 ", "1\n2\n", "\n\n", "1234567890123456789\n" };
+	struct error *err = NULL;
+	char other[80];
+
+	fresh_path();
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		write_file(texts[i]);
+		ck_assert_int_eq(pidfile_create(path, &err), -EEXIST);
+		check_file(texts[i]);
+		ck_assert_ptr_nonnull(strstr(error_text(err), "no pid file"));
+		error_free(err);
+		err = NULL;
+	}
+	/* Nor what has another name, too, or is behind one. */
+	write_file("1\n");
+	snprintf(other, sizeof(other), "%s.2", path);
+	ck_assert_int_eq(link(path, other), 0);
+	ck_assert_int_eq(pidfile_create(path, &err), -EEXIST);
+	error_free(err);
+	err = NULL;
+	unlink(path);
+	ck_assert_int_eq(symlink(other, path), 0);
+	ck_assert_int_eq(pidfile_create(path, &err), -ELOOP);
+	error_free(err);
+	unlink(other);
+	unlink(path);
+}
+END_TEST
+
+/* As from within a root directory of its own: the name leads nowhere. */
+START_TEST(pid_file_that_cannot_be_removed_names_nobody)
+{
+	struct error *err = NULL;
+	char moved[80];
+
+	fresh_path();
+	ck_assert_int_eq(pidfile_create(path, &err), 0);
+	snprintf(moved, sizeof(moved), "%s.moved", path);
+	ck_assert_int_eq(rename(path, moved), 0);
+	pidfile_remove();
+	ck_assert_int_eq(rename(moved, path), 0);
+	check_file("");
+	ck_assert_int_eq(pidfile_create(path, &err), 0);
+	pidfile_remove();
+	ck_assert_int_eq(access(path, F_OK), -1);
 }
 END_TEST
 
@@ -155,6 +243,7 @@ START_TEST(ready_without_a_daemon)
 }
 END_TEST
 
-UNIT_SUITE(suite, "util daemon", pid_file, pid_file_of_somebody_else_stays, daemon_comes_up,
+UNIT_SUITE(suite, "util daemon", pid_file, pid_file_of_somebody_else_stays, pid_file_that_was_left_is_taken_over,
+	   file_that_is_no_pid_file_stays, pid_file_that_cannot_be_removed_names_nobody, daemon_comes_up,
 	   daemon_that_fails_passes_its_status_on, ready_without_a_daemon)
 UNIT_MAIN(suite)
