@@ -21,9 +21,10 @@ def image_of(folder):
     return path
 
 
-def block(append, **keys):
+def block(append, *, cpus=1, **keys):
     def measure(peer, folder):
-        output = peers.run_to_end(peers.command(peer, f"test=blk-bench ms=1000 {append}", *peers.disk(peer, image_of(folder), **keys)))
+        words = peers.disk(peer, image_of(folder), **keys)
+        output = peers.run_to_end(peers.command(peer, f"test=blk-bench ms=1000 {append}", *words, cpus=cpus))
         return int(re.search(r"BENCH blk-\S+ .*iops=(\d+)", output)[1])
 
     return measure
@@ -53,6 +54,12 @@ MEASURES = {
     "blk-4k-irq-d1": ("depth 1, the guest sleeps for interrupts", "IOPS", True, block("irq=1 depth=1"), PAIR),
     "blk-4k-cpu": ("depth 32, asleep: processor time a request", "µs", False, per_request("", "cpu"), PAIR),
     "blk-4k-interrupts": ("depth 32, asleep: interrupts of 1000 requests", "", False, per_request("", "interrupts"), PAIR),
+    "blk-4k-4q": ("four queues, depth 8 in each, one CPU", "IOPS", True, block("queues=4 depth=8", queues=4), PAIR),
+    "blk-4k-4q-d32": ("four queues, depth 32 in each, one CPU", "IOPS", True, block("queues=4", queues=4), PAIR),
+    "blk-4k-4q-irq": ("four queues, depth 8 in each, one CPU that sleeps for interrupts", "IOPS", True,
+                      block("queues=4 depth=8 irq=1", queues=4), PAIR),
+    "blk-4k-4q-cpus": ("four queues, depth 8 in each, a CPU for each", "IOPS", True,
+                       block("queues=4 depth=8 cpus=4", queues=4, cpus=4), PAIR),
     "blk-4k-threads": ("depth 32, a pool of threads", "IOPS", True, block("", aio="threads"), PAIR),
     "blk-4k-threads-d1": ("depth 1, a pool of threads", "IOPS", True, block("depth=1", aio="threads"), PAIR),
     "blk-4k-direct": ("depth 32, direct I/O", "IOPS", True, block("", cache="none"), PAIR),

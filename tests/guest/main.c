@@ -30,6 +30,7 @@ static const struct guest_test tests[] = {
 	{ "blk-bench", test_blk_bench },
 	{ "exits-bench", test_exits_bench },
 	{ "console-bench", test_console_bench },
+	{ "vsock-bench", test_vsock_bench },
 	{ "hostile-chains", test_hostile_chains },
 	{ "hostile-rings", test_hostile_rings },
 	{ "hostile-registers", test_hostile_registers },

@@ -264,6 +264,13 @@ def test_random_reads_at_depth_32_return_the_right_sectors(disk, irq):
     assert re.search(r"BENCH blk-randread .*iops=[1-9]", vm.output), vm.transcript
 
 
+@pytest.mark.parametrize("how,cpus", [("irq=1", "1"), ("irq=0", "1"), ("cpus=4", "4")])
+def test_random_reads_spread_over_four_queues_return_the_right_sectors(disk, how, cpus):
+    vm = run(f"test=blk-bench ms=300 queues=4 depth=8 {how}", "-object", "iothread,id=io0",
+             *blk(disk(), device=",num-queues=4,iothread=io0"), cpus=cpus)
+    assert re.search(r"BENCH blk-randread queues=4 .*iops=[1-9]", vm.output), vm.transcript
+
+
 def reads_a_second(disk, limit, ms):
     vm = run(f"test=blk-bench ms={ms}", "-object", "iothread,id=io0",
              *blk(disk(), f",direct=off,throttling.iops-total={limit}", ",iothread=io0"))

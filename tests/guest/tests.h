@@ -28,6 +28,7 @@ void test_blk_ring_reset(void);
 void test_blk_bench(void);
 void test_exits_bench(void);
 void test_console_bench(void);
+void test_vsock_bench(void);
 void test_hostile_chains(void);
 void test_hostile_rings(void);
 void test_hostile_registers(void);
