@@ -11,9 +11,14 @@
 #include "util/address.h"
 #include "vsock_common.h"
 
-/* What one guest can make the VMM hold: so many connections of every state, each with so many bytes. */
+/*
+ * What one guest can make the VMM hold: so many connections of every state, each with so many bytes. The bytes are the credit that
+ * the guest has as well, and a stream is the faster the more it has on its way: what Linux grants itself, while connections are few.
+ */
 #define VSOCK_CONNECTIONS_MAX 1024
-#define VSOCK_BUFFER_SIZE (64 * 1024)
+#define VSOCK_LARGE_BUFFERS 128 /* connections that were begun while fewer than so many were there have the large buffer */
+#define VSOCK_BUFFER_LARGE (256 * 1024)
+#define VSOCK_BUFFER_SMALL (64 * 1024)
 #define VSOCK_BUCKETS 256
 #define VSOCK_REFUSALS_MAX 64
 #define VSOCK_HELLO_MAX 32 /* "CONNECT 4294967295\r\n" has 20 */
@@ -90,8 +95,8 @@ struct vsock_connection {
 	/* Bytes from the guest: received, passed on (or dropped), and what the guest knows of the latter. */
 	uint32_t from_guest, fwd_cnt, told_fwd_cnt;
 
-	uint8_t *buffer; /* a ring of VSOCK_BUFFER_SIZE, or NULL while empty */
-	uint32_t buffer_head, buffer_fill;
+	uint8_t *buffer; /* a ring of buffer_size, or NULL while empty */
+	uint32_t buffer_size, buffer_head, buffer_fill;
 
 	int64_t deadline_ns; /* 0: none */
 	int64_t give_up_ns, dial_again_ns; /* DIALING */

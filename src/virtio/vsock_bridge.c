@@ -279,8 +279,8 @@ static uint32_t send_now(struct vsock_connection *conn, struct iovec *iov, unsig
 static void keep(struct vsock_connection *conn, const uint8_t *data, uint32_t len)
 {
 	while (len) {
-		uint32_t at = (conn->buffer_head + conn->buffer_fill) % VSOCK_BUFFER_SIZE;
-		uint32_t n = MIN(len, VSOCK_BUFFER_SIZE - at);
+		uint32_t at = (conn->buffer_head + conn->buffer_fill) % conn->buffer_size;
+		uint32_t n = MIN(len, conn->buffer_size - at);
 
 		memcpy(conn->buffer + at, data, n);
 		conn->buffer_fill += n;
@@ -303,7 +303,7 @@ int vsock_bridge_write(struct vsock_connection *conn, struct iovec *iov, unsigne
 	if (sent == len)
 		return 0;
 	if (!conn->buffer) {
-		conn->buffer = malloc(VSOCK_BUFFER_SIZE);
+		conn->buffer = malloc(conn->buffer_size);
 		conn->buffer_head = 0;
 		if (!conn->buffer)
 			return -ENOMEM;
@@ -334,7 +334,7 @@ void vsock_bridge_drop(struct vsock_connection *conn)
 void vsock_bridge_flush(struct vsock_connection *conn)
 {
 	while (conn->buffer_fill && conn->writable && !conn->deaf) {
-		uint32_t first = MIN(conn->buffer_fill, VSOCK_BUFFER_SIZE - conn->buffer_head), sent;
+		uint32_t first = MIN(conn->buffer_fill, conn->buffer_size - conn->buffer_head), sent;
 		struct iovec iov[2] = {
 			{ conn->buffer + conn->buffer_head, first },
 			{ conn->buffer, conn->buffer_fill - first },
@@ -343,7 +343,7 @@ void vsock_bridge_flush(struct vsock_connection *conn)
 		sent = send_now(conn, iov, 2);
 		conn->fwd_cnt += sent;
 		conn->buffer_fill -= sent;
-		conn->buffer_head = (conn->buffer_head + sent) % VSOCK_BUFFER_SIZE;
+		conn->buffer_head = (conn->buffer_head + sent) % conn->buffer_size;
 	}
 	if (conn->deaf)
 		vsock_bridge_drop(conn);

@@ -26,8 +26,8 @@
 #define DIAL_AGAIN_MAX_NS (160 * NSEC_PER_MSEC)
 #define LINGER_NS (30 * NSEC_PER_SEC)
 
-/* A packet that carries nothing but credit is worth sending for so much. */
-#define CREDIT_STEP (VSOCK_BUFFER_SIZE / 4)
+/* A packet that carries nothing but credit is worth sending for such a part of the buffer. */
+#define CREDIT_PART 4
 
 #define PENDING(op) (1u << (op))
 
@@ -91,6 +91,7 @@ struct vsock_connection *vsock_connection_new(struct vsock *vsock, enum vsock_st
 		return NULL;
 	conn->vsock = vsock;
 	conn->state = state;
+	conn->buffer_size = vsock->count < VSOCK_LARGE_BUFFERS ? VSOCK_BUFFER_LARGE : VSOCK_BUFFER_SMALL;
 	conn->host.fd = -1;
 	list_init(&conn->host.node);
 	list_init(&conn->ready);
@@ -165,6 +166,13 @@ static void tell(struct vsock_connection *conn, enum vsock_op op)
 	conn->pending |= PENDING(op);
 }
 
+/* What was passed on since the guest heard of it, if that is worth a packet. */
+static void tell_credit(struct vsock_connection *conn)
+{
+	if (conn->fwd_cnt - conn->told_fwd_cnt >= conn->buffer_size / CREDIT_PART)
+		tell(conn, VSOCK_OP_CREDIT_UPDATE);
+}
+
 void vsock_connection_reset(struct vsock_connection *conn)
 {
 	vsock_bridge_detach(conn);
@@ -211,8 +219,7 @@ static void settle(struct vsock_connection *conn)
 		vsock_bridge_detach(conn);
 		conn->state = VSOCK_CLOSING;
 	}
-	if (conn->fwd_cnt - conn->told_fwd_cnt >= CREDIT_STEP)
-		tell(conn, VSOCK_OP_CREDIT_UPDATE);
+	tell_credit(conn);
 	update_ready(conn);
 }
 
@@ -413,7 +420,7 @@ static void guest_sends(struct vsock_connection *conn, const struct vsock_packet
 	/* Against the credit that it knows of: what it may have in flight fits in the buffer for sure. */
 	uint32_t used = conn->from_guest - conn->told_fwd_cnt;
 
-	if (packet->len_lies || packet->len > VSOCK_BUFFER_SIZE - used) {
+	if (packet->len_lies || packet->len > conn->buffer_size - used) {
 		guest_lies(conn, packet->len_lies ? "a length beyond its buffers"
 						  : "more bytes than it has credit for");
 		return;
@@ -425,8 +432,7 @@ static void guest_sends(struct vsock_connection *conn, const struct vsock_packet
 	conn->from_guest += packet->len;
 	if (conn->state == VSOCK_CLOSING) {
 		conn->fwd_cnt += packet->len;
-		if (conn->fwd_cnt - conn->told_fwd_cnt >= CREDIT_STEP)
-			tell(conn, VSOCK_OP_CREDIT_UPDATE);
+		tell_credit(conn);
 		update_ready(conn);
 		return;
 	}
@@ -535,7 +541,7 @@ bool vsock_next_refusal(struct vsock *vsock, struct vsock_header *header)
 static void put_connection(struct vsock_connection *conn, struct vsock_header *header, enum vsock_op op)
 {
 	put_header(conn->vsock, header, conn->guest_port, conn->host_port, op);
-	header->buf_alloc = cpu_to_le32(VSOCK_BUFFER_SIZE);
+	header->buf_alloc = cpu_to_le32(conn->buffer_size);
 	header->fwd_cnt = cpu_to_le32(conn->fwd_cnt);
 	conn->told_fwd_cnt = conn->fwd_cnt;
 	/* Whatever the packet is, it carries the credit. */

@@ -238,7 +238,7 @@ def test_credit_of_the_guest_is_kept(driver):
 
 
 def test_credit_of_the_host_is_kept(driver):
-    """A host program that does not read: 64 KiB are kept and no more, and a guest that sends all the same loses its connection."""
+    """A host program that does not read: 256 KiB are kept and no more, and a guest that sends all the same loses its connection."""
     sock = call_host(driver)
     data, sent = pattern(4096), 0
     while sent < 64 << 20:

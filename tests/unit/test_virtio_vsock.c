@@ -149,7 +149,7 @@ START_TEST(from_host)
 	ck_assert_uint_eq(packet->dst_cid, CID);
 	ck_assert_uint_eq(packet->guest_port, 1234);
 	ck_assert_uint_eq(packet->type, 1);
-	ck_assert_uint_eq(packet->buf_alloc, VSOCK_BUFFER_SIZE);
+	ck_assert_uint_eq(packet->buf_alloc, VSOCK_BUFFER_LARGE);
 	ck_assert_uint_eq(packet->fwd_cnt, 0);
 	close(fd);
 	packet = expect(VSOCK_OP_RST);
@@ -231,7 +231,7 @@ END_TEST
 
 START_TEST(credit_is_given_back)
 {
-	static uint8_t bytes[VSOCK_BUFFER_SIZE / 4];
+	static uint8_t bytes[VSOCK_BUFFER_LARGE / 4];
 	struct packet *packet;
 	uint32_t port;
 	int fd;
@@ -243,7 +243,7 @@ START_TEST(credit_is_given_back)
 		ck_assert_uint_eq(host_read(fd, bytes, sizeof(bytes)), sizeof(bytes));
 		packet = expect(VSOCK_OP_CREDIT_UPDATE);
 		ck_assert_uint_eq(packet->fwd_cnt, i * sizeof(bytes));
-		ck_assert_uint_eq(packet->buf_alloc, VSOCK_BUFFER_SIZE);
+		ck_assert_uint_eq(packet->buf_alloc, VSOCK_BUFFER_LARGE);
 	}
 	guest_sends(1, port, "x", 1);
 	guest_says(VSOCK_OP_CREDIT_REQUEST, 1, port, 0);
@@ -353,7 +353,7 @@ END_TEST
 
 START_TEST(host_closes)
 {
-	static uint8_t bytes[20000], got[20000];
+	static uint8_t bytes[80000], got[80000];
 	struct packet *packet;
 	uint32_t port, have = 0;
 	int fd;
@@ -380,8 +380,8 @@ START_TEST(host_closes)
 	ck_assert_mem_eq(got, bytes, sizeof(bytes));
 	ck_assert_uint_eq(packet->flags, VSOCK_SHUTDOWN_BOTH);
 	/* What the guest sends now is thrown away, with its credit given back. */
-	guest_sends(1, port, bytes, VSOCK_BUFFER_SIZE / 4);
-	ck_assert_uint_eq(expect(VSOCK_OP_CREDIT_UPDATE)->fwd_cnt, VSOCK_BUFFER_SIZE / 4);
+	guest_sends(1, port, bytes, VSOCK_BUFFER_LARGE / 4);
+	ck_assert_uint_eq(expect(VSOCK_OP_CREDIT_UPDATE)->fwd_cnt, VSOCK_BUFFER_LARGE / 4);
 	guest_says(VSOCK_OP_SHUTDOWN, 1, port, VSOCK_SHUTDOWN_BOTH);
 	expect(VSOCK_OP_RST);
 }
@@ -394,7 +394,7 @@ static size_t fill_up(uint32_t guest_port, uint32_t host_port)
 	uint32_t told = 0, sent = 0;
 
 	for (;;) {
-		while (sent - told <= VSOCK_BUFFER_SIZE - sizeof(bytes)) {
+		while (sent - told <= VSOCK_BUFFER_LARGE - sizeof(bytes)) {
 			for (unsigned int i = 0; i < sizeof(bytes); i++)
 				bytes[i] = (sent + i) * 31 >> 3;
 			guest_sends(guest_port, host_port, bytes, sizeof(bytes));
@@ -427,7 +427,7 @@ START_TEST(slow_reader)
 	start();
 	slow = open_from_host(1, &slow_port);
 	len = fill_up(1, slow_port);
-	ck_assert_uint_ge(len, VSOCK_BUFFER_SIZE);
+	ck_assert_uint_ge(len, VSOCK_BUFFER_LARGE);
 	/* Others go on. */
 	fd = open_from_host(2, &port);
 	guest_sends(2, port, "quick", 5);

@@ -166,7 +166,7 @@ START_TEST(lies)
 			len = 8;
 			break;
 		case 2: /* longer than the credit */
-			len = VSOCK_BUFFER_SIZE + 1;
+			len = VSOCK_BUFFER_LARGE + 1;
 			tx_header()->len = cpu_to_le32(len);
 			break;
 		case 3: /* consumed what was not sent */
@@ -227,7 +227,7 @@ END_TEST
 
 START_TEST(credit_of_the_device)
 {
-	static uint8_t bytes[VSOCK_BUFFER_SIZE];
+	static uint8_t bytes[VSOCK_BUFFER_LARGE];
 	int listener, fd;
 
 	/* One buffer, for the response: the guest hears of no bytes passed on. */
@@ -245,6 +245,30 @@ START_TEST(credit_of_the_device)
 	post(0);
 	expect(VSOCK_OP_RST);
 	expect_end(fd);
+}
+END_TEST
+
+/* Few connections have large buffers, and the others small ones. */
+START_TEST(credit_of_many)
+{
+	struct packet *packet = NULL;
+	char line[32];
+	int fd = -1;
+
+	start();
+	for (uint32_t i = 0; i <= VSOCK_LARGE_BUFFERS; i++) {
+		snprintf(line, sizeof(line), "CONNECT %u\n", i);
+		fd = host_connect(line);
+		packet = expect(VSOCK_OP_REQUEST);
+		ck_assert_uint_eq(packet->guest_port, i);
+		ck_assert_uint_eq(packet->buf_alloc, i < VSOCK_LARGE_BUFFERS ? VSOCK_BUFFER_LARGE : VSOCK_BUFFER_SMALL);
+	}
+	guest_says(VSOCK_OP_RESPONSE, packet->guest_port, packet->host_port, 0);
+	put_header(VSOCK_OP_RW, packet->guest_port, packet->host_port, 0, 0);
+	tx_header()->len = cpu_to_le32(VSOCK_BUFFER_SMALL + 1);
+	push_and_wait(VSOCK_BUFFER_SMALL + 1);
+	ck_assert_uint_eq(expect(VSOCK_OP_RST)->guest_port, VSOCK_LARGE_BUFFERS);
+	close(fd);
 }
 END_TEST
 
@@ -368,6 +392,6 @@ END_TEST
 
 UNIT_SUITE_WITH(hostile_suite, "virtio_vsock_hostile", setup, teardown, split_header,
 		split_receive_header, chain_error, packets_without_a_connection, lies,
-		answer_before_the_request, credit_of_the_device, limit, no_buffers, no_buffers_and_a_new_queue, host_is_gone)
+		answer_before_the_request, credit_of_the_device, credit_of_many, limit, no_buffers, no_buffers_and_a_new_queue, host_is_gone)
 
 UNIT_MAIN(hostile_suite)

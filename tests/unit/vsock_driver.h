@@ -19,7 +19,7 @@
 
 #define CID 52
 #define TX_HEADER 0x80000
-#define TX_DATA 0x90000 /* 64 KiB and more */
+#define TX_DATA 0x90000 /* 256 KiB and more */
 #define RX_BASE 0x100000
 #define RX_SIZE 4096
 #define RX_BUFFERS 64
