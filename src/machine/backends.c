@@ -464,9 +464,12 @@ int machine_blockdev_add(struct machine *machine, const struct opts *opts, struc
 
 int machine_blockdev_del(struct machine *machine, const char *name, struct error **errp)
 {
-	struct block_drive *drive;
+	bool went = hotplug_node_went(machine, name);
+	struct block_drive *drive = NULL;
 	int ret;
 
+	if (went && !link_scope_find(machine->platform.links, LINK_DRIVE, name))
+		return 0;
 	ret = block_node_del(name, machine->platform.links, &drive, errp);
 	if (!ret && drive)
 		backend_destroy(backend_find(machine, drive));

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "block/node.h"
 #include "internal.h"
 #include "net/netdev.h"
 #include "util/alloc.h"
@@ -249,10 +250,63 @@ int machine_device_add(struct machine *machine, const struct opts *given, struct
 	return ret;
 }
 
+/*
+ * As in StratoVirt, a disk of the same name as its block node takes the node with it when it leaves a slot: clients that name
+ * them so (Kata's runtime) delete no node, and give the image to somebody else then. For those that do delete it the name is kept.
+ */
+static void drop_node(struct machine *machine, struct machine_slot *slot, struct block_drive *drive)
+{
+	char *name = xstrdup(block_drive_id(drive));
+	struct error *err = NULL;
+
+	if (machine_blockdev_del(machine, name, &err)) {
+		log_warn("%s", error_text(err));
+		error_free(err);
+		free(name);
+		return;
+	}
+	free(slot->node);
+	slot->node = name;
+}
+
+bool hotplug_node_went(struct machine *machine, const char *name)
+{
+	for (unsigned int i = 0; i < machine->slot_counts[MACHINE_SLOT_DISK]; i++) {
+		struct machine_slot *slot = &machine->slots[MACHINE_SLOT_DISK][i];
+
+		if (!slot->node || strcmp(slot->node, name))
+			continue;
+		free(slot->node);
+		slot->node = NULL;
+		return true;
+	}
+	return false;
+}
+
+/* The slot of the disk @dev and its drive, if that is a block node and both are called @id. */
+static struct machine_slot *slot_with_node(struct machine *machine, const struct device *dev, const char *id,
+					   struct block_drive **ret)
+{
+	struct block_drive *drive = link_scope_find(machine->platform.links, LINK_DRIVE, id);
+	const char *user = drive ? block_drive_device(drive) : NULL;
+
+	if (!user || strcmp(user, id) || block_drive_is_legacy(drive))
+		return NULL;
+	for (unsigned int i = 0; i < machine->slot_counts[MACHINE_SLOT_DISK]; i++) {
+		if (machine->slots[MACHINE_SLOT_DISK][i].dev != dev)
+			continue;
+		*ret = drive;
+		return &machine->slots[MACHINE_SLOT_DISK][i];
+	}
+	return NULL;
+}
+
 int machine_device_del(struct machine *machine, const char *id, struct error **errp)
 {
 	struct device *dev = device_find(&machine->platform, id);
 	struct device_event_info info = { .dev = dev, .id = id };
+	struct block_drive *drive = NULL;
+	struct machine_slot *slot;
 	unsigned int cpu;
 
 	if (cpu_has_id(machine, id, &cpu))
@@ -265,7 +319,10 @@ int machine_device_del(struct machine *machine, const char *id, struct error **e
 		return error_set(errp, -ENOTSUP,
 				 "Device '%s' cannot be unplugged: it is not in a replaceable slot",
 				 id);
+	slot = slot_with_node(machine, dev, id, &drive);
 	device_unplug(dev);
+	if (slot)
+		drop_node(machine, slot, drive);
 	machine->platform.event(&machine->platform, DEVICE_EVENT_DELETED, &info);
 	return 0;
 }

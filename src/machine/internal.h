@@ -78,6 +78,7 @@ enum machine_slot_kind { MACHINE_SLOT_DISK, MACHINE_SLOT_NET, MACHINE_SLOT_KINDS
 struct machine_slot {
 	struct device *dev;
 	const struct opts *opts; /* of the description that is in it from the start, or NULL */
+	char *node; /* the block node that went with its disk and that nobody has deleted since, or NULL */
 };
 
 struct machine {
@@ -174,6 +175,8 @@ int __must_check globals_check(const struct machine *machine, struct error **err
 int __must_check hotplug_create_slots(struct machine *machine, struct error **errp);
 /* Is the description's @opts in a slot already? */
 bool hotplug_in_slot(const struct machine *machine, const struct opts *opts);
+/* A disk has taken the node @name with it when it left its slot, and this is the first to ask since. */
+bool hotplug_node_went(struct machine *machine, const char *name);
 /* struct platform's unplugged. */
 void hotplug_unplugged(struct platform *platform, struct device *dev);
 

@@ -213,6 +213,8 @@ void machine_free(struct machine *machine)
 	backends_destroy(machine);
 	ram_area_free(machine->ram_area);
 	free(machine->rams);
+	for (unsigned int i = 0; i < machine->slot_counts[MACHINE_SLOT_DISK]; i++)
+		free(machine->slots[MACHINE_SLOT_DISK][i].node);
 	numa_free(machine->numa);
 	life_release(machine);
 	link_scope_free(machine->platform.links);

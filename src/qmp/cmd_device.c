@@ -67,7 +67,7 @@ const struct qmp_command qmp_device_commands[] = {
 	  .handler = device_add },
 	{ .name = "device_del",
 	  .help = "PCI and CPUs: asks the guest to let go of it; replaceable slots: takes a card out, or a disk when its "
-		  "requests are done. DEVICE_DELETED follows",
+		  "requests are done, and with a disk that has its block node's name the node. DEVICE_DELETED follows",
 	  .args = QMP_MEMBERS(QMP_MEMBER("id", qmp_str, NULL)),
 	  .handler = device_del },
 	{ .name = "netdev_add",

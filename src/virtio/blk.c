@@ -320,6 +320,7 @@ static const struct property plug_props[] = {
 	PROP_ENUM("write-cache", struct plug_config, write_cache, write_cache_words, WRITE_CACHE_AUTO,
 		  "off: a write is on stable storage when it is done; auto: as the drive's cache="),
 	PROP_IGNORED("bootindex", "a kernel is given"),
+	PROP_IGNORED("romfile", "for Kata's runtime, which gives it with every device: there are no option ROMs"),
 	PROP_END,
 };
 

@@ -25,6 +25,7 @@ static const struct property plug_props[] = {
 	PROP_STRING("mac", struct plug_config, mac, 17, 17, NULL, "Ethernet address"),
 	PROP_BOOL("mq", struct plug_config, mq, false, "use all queues of the netdev"),
 	PROP_IGNORED("vectors", "MSI-X vectors: virtio-mmio has none"),
+	PROP_IGNORED("romfile", "for Kata's runtime, which gives it with every device: there are no option ROMs"),
 	PROP_END,
 };
 
