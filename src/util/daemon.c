@@ -135,6 +135,8 @@ static int open_locked(const char *path, struct stat *st, struct error **errp)
 		ret = error_set_errno(errp, -errno, "-pidfile %s", path);
 	else if (path_lstat(path, &now) < 0 || now.st_dev != st->st_dev || now.st_ino != st->st_ino)
 		ret = -EAGAIN;
+	else if (st->st_uid != geteuid()) /* who could write another pid into it */
+		ret = error_set(errp, -EPERM, "-pidfile %s: there is a file of user %u", path, st->st_uid);
 	else if (!is_pid_file(fd, st))
 		ret = error_set(errp, -EEXIST, "-pidfile %s: there is a file that is no pid file", path);
 	if (ret)

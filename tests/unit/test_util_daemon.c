@@ -124,7 +124,17 @@ START_TEST(file_that_is_no_pid_file_stays)
 		error_free(err);
 		err = NULL;
 	}
-	/* Nor what has another name, too, or is behind one. */
+	/* Nor what its owner could change under a VM, or what has another name, too, or is behind one. */
+	write_file("1\n");
+	if (!geteuid()) {
+		ck_assert_int_eq(chown(path, 1, 1), 0);
+		ck_assert_int_eq(pidfile_create(path, &err), -EPERM);
+		check_file("1\n");
+		ck_assert_ptr_nonnull(strstr(error_text(err), "a file of user 1"));
+		error_free(err);
+		err = NULL;
+		unlink(path);
+	}
 	write_file("1\n");
 	snprintf(other, sizeof(other), "%s.2", path);
 	ck_assert_int_eq(link(path, other), 0);
