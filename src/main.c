@@ -149,6 +149,9 @@ static int answer(enum cmdline_action action, const char *topic, const struct vm
 	case CMDLINE_HELP:
 		cmdline_help(stdout);
 		return EXIT_SUCCESS;
+	case CMDLINE_OPTION_HELP:
+		cmdline_option_help(topic, stdout);
+		return EXIT_SUCCESS;
 	case CMDLINE_VERSION:
 		puts(version_text());
 		return EXIT_SUCCESS;

@@ -103,6 +103,7 @@ int __must_check cpu_topology_complete(struct cpu_topology *topology, struct err
 enum cmdline_action {
 	CMDLINE_RUN,
 	CMDLINE_HELP,         /* -h: cmdline_help() */
+	CMDLINE_OPTION_HELP,  /* -smp help and the like: cmdline_option_help() of help_topic */
 	CMDLINE_VERSION,      /* -V */
 	CMDLINE_DEVICE_HELP,  /* -device help / -device NAME,help: help_topic is NULL / NAME */
 	CMDLINE_MACHINE_HELP, /* -machine help / -machine NAME,help */
@@ -122,6 +123,7 @@ enum cmdline_action {
 int __must_check cmdline_parse(int argc, char **argv, struct vm_config *config,
 			       enum cmdline_action *action, char **help_topic, struct error **errp);
 void cmdline_help(FILE *out);
+void cmdline_option_help(const char *name, FILE *out); /* what it says of one option */
 
 /* The options, for introspection; those without effect are left out. False past the end. */
 struct cmdline_option_info {

@@ -28,7 +28,7 @@ enum { FORMAT_RAW, FORMAT_QCOW2 };
 
 enum { IF_NONE, IF_PFLASH };
 
-static const char *const if_words[] = { "none", "pflash", NULL };
+static const char *const if_words[] = { "none", "pflash", "virtio", NULL };
 static const char *const media_words[] = { "disk", NULL };
 static const char *const format_words[] = { "raw", "qcow2", NULL };
 static const char *const aio_words[] = { "io_uring", "threads", "native", "off", NULL };
@@ -42,7 +42,7 @@ static const char *const cache_words[] = { "none", "writeback", "writethrough", 
 const struct property block_drive_props[] = {
 	{ .name = "file", .help = "image file or block device", .type = PROPERTY_STRING,
 	  .flags = PROPERTY_REQUIRED, .offset = offsetof(struct block_drive, file), .min = 1, .max = 4095 },
-	PROP_ENUM("if", struct block_drive, iface, if_words, 0, "none: a device names the drive by its id; pflash: a bank of flash, \"unit\""),
+	PROP_ENUM("if", struct block_drive, iface, if_words, 0, "none: a device names the drive by its id; pflash: a bank of flash, \"unit\"; virtio: a disk of its own"),
 	PROP_UINT(8, "unit", struct block_drive, unit, 0, 1, 0, "pflash: 0 the firmware, 1 its variables"),
 	PROP_ENUM("media", struct block_drive, media, media_words, 0, "kind of medium"),
 	PROP_ENUM("format", struct block_drive, format, format_words, FORMAT_RAW,
@@ -264,7 +264,7 @@ int block_drive_new(const struct opts *opts, struct link_scope *scope, struct bl
 		drive->id = xstrdup(id);
 		err = check_options(drive, opts, errp);
 	} else {
-		err = error_set(errp, -EINVAL, "an id of 1 to 255 characters is required");
+		err = error_set(errp, -EINVAL, "an id of 1 to 255 characters is required; or if=virtio, which makes a disk");
 	}
 	if (!err)
 		err = open_image(drive, errp);

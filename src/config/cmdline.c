@@ -51,6 +51,8 @@ static int unknown_option(const char *word, const char *name, struct error **err
 	}
 	nearest = nearest_name(name, names);
 	free(names);
+	if (cmdline_instead_of(name))
+		return error_set(errp, -ENOTSUP, "there is no option '%s' here: %s", word, cmdline_instead_of(name));
 	if (nearest)
 		return error_set(errp, -EINVAL, "unknown option '%s'; did you mean '-%s'?", word,
 				 nearest);
@@ -91,6 +93,11 @@ static int take_values(struct cmdline *cmdline, const struct cmdline_option *opt
 			taken++;
 		} while (argv[taken] && !is_option(argv[taken]));
 		return taken;
+	}
+	if ((option->flags & CMDLINE_HELP_WORD) && (!strcmp(argv[0], "help") || !strcmp(argv[0], "?"))) {
+		cmdline->action = CMDLINE_OPTION_HELP;
+		cmdline->help_topic = xstrdup(option->name);
+		return 1;
 	}
 	ret = option->handler(cmdline, option, argv[0], errp);
 	return ret ? ret : 1;

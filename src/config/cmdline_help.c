@@ -69,6 +69,15 @@ static void print_option(FILE *out, const struct cmdline_option *option)
 		print_keys(out, option->keys);
 }
 
+void cmdline_option_help(const char *name, FILE *out)
+{
+	const struct cmdline_option *option;
+
+	for (option = cmdline_options; option->name || option->help; option++)
+		if (option->name && !strcmp(option->name, name))
+			print_option(out, option);
+}
+
 void cmdline_help(FILE *out)
 {
 	const struct cmdline_option *option;
@@ -85,7 +94,8 @@ void cmdline_help(FILE *out)
 	}
 	fprintf(out, "\nAccepted without effect:\n");
 	for (option = cmdline_ignored; option->name; option++) {
-		longer = xasprintf("%s-%s%s", names, option->name, option[1].name ? ", " : "");
+		longer = xasprintf("%s-%s%s%s", names, option->name, option->usage ? " none" : "",
+				   option[1].name ? ", " : "");
 		free(names);
 		names = longer;
 	}

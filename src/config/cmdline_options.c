@@ -505,6 +505,15 @@ HANDLER(no_human_monitor)
 			 option->name, value);
 }
 
+/* An option whose value can say only that something is not there; @help says what. */
+HANDLER(only_none)
+{
+	(void)cmdline;
+	if (!strcmp(value, "none"))
+		return 0;
+	return error_set(errp, -ENOTSUP, "-%s %s: %s; -%s none is accepted", option->name, value, option->help, option->name);
+}
+
 /* --- Defaults of devices --- */
 
 /* "DRIVER.PROPERTY=VALUE", or the three by their names. */
@@ -710,15 +719,15 @@ const struct cmdline_option cmdline_options[] = {
 	  .help = "type of the machine, default microvm, and its properties; several -machine add "
 		  "up. "
 		  "\"-machine help\" lists the machines, \"-machine NAME,help\" their properties" },
-	{ "accel", NULL, VALUE_REQUIRED, 0, set_accel, .implied = "accel", .usage = "[accel=]NAME",
+	{ "accel", NULL, VALUE_REQUIRED, CMDLINE_HELP_WORD, set_accel, .implied = "accel", .usage = "[accel=]NAME",
 	  .help = "what runs the guest; -machine accel=NAME does the same", .keys = accel_keys },
 	{ "no-acpi", NULL, VALUE_NONE, 0, no_acpi, .usage = "",
 	  .help = "the same as -machine acpi=off" },
 	{ "enable-kvm", NULL, VALUE_NONE, 0, enable_kvm, .usage = "",
 	  .help = "the same as -accel kvm" },
-	{ "cpu", NULL, VALUE_REQUIRED, 0, set_cpu, .implied = "model", .usage = "host|max",
-	  .help = "the CPU the guest sees: all of the host's, which is the default" },
-	{ "smp", NULL, VALUE_REQUIRED, 0, set_smp, .implied = "cpus",
+	{ "cpu", NULL, VALUE_REQUIRED, CMDLINE_HELP_WORD, set_cpu, .implied = "model", .usage = "[model=]host|max[,KEY=VALUE...]",
+	  .help = "the CPU the guest sees: all of the host's, which is the default", .keys = vm_cpu_keys },
+	{ "smp", NULL, VALUE_REQUIRED, CMDLINE_HELP_WORD, set_smp, .implied = "cpus",
 	  .usage = "[cpus=]N[,KEY=VALUE...]",
 	  .help = "CPUs of the guest, default 1, and their topology. What is left out is worked "
 		  "out so that "
@@ -730,10 +739,10 @@ const struct cmdline_option cmdline_options[] = {
 	  .help = "identity of the VM" },
 
 	HEADING("Memory"),
-	{ "m", NULL, VALUE_REQUIRED, 0, set_memory, .implied = "size", .usage = "[size=]SIZE",
+	{ "m", NULL, VALUE_REQUIRED, CMDLINE_HELP_WORD, set_memory, .implied = "size", .usage = "[size=]SIZE",
 	  .help = "size of guest memory. A number from 134217728 on counts bytes",
 	  .keys = memory_keys },
-	{ "numa", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_numa, AT(numas), .implied = "type",
+	{ "numa", NULL, VALUE_REQUIRED, CMDLINE_REPEAT | CMDLINE_HELP_WORD, add_numa, AT(numas), .implied = "type",
 	  .usage = "node|cpu|dist,KEY=VALUE...",
 	  .help = "NUMA nodes: node[,nodeid=N][,cpus=0-3:8][,memdev=ID|mem=SIZE] makes one, "
 		  "cpu,node-id=N[,socket-id=N][,die-id=N][,core-id=N][,thread-id=N] puts the CPUs of that "
@@ -759,7 +768,7 @@ const struct cmdline_option cmdline_options[] = {
 	{ "fw_cfg", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_opts, AT(fw_cfgs),
 	  .implied = "name", .usage = "[name=]opt/NAME,string=TEXT|file=FILE",
 	  .help = "a file for the guest's firmware, and for its /sys/firmware/qemu_fw_cfg" },
-	{ "smbios", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_smbios, AT(smbios),
+	{ "smbios", NULL, VALUE_REQUIRED, CMDLINE_REPEAT | CMDLINE_HELP_WORD, add_smbios, AT(smbios),
 	  .usage = "type=N[,KEY=VALUE...]",
 	  .help = "strings of the guest's SMBIOS tables: type 0 firmware, 1 system, 2 board, 3 "
 		  "chassis, 4 processors, 11 strings of your own, 17 memory" },
@@ -787,10 +796,10 @@ const struct cmdline_option cmdline_options[] = {
 	  .help = "device, also as JSON; \"-device help\" lists the drivers, \"-device "
 		  "DRIVER,help\" their "
 		  "properties" },
-	{ "global", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_global, AT(globals),
+	{ "global", NULL, VALUE_REQUIRED, CMDLINE_REPEAT | CMDLINE_HELP_WORD, add_global, AT(globals),
 	  .usage = "DRIVER.PROPERTY=VALUE",
 	  .help = "what a property of every -device DRIVER is that does not set it" },
-	{ "add-fd", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_fd,
+	{ "add-fd", NULL, VALUE_REQUIRED, CMDLINE_REPEAT | CMDLINE_HELP_WORD, add_fd,
 	  .usage = "set=SET,fd=FD[,opaque=TEXT]",
 	  .help = "put an inherited descriptor into a set, which opens as /dev/fdset/SET",
 	  .keys = fd_keys },
@@ -801,7 +810,7 @@ const struct cmdline_option cmdline_options[] = {
 		  "id" },
 
 	HEADING("Monitors"),
-	{ "qmp", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_qmp, AT(monitors),
+	{ "qmp", NULL, VALUE_REQUIRED, CMDLINE_REPEAT | CMDLINE_HELP_WORD, add_qmp, AT(monitors),
 	  .usage = "unix:PATH,server[,nowait]",
 	  .help = "QMP for any number of clients, also tcp:HOST:PORT,server; without nowait the VM "
 		  "waits for the first client" },
@@ -815,11 +824,11 @@ const struct cmdline_option cmdline_options[] = {
 	{ "api-channel", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_api_channel, AT(monitors),
 	  .usage = "unix:PATH",
 	  .help = "QMP for clients that do not negotiate: -qmp with server,nowait,strict=off" },
-	{ "iothread", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, add_iothread, .usage = "id=ID",
+	{ "iothread", NULL, VALUE_REQUIRED, CMDLINE_REPEAT | CMDLINE_HELP_WORD, add_iothread, .usage = "id=ID",
 	  .help = "the same as -object iothread,id=ID" },
 	{ "balloon", NULL, VALUE_OPTIONAL, 0, add_balloon, .usage = "[deflate-on-oom=BOOL]",
 	  .help = "a virtio-balloon-device", .keys = old_balloon_keys },
-	{ "rng", NULL, VALUE_REQUIRED, 0, add_rng, .usage = "random_file=FILE[,KEY=VALUE]",
+	{ "rng", NULL, VALUE_REQUIRED, CMDLINE_HELP_WORD, add_rng, .usage = "random_file=FILE[,KEY=VALUE]",
 	  .help = "an rng-random object and a virtio-rng-device", .keys = old_rng_keys },
 
 	HEADING("Running"),
@@ -829,7 +838,7 @@ const struct cmdline_option cmdline_options[] = {
 	  .help = "end when the guest reboots" },
 	{ "no-shutdown", NULL, VALUE_NONE, 0, set_flag, AT(no_shutdown), .usage = "",
 	  .help = "stay, with the CPUs stopped, when the guest powers off" },
-	{ "action", NULL, VALUE_REQUIRED, CMDLINE_REPEAT, set_action, .usage = "EVENT=ACTION[,...]",
+	{ "action", NULL, VALUE_REQUIRED, CMDLINE_REPEAT | CMDLINE_HELP_WORD, set_action, .usage = "EVENT=ACTION[,...]",
 	  .help = "what to do when the guest reboots, powers off or panics", .keys = action_keys },
 	{ "daemonize", NULL, VALUE_NONE, 0, set_flag, AT(daemonize), .usage = "",
 	  .help = "go into the background once the VM is up" },
@@ -841,7 +850,7 @@ const struct cmdline_option cmdline_options[] = {
 		  "error, warn, info, debug or trace" },
 	{ "disable-seccomp", NULL, VALUE_NONE, 0, set_flag, AT(disable_seccomp), .usage = "",
 	  .help = "do not limit the system calls of this process; as -sandbox off" },
-	{ "sandbox", NULL, VALUE_REQUIRED, 0, set_sandbox, .implied = "mode",
+	{ "sandbox", NULL, VALUE_REQUIRED, CMDLINE_HELP_WORD, set_sandbox, .implied = "mode",
 	  .usage = "on|log|off[,KEY=VALUE...]",
 	  .help = "what a forbidden system call leads to: the end with a message (default), a line in the "
 		  "kernel's log; dumpable=on lets debuggers of the same user in" },
@@ -872,6 +881,12 @@ const struct cmdline_option cmdline_options[] = {
 		.name = word, .value = values, .flags = CMDLINE_REPEAT, .handler = ignore          \
 	}
 
+#define ONLY_NONE(word, why)                                                                       \
+	{                                                                                          \
+		.name = word, .value = VALUE_REQUIRED, .flags = CMDLINE_REPEAT, .handler = only_none, \
+		.usage = "none", .help = why                                                       \
+	}
+
 const struct cmdline_option cmdline_ignored[] = {
 	IGNORED("audiodev", VALUE_OPTIONAL),
 	IGNORED("boot", VALUE_OPTIONAL),
@@ -882,9 +897,11 @@ const struct cmdline_option cmdline_ignored[] = {
 	IGNORED("nodefaults", VALUE_NONE),
 	IGNORED("nographic", VALUE_NONE),
 	IGNORED("overcommit", VALUE_OPTIONAL),
+	ONLY_NONE("parallel", "there is no parallel port"),
 	IGNORED("qtest-log", VALUE_OPTIONAL),
 	IGNORED("realtime", VALUE_OPTIONAL),
 	IGNORED("rtc", VALUE_OPTIONAL),
 	IGNORED("usb", VALUE_NONE),
+	ONLY_NONE("vga", "there is no display"),
 	{ .name = NULL },
 };

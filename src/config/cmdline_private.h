@@ -22,6 +22,7 @@ enum cmdline_value {
 
 #define CMDLINE_REPEAT (1u << 0) /* may be given more than once */
 #define CMDLINE_JSON (1u << 1)	 /* the value may be a JSON object */
+#define CMDLINE_HELP_WORD (1u << 2) /* the value "help" asks for what -help says of the option */
 
 struct cmdline_option {
 	const char *name;  /* without dash; NULL: a heading of the help, in @help */
@@ -49,6 +50,11 @@ extern const struct cmdline_option cmdline_options[]; /* ends with name and help
 /* Accepted, without effect: what libvirt and StratoVirt's users pass. The same form, without help.
  */
 extern const struct cmdline_option cmdline_ignored[];
+
+extern const struct property vm_cpu_keys[]; /* of -cpu, beside the model */
+
+/* What to do instead of QEMU's option @name, which is none of ours, or NULL when it is not QEMU's either. */
+const char *cmdline_instead_of(const char *name);
 
 /* The short forms of -serial and -qmp, which @origin names in messages, to back-end options. */
 int __must_check serial_text_parse(const char *origin, const char *text, struct opts **ret,

@@ -264,20 +264,61 @@ static int settle_limits(struct opts *drive, struct error **errp)
 	return 0;
 }
 
+/* The first of "<stem>0", "<stem>1" … that nothing in @list is called. */
+static char *unused_id(const struct list *list, const char *stem)
+{
+	for (unsigned int i = 0;; i++) {
+		char *id = xasprintf("%s%u", stem, i);
+		struct opts *opts;
+		bool taken = false;
+
+		list_for_each(opts, list, node) {
+			const char *other = opts_get(opts, "id");
+
+			taken |= other && !strcmp(other, id);
+		}
+		if (!taken)
+			return id;
+		free(id);
+	}
+}
+
+/* QEMU's "if=virtio" is a disk whoever names the drive; without an id it gets QEMU's. */
+static int settle_interface(struct vm_config *config, struct opts *drive, struct error **errp)
+{
+	const char *id = opts_get(drive, "id"), *interface = opts_get(drive, "if");
+	char *name;
+
+	if (!interface || strcmp(interface, "virtio"))
+		return 0;
+	if (id && drive_is_named(config, id))
+		return refuse(errp, drive, -EINVAL, "if=virtio makes a disk of it, and a -device names it: if=none is right");
+	if (!id) {
+		name = unused_id(&config->drives, "virtio");
+		opts_set(drive, "id", name);
+		free(name);
+	}
+	opts_del(drive, "if");
+	return 0;
+}
+
 static int translate_drive(struct vm_config *config, struct opts *drive, struct error **errp)
 {
 	static const char *const device_keys[] = { "serial", "iothread", NULL };
-	const char *id = opts_get(drive, "id");
 	struct opts *device;
+	const char *id;
 	int ret;
 
 	settle_bool(drive, "readonly");
 	settle_bool(drive, "direct");
 	ret = settle_iops(drive, errp);
 	if (!ret)
+		ret = settle_interface(config, drive, errp);
+	if (!ret)
 		ret = settle_limits(drive, errp);
 	if (ret)
 		return ret;
+	id = opts_get(drive, "id");
 	/* Without an id the block room has the better words. */
 	if (!id || opts_get(drive, "if") || drive_is_named(config, id))
 		return id ? check_no_device_keys(drive, device_keys, errp) : 0;
@@ -388,9 +429,30 @@ static int translate_pvpanic(struct opts *device, bool on_pci, struct error **er
 	return 0;
 }
 
-static int translate_device(struct opts *device, bool on_pci, struct error **errp)
+/* As in QEMU, a generator that names no source has the host's kernel for one. */
+static void add_random_source(struct vm_config *config, struct opts *device)
 {
+	char *id = unused_id(&config->objects, "rng");
+	struct opts *global;
+
+	list_for_each(global, &config->globals, node) {
+		if (opts_get(global, "property") && !strcmp(opts_get(global, "property"), "rng")) {
+			free(id);
+			return;
+		}
+	}
+	add(&config->objects, device, "-object", "qom-type", "rng-builtin", id);
+	opts_set(device, "rng", id);
+	free(id);
+}
+
+static int translate_device(struct vm_config *config, struct opts *device, bool on_pci, struct error **errp)
+{
+	static const char random[] = "virtio-rng";
 	const char *driver = opts_get(device, "driver");
+
+	if (driver && !strncmp(driver, random, strlen(random)) && !opts_get(device, "rng"))
+		add_random_source(config, device);
 
 	if (driver && strcmp(driver, "vsock") == 0)
 		opts_set(device, "driver", on_pci ? "vhost-vsock-pci" : "vhost-vsock-device");
@@ -431,7 +493,7 @@ int old_dialect_translate(struct vm_config *config, struct error **errp)
 	int ret;
 
 	list_for_each(opts, &config->devices, node) {
-		ret = translate_device(opts, on_pci, errp);
+		ret = translate_device(config, opts, on_pci, errp);
 		if (ret)
 			return ret;
 	}

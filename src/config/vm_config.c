@@ -148,7 +148,7 @@ static const char *const cpu_feature_words[] = { "auto", "on", "off", NULL };
 #endif
 
 /* Flags of the CPU model. */
-static const struct property cpu_props[] = {
+const struct property vm_cpu_keys[] = {
 #ifdef __aarch64__
 	PROP_ENUM("pmu", struct vm_config, cpu_pmu, cpu_feature_words, CPU_FEATURE_AUTO,
 		  "performance counters; auto: if the host has them"),
@@ -175,7 +175,7 @@ static int check_cpu(struct vm_config *config, struct error **errp)
 	if (strcmp(model, "host"))
 		return error_set(errp, -EINVAL, "-cpu %s: model=%s is not one of host, max", model,
 				 model);
-	return property_apply(cpu_props, config, config->cpu, skip, NULL, errp);
+	return property_apply(vm_cpu_keys, config, config->cpu, skip, NULL, errp);
 }
 
 /* What a VM has at most once, by the first part of its drivers' names. */

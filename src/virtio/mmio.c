@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define LOG_MODULE "virtio-mmio"
 #include "util/log.h"
@@ -335,7 +336,8 @@ int virtio_mmio_realize(struct device *dev, struct error **errp)
 	int ret;
 
 	if (!platform->mmio_slot_take)
-		return error_set(errp, -ENODEV, "this machine has no virtio-mmio slots");
+		return error_set(errp, -ENODEV, "this machine has no virtio-mmio slots; for its PCI bus there is %.*s-pci",
+				 (int)(strlen(dev->class->name) - strlen("-device")), dev->class->name);
 	mmio = calloc(1, sizeof(*mmio));
 	if (!mmio)
 		return error_set(errp, -ENOMEM, "%s: out of memory", dev->id);

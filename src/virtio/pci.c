@@ -655,7 +655,8 @@ int virtio_pci_realize(struct device *dev, struct error **errp)
 				 "only modern devices (virtio 1.0 and later) are offered: disable-legacy=on and "
 				 "disable-modern=off are right");
 	if (!dev->platform->pci)
-		return error_set(errp, -ENODEV, "this machine has no PCI bus");
+		return error_set(errp, -ENODEV, "this machine has no PCI bus; for virtio-mmio there is %.*s-device",
+				 (int)(strlen(dev->class->name) - strlen("-pci")), dev->class->name);
 	vp = calloc(1, sizeof(*vp));
 	if (!vp)
 		return error_set(errp, -ENOMEM, "out of memory");

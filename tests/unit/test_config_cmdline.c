@@ -129,6 +129,12 @@ START_TEST(words)
 	refuse("unknown option '--devise'; did you mean '-device'?", "--devise", "x");
 	refuse("unknown option '-wxyz'; -help lists the options", "-wxyz");
 	refuse("unknown option '-kernel=x'; did you mean '-kernel'?", "-kernel=x");
+	/* QEMU's, with what there is instead */
+	refuse("there is no option '-hda' here: -drive file=FILE,if=virtio is a disk", "-hda", "x");
+	refuse("there is no option '--s' here: there is no debugger's port", "--s");
+	refuse("-vga std: there is no display; -vga none is accepted", "-vga", "std");
+	refuse("-parallel stdio: there is no parallel port; -parallel none is accepted", "-parallel", "stdio");
+	refuse("-vga: its value is missing: none", "-vga");
 	refuse("unexpected argument 'x': options begin with '-'", "x");
 	refuse("unexpected argument '': options begin with '-'", "");
 	refuse("unexpected argument 'b' behind '-kernel'", "-kernel", "a", "b");
@@ -289,6 +295,9 @@ START_TEST(questions)
 		{ "--help", NULL, CMDLINE_HELP, NULL },
 		{ "-V", NULL, CMDLINE_VERSION, NULL },
 		{ "--version", NULL, CMDLINE_VERSION, NULL },
+		{ "-cpu", "help", CMDLINE_OPTION_HELP, "cpu" },
+		{ "-accel", "help", CMDLINE_OPTION_HELP, "accel" },
+		{ "-smp", "?", CMDLINE_OPTION_HELP, "smp" },
 		{ "-device", "help", CMDLINE_DEVICE_HELP, NULL },
 		{ "-device", "?", CMDLINE_DEVICE_HELP, NULL },
 		{ "-device", "virtio-blk-device,help", CMDLINE_DEVICE_HELP, "virtio-blk-device" },

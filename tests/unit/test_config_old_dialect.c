@@ -31,6 +31,32 @@ START_TEST(disks)
 }
 END_TEST
 
+/* What QEMU's users write. */
+START_TEST(disks_and_random_numbers_as_qemu_has_them)
+{
+	config_same(("-drive", "file=f,if=virtio"), ("-drive", "id=virtio0,file=f", "-device", "virtio-blk-device,id=virtio0,drive=virtio0"));
+	config_same(("-machine", "q35", "-drive", "file=f,if=virtio,id=d,serial=s"),
+		    ("-machine", "q35", "-drive", "id=d,file=f", "-device", "virtio-blk-pci,id=d,drive=d,serial=s"));
+	config_same(("-drive", "file=f,if=virtio", "-drive", "file=g,if=virtio", "-drive", "file=h,if=none,id=virtio0"),
+		    ("-drive", "file=f,id=virtio1", "-drive", "file=g,id=virtio2", "-drive", "file=h,if=none,id=virtio0",
+		     "-device", "virtio-blk-device,id=virtio1,drive=virtio1", "-device", "virtio-blk-device,id=virtio2,drive=virtio2"));
+	config_refused("-drive id=d: if=virtio makes a disk of it, and a -device names it: if=none is right", "-drive",
+		       "id=d,file=f,if=virtio", DISK);
+	/* Without a source of random bytes the host's kernel is one. */
+	config_same(("-device", "virtio-rng-pci"), ("-object", "rng-builtin,id=rng0", "-device", "virtio-rng-pci,rng=rng0"));
+	config_same(("-device", "virtio-rng-pci", "-object", "rng-random,id=rng0", "-device", "virtio-rng-device"),
+		    ("-object", "rng-random,id=rng0", "-object", "rng-builtin,id=rng1", "-object", "rng-builtin,id=rng2",
+		     "-device", "virtio-rng-pci,rng=rng1", "-device", "virtio-rng-device,rng=rng2"));
+	config_same(("-device", "virtio-rng-pci,rng=r"), ("-device", "virtio-rng-pci,rng=r"));
+	{
+		char *text = config_text("-global", "virtio-rng-pci.rng=r", "-device", "virtio-rng-pci");
+
+		ck_assert_ptr_null(strstr(text, "rng-builtin"));
+		free(text);
+	}
+}
+END_TEST
+
 /* What the old words mean goes to the bus that the machine has; what is named by its class does not. */
 START_TEST(machines_with_pci)
 {
@@ -196,6 +222,6 @@ START_TEST(once_in_a_vm)
 }
 END_TEST
 
-UNIT_SUITE(suite, "config old dialect", disks, machines_with_pci, throttling, words_for_yes_and_no, nics, consoles,
-	   options_that_are_gone, origin, once_in_a_vm)
+UNIT_SUITE(suite, "config old dialect", disks, disks_and_random_numbers_as_qemu_has_them, machines_with_pci, throttling, words_for_yes_and_no,
+	   nics, consoles, options_that_are_gone, origin, once_in_a_vm)
 UNIT_MAIN(suite)

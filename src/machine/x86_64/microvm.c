@@ -63,6 +63,7 @@ struct microvm {
 	bool acpi;
 	bool rtc;
 	bool pcie;
+	bool auto_cmdline;
 	struct pci_host *pci;
 	int replaceable_slots;
 	bool slot_used[VIRTIO_SLOTS];
@@ -77,9 +78,16 @@ static const struct property microvm_props[] = {
 		  "offer ACPI tables; off: devices are named on the kernel command line only"),
 	PROP_BOOL("rtc", struct microvm, rtc, 1, "CMOS real-time clock"),
 	PROP_BOOL("pcie", struct microvm, pcie, 0, "a PCI Express host bridge; needs ACPI"),
+	PROP_BOOL("auto-kernel-cmdline", struct microvm, auto_cmdline, 1,
+		  "name the devices on the kernel command line where the kernel needs that"),
 	PROP_ENUM("replaceable-slots", struct microvm, replaceable_slots, slots_words, SLOTS_AUTO,
 		  "the first four disks and two network cards can come and go (device_add, device_del); "
 		  "empty ones are there with capacity 0 and the cable out; auto: when there is a monitor"),
+	PROP_IGNORED("x-option-roms", "accepted for QEMU's sake: there are no option ROMs"),
+	PROP_IGNORED("pit", "accepted for QEMU's sake: KVM's is there"),
+	PROP_IGNORED("pic", "accepted for QEMU's sake: KVM's is there"),
+	PROP_IGNORED("ioapic2", "accepted for QEMU's sake: there is one"),
+	PROP_IGNORED("isa-serial", "accepted for QEMU's sake: there are the ports that -serial asks for"),
 	PROP_END,
 };
 
@@ -224,6 +232,8 @@ static int microvm_init_devices(struct machine *machine, struct error **errp)
  */
 static bool need_cmdline_devices(const struct microvm *vm, const char *append)
 {
+	if (!vm->auto_cmdline)
+		return false;
 	if (!vm->acpi || boot_cmdline_disables_acpi(append))
 		return true;
 	return boot_source_acpi_hint(vm->source) != BOOT_ACPI_YES;
