@@ -293,6 +293,7 @@ void block_drive_free(struct block_drive *drive)
 	if (!drive)
 		return;
 	fd_close(&drive->fd);
+	block_unlock(drive->lock_fd);
 	fd_close(&drive->lock_fd);
 	property_release(block_drive_props, drive);
 	block_node_forget(drive);

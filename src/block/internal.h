@@ -76,8 +76,10 @@ unsigned int block_drive_groups(const struct block_drive *drive, struct throttle
 /* Takes all names off that were put above the drive's; it is about to be freed. */
 void block_node_forget(struct block_drive *drive);
 
-/* Takes the locks of the image. -EBUSY names the file. */
+/* Takes the locks of the image. -EBUSY names the file. Main thread. */
 int __must_check block_lock(int fd, const char *file, bool readonly, struct error **errp);
+/* Gives them up, before @fd is closed; harmless when there are none. */
+void block_unlock(int fd);
 
 /* What a request's current step asks of the host: one system call. */
 enum block_step {

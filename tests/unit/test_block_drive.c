@@ -9,6 +9,7 @@
 
 #include "block/drive.h"
 #include "unit.h"
+#include "util/fd_store.h"
 
 static char dir[64], image[96];
 static struct link_scope *scope;
@@ -189,6 +190,77 @@ START_TEST(locks_of_qemu)
 }
 END_TEST
 
+/* A set with a description for writers and one for readers; both stay with whoever passed them, too. */
+static void pass_image(int fds[2])
+{
+	int64_t set = 7;
+
+	fds[0] = open(image, O_RDWR | O_CLOEXEC);
+	fds[1] = open(image, O_RDONLY | O_CLOEXEC);
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(fd_set_add(&set, fcntl(fds[i], F_DUPFD_CLOEXEC, 3), NULL, &err), 0);
+}
+
+/* Images from a set are locked as those by path, though their drives have one description. */
+START_TEST(two_writers_from_a_set)
+{
+	struct block_drive *reader, *other;
+	int fds[2];
+
+	pass_image(fds);
+	ck_assert_int_eq(create("id=d0,file=/dev/fdset/7", &drive), 0);
+	expect_error("id=d1,file=/dev/fdset/7", "is in use by another drive");
+	expect_error("id=d2,file=/dev/fdset/7,readonly=on", "that writes to it");
+	expect_error("id=d3,file=%s", "is in use by another drive");
+	expect_error("id=d4,file=%s,readonly=on", "that writes to it");
+	block_drive_free(drive);
+	/* The descriptions are still there, but nobody has the image any more. */
+	ck_assert_int_eq(create("id=d5,file=%s", &drive), 0);
+	expect_error("id=d6,file=/dev/fdset/7", "is in use by another drive");
+	block_drive_free(drive);
+	ck_assert_int_eq(create("id=d7,file=/dev/fdset/7,readonly=on", &reader), 0);
+	ck_assert_int_eq(create("id=d8,file=/dev/fdset/7,readonly=on", &other), 0);
+	expect_error("id=d9,file=/dev/fdset/7", "only readers can share an image");
+	block_drive_free(reader);
+	expect_error("id=d9,file=/dev/fdset/7", "only readers can share an image");
+	block_drive_free(other);
+	fd_store_clear();
+	close(fds[0]);
+	close(fds[1]);
+}
+END_TEST
+
+/* What another program sees of the locks on an image from a set: the process that asks is one whose description is its own. */
+START_TEST(locks_from_a_set_as_others_see_them)
+{
+	struct block_drive *reader;
+	int fds[2], other = open(image, O_RDWR | O_CLOEXEC);
+	struct flock lock;
+
+	pass_image(fds);
+	ck_assert_int_eq(create("id=d0,file=/dev/fdset/7,readonly=on", &drive), 0);
+	ck_assert_int_eq(create("id=d1,file=/dev/fdset/7,readonly=on", &reader), 0);
+	for (int drives = 2; drives >= 0; drives--) {
+		lock = (struct flock){ .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 201, .l_len = 1 };
+		ck_assert_int_eq(fcntl(other, F_OFD_GETLK, &lock), 0);
+		ck_assert_int_eq(lock.l_type, drives ? F_RDLCK : F_UNLCK);
+		if (drives)
+			block_drive_free(drives == 2 ? drive : reader);
+	}
+	/* A writer that fails, for somebody reads, leaves nothing locked. */
+	lock = (struct flock){ .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 201, .l_len = 1 };
+	ck_assert_int_eq(fcntl(other, F_OFD_SETLK, &lock), 0);
+	expect_error("id=d2,file=/dev/fdset/7", "only readers can share an image");
+	lock = (struct flock){ .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 101, .l_len = 1 };
+	ck_assert_int_eq(fcntl(other, F_OFD_GETLK, &lock), 0);
+	ck_assert_int_eq(lock.l_type, F_UNLCK);
+	fd_store_clear();
+	close(fds[0]);
+	close(fds[1]);
+	close(other);
+}
+END_TEST
+
 START_TEST(format_probe)
 {
 	/* A guest may write what it likes into its first sector: it stays a raw disk of the same size. */
@@ -230,7 +302,7 @@ START_TEST(no_direct_io_on_tmpfs)
 END_TEST
 
 UNIT_SUITE_WITH(drive_suite, "block_drive", setup, teardown, defaults, words_of_others, refusals,
-		size_is_whole_sectors, two_writers, locks_of_qemu, format_probe, one_user,
-		no_direct_io_on_tmpfs)
+		size_is_whole_sectors, two_writers, locks_of_qemu, two_writers_from_a_set,
+		locks_from_a_set_as_others_see_them, format_probe, one_user, no_direct_io_on_tmpfs)
 
 UNIT_MAIN(drive_suite)
