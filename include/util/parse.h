@@ -5,6 +5,7 @@
 
 #include <sched.h>
 
+#include "util/error.h"
 #include "util/macros.h"
 
 /* Decimal, or hexadecimal with 0x. No sign, no blanks. -EINVAL not a number, -ERANGE too large. */
@@ -25,6 +26,13 @@ int __must_check parse_cpus(const char *text, cpu_set_t *out);
 
 /* A UUID in 8-4-4-4-12 form to 16 bytes in text order. */
 int __must_check parse_uuid(const char *text, uint8_t out[16]);
+
+/*
+ * What names an object of the VM, QEMU's rule: a letter, then letters, digits, '-', '.' and '_', at most ID_MAX in all, so that an id
+ * needs no escapes in options and is one step of an object's path. -EINVAL; NULL is no id.
+ */
+#define ID_MAX 255
+int __must_check id_check(const char *id, struct error **errp);
 
 /* "12.5 MiB"-free exact rendering: "256M", "3G", "1000" - the largest unit that divides. Returns @buf. */
 const char *format_size(uint64_t size, char buf[24]);

@@ -16,6 +16,7 @@
 #include "util/alloc.h"
 #include "util/fd.h"
 #include "util/fd_store.h"
+#include "util/parse.h"
 
 #define LOG_MODULE "block"
 #include "util/log.h"
@@ -260,11 +261,13 @@ int block_drive_new(const struct opts *opts, struct link_scope *scope, struct bl
 	}
 	if (!id && drive->iface == IF_PFLASH)
 		id = drive->unit ? "pflash1" : "pflash0";
-	if (id && *id && strlen(id) <= 255) {
+	if (id)
+		err = id_check(id, errp);
+	else
+		err = error_set(errp, -EINVAL, "an id of 1 to 255 characters is required; or if=virtio, which makes a disk");
+	if (!err) {
 		drive->id = xstrdup(id);
 		err = check_options(drive, opts, errp);
-	} else {
-		err = error_set(errp, -EINVAL, "an id of 1 to 255 characters is required; or if=virtio, which makes a disk");
 	}
 	if (!err)
 		err = open_image(drive, errp);

@@ -7,8 +7,8 @@
 
 #include "internal.h"
 #include "util/alloc.h"
+#include "util/parse.h"
 
-#define ID_MAX 255
 
 /* Indices of the words below. */
 enum {
@@ -327,6 +327,10 @@ int block_node_add(const struct opts *opts, struct link_scope *scope, struct blo
 		return ret;
 	*made = NULL;
 	ret = check_driver(&config, errp);
+	if (!ret)
+		ret = id_check(config.name, errp);
+	if (!ret && config.file_name)
+		ret = id_check(config.file_name, errp);
 	if (!ret && config.file_name && !strcmp(config.file_name, config.name))
 		ret = error_set(errp, -EEXIST, "Duplicate nodes with node-name='%s'", config.name);
 	if (!ret && link_scope_find(scope, LINK_DRIVE, config.name))

@@ -478,6 +478,9 @@ static int create(const struct chardev_kind *kind, struct opts *opts, struct loo
 
 	if (!id || !*id)
 		return error_set(errp, -EINVAL, "id is missing");
+	ret = id_check(id, errp);
+	if (ret)
+		return ret;
 	if (link_scope_find(scope, LINK_CHARDEV, id))
 		return error_set(errp, -EEXIST, "chardev id '%s' is already used", id);
 	if (kind == &chardev_socket) {

@@ -101,12 +101,16 @@ static int check_ids(const struct list *head, struct error **errp)
 		char *name;
 		int ret;
 
-		if (len >= 1 && len <= VM_ID_MAX)
-			continue;
+		if (len >= 1 && len <= VM_ID_MAX) {
+			ret = id ? id_check(id, errp) : 0;
+			if (!ret)
+				continue;
+		} else {
+			ret = error_set(errp, -EINVAL, "the id has %zu bytes, [1, %d] are possible", len, VM_ID_MAX);
+		}
 		opts_del(opts, "id"); /* the message is readable without 256 bytes and more of it */
 		name = opts_describe(opts);
-		ret = error_set(errp, -EINVAL, "%s: the id has %zu bytes, [1, %d] are possible",
-				name, len, VM_ID_MAX);
+		error_prefix(errp, "%s: ", name);
 		free(name);
 		return ret;
 	}

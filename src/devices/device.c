@@ -13,7 +13,6 @@
 #include "util/log.h"
 #include "util/parse.h"
 
-#define DEVICE_ID_MAX 255 /* bytes, as the documentation says */
 
 static const char *const core_keys[] = { "driver", "id", NULL };
 static const struct property no_props[] = { PROP_END };
@@ -119,9 +118,8 @@ static int choose_id(const struct platform *platform, const struct device_class 
 	char *id;
 
 	if (given) {
-		if (!*given || strlen(given) > DEVICE_ID_MAX)
-			return error_set(errp, -EINVAL, "id has %zu bytes, allowed are 1 to %d",
-					 strlen(given), DEVICE_ID_MAX);
+		if (id_check(given, errp))
+			return -EINVAL;
 		other = device_find(platform, given);
 		if (other)
 			return error_set(errp, -EEXIST,

@@ -293,9 +293,11 @@ int machine_object_add(struct machine *machine, const struct opts *opts, struct 
 	class = object_class_find(type, errp);
 	if (!class)
 		return -ENOENT;
-	if (!id || !*id || strlen(id) > VM_ID_MAX)
-		return error_set(errp, -EINVAL, "-object %s: an id of 1 to %d characters is required",
-				 type, VM_ID_MAX);
+	ret = id_check(id, errp);
+	if (ret) {
+		error_prefix(errp, "-object %s: ", type);
+		return ret;
+	}
 	other = object_find(machine, id);
 	if (other)
 		return error_set(errp, -EEXIST, "-object %s,id=%s: the id is already used by a %s", type, id,

@@ -104,8 +104,8 @@ static int check_keys(const struct opts *opts, struct error **errp)
 	const char *id = opts_get(opts, "id");
 	struct opt *opt;
 
-	if (id && (!*id || strlen(id) > VM_ID_MAX))
-		return error_set(errp, -EINVAL, "id has %zu bytes, allowed are 1 to %d", strlen(id), VM_ID_MAX);
+	if (id && id_check(id, errp))
+		return -EINVAL;
 
 	list_for_each(opt, &opts->pairs, node) {
 		unsigned int i = 0;

@@ -57,8 +57,9 @@ static int make(struct netdev *netdev, const struct opts *opts, struct link_scop
 	const char *id = opts_get(opts, "id");
 	int ret;
 
-	if (!id || !*id || strlen(id) > 255)
-		return error_set(errp, -EINVAL, "an id of 1 to 255 characters is required");
+	ret = id_check(id, errp);
+	if (ret)
+		return ret;
 	if (link_scope_find(scope, LINK_NETDEV, id))
 		return error_set(errp, -EEXIST, "netdev id '%s' is already used", id);
 	netdev->id = xstrdup(id);

@@ -171,6 +171,31 @@ int parse_cpus(const char *text, cpu_set_t *out)
 	return ret;
 }
 
+/* Not isalpha(): it asks the locale. */
+static bool is_letter(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static bool is_wellformed(const char *id)
+{
+	if (!is_letter(*id))
+		return false;
+	while (is_letter(*id) || (*id >= '0' && *id <= '9') || *id == '-' || *id == '.' || *id == '_')
+		id++;
+	return !*id;
+}
+
+int id_check(const char *id, struct error **errp)
+{
+	if (!id || !*id || strlen(id) > ID_MAX)
+		return error_set(errp, -EINVAL, "an id of 1 to %d characters is required", ID_MAX);
+	if (!is_wellformed(id))
+		return error_set(errp, -EINVAL, "id '%s': ids are of letters, digits, '-', '.' and '_', and begin with a letter",
+				 id);
+	return 0;
+}
+
 int parse_uuid(const char *text, uint8_t out[16])
 {
 	uint8_t bytes[16];

@@ -390,3 +390,18 @@ def test_spinning_guest_does_not_delay_answers(tmp_path):
 def test_version_of_the_binary_is_in_the_package(qmp):
     text = subprocess.run([STRATOVIRT, "-V"], check=True, text=True, stdout=subprocess.PIPE).stdout
     assert qmp.run("query-version")["package"] == "StratoVirt-" + text.split()[1]
+
+
+# ---- ids ----
+
+@pytest.mark.parametrize("bad", ["a,b", "1", "a/b", "#a", "a b"])
+@pytest.mark.parametrize("command,arguments,key", [
+    ("object-add", {"qom-type": "iothread"}, "id"),
+    ("chardev-add", {"backend": {"type": "null", "data": {}}}, "id"),
+    ("netdev_add", {"type": "tap", "ifname": "none"}, "id"),
+    ("blockdev-add", {"driver": "file", "filename": "disk2"}, "node-name"),
+    ("device_add", {"driver": "virtio-blk-mmio", "drive": "d0", "addr": "1"}, "id"),
+])
+def test_ids_that_are_none(q, command, arguments, key, bad):
+    with pytest.raises(QmpError, match=re.escape(f"id '{bad}': ids are of letters")):
+        q.run(command, **{**arguments, key: bad})

@@ -396,6 +396,8 @@ START_TEST(the_whole_is_checked)
 	refuse("-object iothread: the id has 256 bytes, [1, 255] are possible", "-object", id);
 	refuse("-object iothread: the id has 0 bytes, [1, 255] are possible", "-object",
 	       "iothread,id=");
+	refuse("-object iothread: id 'a,b': ids are of letters, digits, '-', '.' and '_', and begin with a letter",
+	       "-object", "iothread,id=a,,b");
 	memset(path, 'p', sizeof(path));
 	path[4096] = '\0';
 	refuse("-kernel: the path has 4096 bytes, at most 4095 are possible", "-kernel", path);
@@ -404,10 +406,10 @@ START_TEST(the_whole_is_checked)
 	       "-chardev", "stdio,id=c0");
 	refuse("-daemonize leaves no terminal: no -chardev or -serial can be stdio", "-daemonize",
 	       "-serial", "mon:stdio");
-	refuse("9 -object iothread are given, at most 8 are possible", "-object", "iothread,id=1",
-	       "-object", "iothread,id=2", "-object", "iothread,id=3", "-object", "iothread,id=4",
-	       "-object", "iothread,id=5", "-object", "iothread,id=6", "-object", "iothread,id=7",
-	       "-object", "iothread,id=8", "-object", "iothread,id=9");
+	refuse("9 -object iothread are given, at most 8 are possible", "-object", "iothread,id=io1",
+	       "-object", "iothread,id=io2", "-object", "iothread,id=io3", "-object", "iothread,id=io4",
+	       "-object", "iothread,id=io5", "-object", "iothread,id=io6", "-object", "iothread,id=io7",
+	       "-object", "iothread,id=io8", "-object", "iothread,id=io9");
 }
 END_TEST
 

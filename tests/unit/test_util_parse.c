@@ -224,6 +224,29 @@ START_TEST(cpus)
 }
 END_TEST
 
+START_TEST(ids)
+{
+	static const char *const good[] = { "a", "Z9", "libvirt-1-format", "net_0", "pcie.1", "x-._" };
+	static const char *const bad[] = { "0", "-a", "_a", ".a", "#a", "a,b", "a b", "a/b", "a\n", "a:b", "\xc3\xa4", "a=" };
+	char longest[ID_MAX + 2];
+	struct error *err = NULL;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(good); i++)
+		ck_assert_int_eq(id_check(good[i], NULL), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++)
+		ck_assert_msg(id_check(bad[i], NULL) == -EINVAL, "'%s'", bad[i]);
+	ck_assert_int_eq(id_check("a,b", &err), -EINVAL);
+	ck_assert_error(err, "id 'a,b': ids are of letters, digits, '-', '.' and '_', and begin with a letter");
+	memset(longest, 'x', sizeof(longest));
+	longest[ID_MAX + 1] = '\0';
+	ck_assert_int_eq(id_check(longest, NULL), -EINVAL);
+	ck_assert_int_eq(id_check(longest + 1, NULL), 0);
+	ck_assert_int_eq(id_check("", NULL), -EINVAL);
+	ck_assert_int_eq(id_check(NULL, &err), -EINVAL);
+	ck_assert_error(err, "an id of 1 to 255 characters is required");
+}
+END_TEST
+
 UNIT_SUITE(suite, "util parse", numbers, signed_numbers, sizes, sizes_as_text, bools, uuids,
-	   nearest, cpus)
+	   nearest, cpus, ids)
 UNIT_MAIN(suite)
