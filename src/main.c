@@ -28,26 +28,27 @@ struct signals {
 	struct loop_fd lfd;
 	struct machine *machine;
 	bool seen;
+	bool nohup; /* whoever started this process wants it to outlive the terminal */
 };
 
 /* A log file was moved away. False: there is none. */
 static bool reopen_log(void)
 {
 	struct error *err = NULL;
-	int ret = log_reopen(&err);
 
-	if (ret == -ENXIO) {
-		error_free(err);
+	if (!log_is_file())
 		return false;
-	}
-	if (ret)
+	if (log_reopen(&err))
 		error_report(err);
 	else
 		log_info("log opened again");
 	return true;
 }
 
-/* SIGWINCH is for the guest. SIGTERM, SIGINT and SIGHUP without a log file end the VM in order; a second one ends the process at once. */
+/*
+ * SIGWINCH is for the guest. SIGTERM, SIGINT and SIGHUP without a log file and without nohup(1) end the VM in order; a second one
+ * ends the process at once.
+ */
 static void on_signal(struct loop_fd *lfd, uint32_t events)
 {
 	struct signals *signals = container_of(lfd, struct signals, lfd);
@@ -60,7 +61,7 @@ static void on_signal(struct loop_fd *lfd, uint32_t events)
 		chardev_terminal_resized();
 		return;
 	}
-	if (info.ssi_signo == SIGHUP && reopen_log())
+	if (info.ssi_signo == SIGHUP && (reopen_log() || signals->nohup))
 		return;
 	if (signals->seen) {
 		chardev_restore_terminal();
@@ -71,12 +72,23 @@ static void on_signal(struct loop_fd *lfd, uint32_t events)
 	machine_quit(signals->machine, EXIT_SUCCESS, "host-signal");
 }
 
-/* Blocks the signals before any thread exists, so that only signalfd sees them. */
+static bool is_ignored(int number)
+{
+	struct sigaction action;
+
+	return !sigaction(number, NULL, &action) && action.sa_handler == SIG_IGN;
+}
+
+/*
+ * Blocks the signals before any thread exists, so that only signalfd sees them: also those that are ignored. A shell starts what
+ * runs in the background without SIGINT, which is meant for others then.
+ */
 static int signals_block(sigset_t *set)
 {
 	sigemptyset(set);
 	sigaddset(set, SIGTERM);
-	sigaddset(set, SIGINT);
+	if (!is_ignored(SIGINT))
+		sigaddset(set, SIGINT);
 	sigaddset(set, SIGHUP);
 	sigaddset(set, SIGWINCH); /* ignored otherwise; the terminal of -chardev stdio has another size */
 	signal(SIGPIPE, SIG_IGN);
@@ -90,7 +102,7 @@ static void on_terminal_quit(void *opaque)
 
 static int run(const struct vm_config *config, struct error **errp)
 {
-	struct signals signals = { .lfd = { .events = EPOLLIN, .handler = on_signal } };
+	struct signals signals = { .lfd = { .events = EPOLLIN, .handler = on_signal }, .nohup = is_ignored(SIGHUP) };
 	struct machine *machine = NULL;
 	struct sandbox sandbox;
 	struct qmp *qmp = NULL;
@@ -197,6 +209,7 @@ int main(int argc, char **argv)
 	int status = EXIT_FAILURE;
 
 	fd_open_standard();
+	signal(SIGXFSZ, SIG_IGN); /* RLIMIT_FSIZE is an error of write(): a guest that prints much is not our end */
 	log_init();
 	vm_config_init(&config);
 	if (cmdline_parse(argc, argv, &config, &action, &topic, &err))

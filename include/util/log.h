@@ -25,7 +25,10 @@ void log_init(void);
 /* Appends to @path (created 0640); NULL or "" selects stderr. -errno with a reason on failure. */
 int log_open(const char *path, struct error **errp);
 
-/* Opens the file of log_open() again by its name: somebody may have moved it away. Without a file, -ENXIO. Main thread. */
+/* True when lines go to a file and not to stderr. Any thread. */
+bool log_is_file(void);
+
+/* Opens the file of log_open() again by its name: somebody may have moved it away. Without a file an error. Main thread. */
 int log_reopen(struct error **errp);
 
 void log_write(enum log_level level, const char *module, const char *fmt, ...) __printf(3, 4);

@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #define LOG_MODULE "error"
-#include "log_private.h"
 #include "util/log.h"
 
 struct error {

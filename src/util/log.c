@@ -16,11 +16,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "log_private.h"
 #include "util/fd.h"
 #include "util/loop.h"
 
 #define LOG_LINE_MAX 2048
+/* A pipe that nobody reads loses lines; it holds no thread up, nor does one that nobody has opened. */
+#define LOG_FLAGS (O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_CLOEXEC | O_NOCTTY)
 
 enum log_level log_threshold = LOG_WARN;
 
@@ -58,7 +59,7 @@ int log_open(const char *path, struct error **errp)
 	int fd = -1;
 
 	if (path && *path) {
-		fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+		fd = open(path, LOG_FLAGS, 0640);
 		if (fd < 0)
 			return error_set_errno(errp, -errno, "log file '%s'", path);
 	}
@@ -78,7 +79,7 @@ int log_reopen(struct error **errp)
 
 	if (log_fd < 0 || !log_path)
 		return error_set(errp, -ENXIO, "the log goes to no file");
-	fd = open(log_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+	fd = open(log_path, LOG_FLAGS, 0640);
 	/* Other threads write all the time: each line goes into the old file or the new one. */
 	if (fd < 0 || dup3(fd, log_fd, O_CLOEXEC) < 0) {
 		int err = -errno;

@@ -474,8 +474,8 @@ def test_ejections_of_a_hostile_guest(start):
     ({"node": 1}, "Property 'host-x86_64-cpu.node' not found"),
     ({"socket-id": 1, "node-id": 1}, "node-id=1: CPU 1 is in node 0"),
     ({"node-id": -1}, "node-id=-1 is not a number"),
-    ({"id": ""}, "id has 0 bytes, allowed are 1 to 255"),
-    ({"id": "x" * 256}, "id has 256 bytes, allowed are 1 to 255"),
+    ({"id": ""}, "an id of 1 to 255 characters is required"),
+    ({"id": "x" * 256}, "an id of 1 to 255 characters is required"),
     ({"id": "lpc", "socket-id": 1}, "Duplicate device ID 'lpc'")])
 def test_cpus_that_cannot_come(start, arguments, message):
     pc = start("-smp", "1,maxcpus=4,sockets=4", machine="q35")

@@ -15,6 +15,11 @@ STRATOVIRT = os.environ.get("STRATOVIRT") or os.path.join(TOP, "build", "stratov
 GUEST_ELF = os.environ.get("GUEST_ELF") or os.path.join(TOP, "build", "guest", "guest.elf")
 LIMIT = 30  # seconds that anything may take
 
+# A VM that is started with one of these ignored leaves it so: these tests may run in the background of a shell, or under nohup.
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
+
 
 class QmpError(Exception):
     def __init__(self, error):

@@ -131,7 +131,7 @@ def test_slots_are_chosen_as_stratovirts_clients_do(guest, q):
     ({"driver": "virtio-blk-mmio", "id": "x", "drive": "none"}, "none"),
     ({"driver": "virtio-blk-mmio", "id": "x", "drive": "b", "num-queues": 2}, "num-queues"),
     ({"driver": "virtio-blk-mmio", "id": "x", "drive": "a", "serial": "x" * 21}, "serial"),
-    ({"driver": "virtio-blk-mmio", "id": "", "drive": "b"}, "id has 0 bytes"),
+    ({"driver": "virtio-blk-mmio", "id": "", "drive": "b"}, "an id of 1 to 255 characters is required"),
     ({"driver": "virtio-blk-mmio", "id": "a", "drive": "b"}, "device id 'a' is already used"),
     ({"driver": "virtio-blk-mmio", "id": "blk-slot3", "drive": "b"}, "'blk-slot3' is already used"),
     ({"driver": "virtio-blk-mmio", "id": "x", "drive": "a"}, "drive 'a' is in use by another device"),

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is done when the guest reboots, ends or panics (-action), and a log file that is moved away."""
 
+import fcntl
 import os
 import re
+import resource
 import signal
 import socket
 
@@ -116,6 +118,64 @@ def test_without_a_log_file_a_hangup_ends_the_vm(vm):
         vm.signal(signal.SIGHUP)
         assert q.event("SHUTDOWN")["data"] == {"guest": False, "reason": "host-signal"}
         vm.end(0)
+
+
+def ignoring(number):
+    return {"preexec_fn": lambda: signal.signal(number, signal.SIG_IGN)}
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_what_was_ignored_at_the_start_ends_nothing(tmp_path, number):
+    """nohup(1), and a shell that starts something in the background."""
+    with VM(tmp_path, **ignoring(number)) as vm, vm.connect() as q:
+        for _ in range(3):
+            vm.signal(number)
+            assert q.run("query-status")["status"] == "prelaunch"
+        vm.signal(signal.SIGTERM)
+        assert q.event("SHUTDOWN")["data"] == {"guest": False, "reason": "host-signal"}
+        vm.end(0)
+
+
+def test_a_log_is_opened_again_under_nohup(tmp_path):
+    with VM(tmp_path, "-D", "log", cwd=tmp_path, **ignoring(signal.SIGHUP)) as vm, vm.connect() as q:
+        os.rename(tmp_path / "log", tmp_path / "old")
+        vm.signal(signal.SIGHUP)
+        wait_for(lambda: (tmp_path / "log").exists() and "opened again" in (tmp_path / "log").read_text())
+        assert q.run("query-status")["status"] == "prelaunch"
+
+
+def test_a_limit_of_file_size_loses_lines_and_ends_nothing(tmp_path):
+    limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4, 4))}
+    with VM(tmp_path, "-D", f"{tmp_path}/log", **limit) as vm, vm.connect() as q:
+        assert q.run("query-status")["status"] == "prelaunch"
+        q.run("quit")
+        vm.end(0)
+    assert (tmp_path / "log").stat().st_size == 4
+
+
+def test_a_log_cannot_hold_the_vm_up(tmp_path):
+    """A pipe: one that nobody has opened is refused, one that nobody reads loses lines."""
+    os.mkfifo(tmp_path / "log")
+    with VM(tmp_path, "-D", f"{tmp_path}/log", qmp=False) as vm:
+        vm.end(1)
+        assert "No such device or address" in vm.process.stderr.read()
+    reader = os.open(tmp_path / "log", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+        with VM(tmp_path, "-D", f"{tmp_path}/log", env={**os.environ, "STRATOVIRT_LOG_LEVEL": "trace"}) as vm, \
+                vm.connect() as q:
+            for _ in range(100):
+                vm.signal(signal.SIGHUP)
+                q.run("query-kvm")
+            os.close(reader)
+            reader = -1
+            vm.signal(signal.SIGHUP)
+            assert q.run("query-status")["status"] == "prelaunch"
+            q.run("quit")
+            vm.end(0)
+    finally:
+        if reader >= 0:
+            os.close(reader)
 
 
 def test_a_log_that_cannot_be_opened_again_ends_nothing(tmp_path):
