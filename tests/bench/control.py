@@ -111,6 +111,40 @@ def plug_and_unplug(peer, folder):
         return (time.monotonic() - begin) * 1e6 / 50
 
 
+Q35 = {
+    peers.OURS: [peers.STRATOVIRT, "-machine", "q35"],
+    peers.PEER: [peers.QEMU, "-accel", "kvm", "-cpu", "host,arch-capabilities=off", "-M", "q35", "-nodefaults", "-no-user-config",
+                 "-display", "none"],
+}
+PORTS = 8
+
+
+def plug_in_ports(peer, folder):
+    """Microseconds until a disk is in a free root port of q35, one port after the other. The guest has not begun (-S): what it
+    would do about the attention button is not measured."""
+    path = os.path.join(folder, "qmp")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    images = [os.path.join(folder, f"plugged-{n}") for n in range(PORTS)]
+    for image in images:
+        with open(image, "wb") as f:
+            f.truncate(1 << 20)
+    words = [*Q35[peer], "-smp", "1", "-m", "256", "-kernel", peers.GUEST, "-S", "-qmp", f"unix:{path},server=on,wait=off"]
+    for n in range(PORTS):
+        words += ["-device", f"pcie-root-port,id=rp{n},chassis={n + 1},slot={n + 1}"]
+    with peers.running(words, b""):
+        monitor = Monitor(path)
+        try:
+            begin = time.monotonic()
+            for n, image in enumerate(images):
+                file = {"driver": "file", "filename": image}
+                monitor.ask("blockdev-add", **{"node-name": f"hot{n}", "driver": "raw", "file": file})
+                monitor.ask("device_add", driver="virtio-blk-pci", id=f"disk{n}", drive=f"hot{n}", bus=f"rp{n}")
+            return (time.monotonic() - begin) * 1e6 / PORTS
+        finally:
+            monitor.close()
+
+
 PAIR = (peers.OURS, peers.PEER)
 MEASURES = {
     "qmp": ("QMP commands a second, one after the other", "1/s", True, commands("test=spin"), PAIR),
@@ -118,4 +152,5 @@ MEASURES = {
     "qmp-disk": ("a command while a disk is busy", "µs", False, commands_beside_a_disk, PAIR),
     "stop-cont": ("stop and cont", "µs", False, stop_and_cont, PAIR),
     "hotplug": ("blockdev-add, device_add, device_del, blockdev-del", "µs", False, plug_and_unplug, (peers.OURS,)),
+    "hotplug-q35": ("q35: a disk into a free root port: blockdev-add, device_add", "µs", False, plug_in_ports, PAIR),
 }
