@@ -3,11 +3,14 @@
 
 import os
 import re
+import shutil
+import signal
 import subprocess
 import time
 
 import block
 import mark
+import network
 import peers
 import start
 
@@ -97,6 +100,57 @@ def idle_after_io(peer, folder):
         return wake_ups(process)
 
 
+def system_calls(process, folder):
+    """System calls of all threads, vCPUs too, that began within a second. strace stops each thread once to attach, which makes it
+    begin its call again: the second begins when none has begun one for a tenth of a second, or after two that were never so quiet."""
+    path = os.path.join(folder, "strace")
+    with open(path, "wb"):
+        pass
+    tracer = subprocess.Popen(["strace", "-f", "-qq", "-ttt", "-o", path, "-p", str(process.pid)], stdin=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL)
+    try:
+        while not all(traced_by(process.pid, thread) == tracer.pid for thread in os.listdir(f"/proc/{process.pid}/task")):
+            if tracer.poll() is not None:
+                raise RuntimeError(f"strace ended with status {tracer.returncode}")
+            time.sleep(0.01)
+        end, size = time.monotonic() + 2, -1
+        while time.monotonic() < end and size != os.path.getsize(path):
+            size = os.path.getsize(path)
+            time.sleep(0.1)
+        begin = time.time()
+        time.sleep(1.1)
+    finally:
+        tracer.send_signal(signal.SIGINT)  # it lets go of all
+        tracer.wait()
+    with open(path, encoding="utf-8", errors="replace") as f:
+        calls = re.findall(r"^\d+ +(\d+\.\d+) \w+\(", f.read(), re.M)
+    return sum(begin <= float(at) < begin + 1 for at in calls)
+
+
+def traced_by(pid, thread):
+    with open(f"/proc/{pid}/task/{thread}/status", encoding="ascii") as f:
+        return int(re.search(r"^TracerPid:\s+(\d+)", f.read(), re.M)[1])
+
+
+def calls_idle(peer, folder):
+    with spinning(peer, folder) as process:
+        return system_calls(process, folder)
+
+
+def calls_after_io(peer, folder):
+    """With a disk, which was read from, a card and a console, which sent for a while, and a balloon."""
+    cable = network.tap.Tap(folder)
+    try:
+        cable.cable.close()
+        devices = [*peers.disk(peer, block.image_of(folder)), *network.card(peer, cable.fds[0], False, False), *DEVICES["console"],
+                   *DEVICES["balloon"]]
+        words = peers.command(peer, "test=blk-bench+net-bench+console-bench+spin ms=300 how=tx", *devices)
+        with peers.running(words, b"spinning", fds=[cable.fds[0]]) as process:
+            return system_calls(process, folder)
+    finally:
+        cable.close()
+
+
 def switches(pid):
     """Voluntary context switches of each thread but the vCPUs, whose guest spins."""
     count = {}
@@ -127,5 +181,9 @@ MEASURES = {
     "descriptors": ("descriptors", "", False, entries("fd"), VMMS),
     "idle": ("wake-ups a second of threads that are no vCPUs, idle", "", False, idle, PAIR),
     "idle-after-io": ("the same with a disk in an iothread, after I/O", "", False, idle_after_io, PAIR),
+    **({
+        "idle-calls": ("system calls a second of all threads, idle", "", False, calls_idle, PAIR),
+        "idle-calls-after-io": ("the same with disk, network, console and balloon, after I/O", "", False, calls_after_io, PAIR),
+    } if shutil.which("strace") else {}),
     "binary": ("the program, stripped", "KiB", False, binary, VMMS),
 }

@@ -83,9 +83,10 @@ def run_to_end(words, fds=()):
 class Running:
     """A process whose guest has printed what was waited for. `seconds` from exec to there, `cpu` that it then had used."""
 
-    def __init__(self, words, until):
+    def __init__(self, words, until, fds=()):
         begin = time.monotonic()
-        self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                        pass_fds=fds)
         self.pid = self.process.pid
         seen = b""
         while until not in seen:
@@ -111,8 +112,8 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(words, until):
-    process = Running(words, until)
+def running(words, until, fds=()):
+    process = Running(words, until, fds)
     try:
         yield process
     finally:

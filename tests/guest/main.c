@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The table of tests, the choice among them by "test=NAME" on the command line, and the result:
- * the guest leaves through the debug-exit port, with exit status 33 when all held, 35 when not.
+ * The table of tests, the choice among them by "test=NAME" on the command line, or "test=NAME+NAME" for one after the
+ * other, and the result: the guest leaves through the debug-exit port, with exit status 33 when all held, 35 when not.
  */
 #include "tests.h"
 
@@ -79,10 +79,25 @@ _Noreturn void test_end(void)
 	test_exit(failures ? EXIT_FAILED : EXIT_PASSED);
 }
 
+static void run_test(const char *name)
+{
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(tests); i++) {
+		if (strcmp(tests[i].name, name))
+			continue;
+		print("TEST %s\n", name);
+		tests[i].run();
+		return;
+	}
+	REQUIRE(false, "no test is called %s", name);
+}
+
 static void boot_cpu_main(void)
 {
-	const char *name;
-	u32 i;
+	static char names[128];
+	const char *given;
+	char *name, *end;
 
 	memset(bss_start, 0, bss_end - bss_start);
 	trap_init();
@@ -93,17 +108,18 @@ static void boot_cpu_main(void)
 	lapic_enable();
 	time_init();
 
-	name = cmdline_get("test");
-	if (!name)
-		name = "hello";
-	for (i = 0; i < ARRAY_SIZE(tests); i++) {
-		if (strcmp(tests[i].name, name))
-			continue;
-		print("TEST %s\n", name);
-		tests[i].run();
-		test_end();
+	given = cmdline_get("test");
+	if (!given)
+		given = "hello";
+	memcpy(names, given, strlen(given) + 1); /* cmdline_get() gives no more than that */
+	for (name = names; *name; name = end) {
+		for (end = name; *end && *end != '+';)
+			end++;
+		if (*end)
+			*end++ = 0;
+		run_test(name);
 	}
-	REQUIRE(false, "no test is called %s", name);
+	test_end();
 }
 
 _Noreturn void guest_entry(u32 cpu)
