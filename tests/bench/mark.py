@@ -15,16 +15,19 @@ BASE = 0x100000
 # and, the same bytes, 64-bit code.
 CODE = bytes.fromhex("66baf803" "b0") + MARK + bytes.fromhex("ee" "f4" "ebfd")
 CODE16 = CODE[1:]
+# mov $BASE, %esi; mov $pages, %ecx; 1: mov (%rsi), %al; add $4096, %esi; loop 1b: the same bytes in 32 and 64 bits, too.
+READ = "be" + struct.pack("<I", BASE).hex() + "b9{pages}8a0681c600100000e2f6"
 TEXT_AT = 4096
 NOTE = struct.pack("<III4sI", 4, 4, 18, b"Xen\0", BASE)
 
 
-def write_kernel(path, size):
-    """A kernel of @size bytes, none of which are zeros that a loader could skip."""
+def write_kernel(path, size, read=False):
+    """A kernel of @size bytes, none of which are zeros that a loader could skip. With @read it reads each of its pages first."""
     header, program = 64, 56
     note_at = header + 2 * program
     text_at = TEXT_AT
-    text = CODE.ljust(64, b"\xcc") + bytes(range(1, 256)) * ((size - text_at - 64) // 255)
+    code = (bytes.fromhex(READ.format(pages=struct.pack("<I", (size - text_at) // 4096).hex())) if read else b"") + CODE
+    text = code.ljust(64, b"\xcc") + bytes(range(1, 256)) * ((size - text_at - 64) // 255)
     with open(path, "wb") as f:
         f.write(struct.pack("<4s5B7xHHIQQQIHHHHHH", b"\x7fELF", 2, 1, 1, 0, 0, 2, 62, 1, BASE, header, 0, 0, header, program, 2,
                             0, 0, 0))
@@ -33,6 +36,8 @@ def write_kernel(path, size):
         f.write(NOTE)
         f.write(bytes(text_at - f.tell()))
         f.write(text)
+        f.flush()
+        os.fsync(f.fileno())  # what is not on its disk yet would count as dirty in the memory of VMs
     return path
 
 
