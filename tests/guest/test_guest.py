@@ -3,10 +3,12 @@
 """The promises of the VMM to a guest, checked from inside of one. Each guest test is a C file beside this one."""
 
 import calendar
+import contextlib
 import os
 import re
 import select
 import signal
+import socket
 import struct
 import subprocess
 import time
@@ -269,6 +271,32 @@ def test_random_reads_spread_over_four_queues_return_the_right_sectors(disk, how
     vm = run(f"test=blk-bench ms=300 queues=4 depth=8 {how}", "-object", "iothread,id=io0",
              *blk(disk(), device=",num-queues=4,iothread=io0"), cpus=cpus)
     assert re.search(r"BENCH blk-randread queues=4 .*iops=[1-9]", vm.output), vm.transcript
+
+
+@ours_only
+@pytest.mark.parametrize("thread", ["", ",iothread=io0"])
+@pytest.mark.parametrize("how", ["tx", "rx", "ping bs=64"])
+def test_what_a_vsock_stream_carries_arrives(tmp_path, how, thread):
+    """To and from a unix socket: what the guest has sent, or sent and got back, is what the host saw."""
+    path, seen = str(tmp_path / "vsock"), 0
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(f"{path}_5000")
+    server.listen()
+    server.settimeout(60)
+    device = ["-object", "iothread,id=io0", "-device", f"virtio-vsock-device,guest-cid=3,uds-path={path}{thread}"]
+    with server, vmm.Run(f"test=vsock-bench ms=200 how={how}", *device) as vm, server.accept()[0] as end:
+        end.settimeout(60)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            while how == "rx":
+                end.sendall(bytes(1 << 16))
+                seen += 1 << 16
+            while piece := end.recv(1 << 16):
+                seen += len(piece)
+                if how != "tx":
+                    end.sendall(piece)
+        assert vm.finish() == vmm.PASSED, vm.transcript
+    told = int(re.search(r"BENCH vsock-.* bytes=(\d+)", vm.output)[1])
+    assert 0 < told <= seen if how == "rx" else told == seen, vm.transcript
 
 
 def reads_a_second(disk, limit, ms):
