@@ -180,9 +180,11 @@ static int answer(enum cmdline_action action, const char *topic, const struct vm
 		netdev_help(stdout);
 		return EXIT_SUCCESS;
 	case CMDLINE_BLOCKDEV_HELP:
+		puts("Block nodes (-blockdev DRIVER,node-name=NAME,...):");
 		property_help(block_node_props, stdout);
 		return EXIT_SUCCESS;
 	case CMDLINE_DRIVE_HELP:
+		puts("Disk images (-drive id=ID,file=FILE,...):");
 		property_help(block_drive_props, stdout);
 		return EXIT_SUCCESS;
 	case CMDLINE_DUMP_DOCS:

@@ -44,6 +44,11 @@ int __must_check fd_set_nonblock(int fd, bool on);
 int __must_check fd_pread_full(int fd, void *buf, size_t len, off_t offset);
 int __must_check fd_pwrite_full(int fd, const void *buf, size_t len, off_t offset);
 int __must_check fd_write_full(int fd, const void *buf, size_t len);
+/*
+ * A client of a listening socket, non-blocking, or -errno: it gave up while it waited; or, with *@exhausted, there are no
+ * descriptors or no memory left and it still waits, so that the listener would be ready again at once.
+ */
+int __must_check fd_accept(int listener, bool *exhausted);
 
 int eventfd_new(void);         /* non-blocking, close-on-exec; -errno on failure */
 void eventfd_signal(int fd);   /* adds 1; any thread, async-signal-safe */

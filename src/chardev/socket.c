@@ -122,19 +122,17 @@ static void socket_hung(struct chardev *chr)
 static void listener_ready(struct loop_fd *lfd, uint32_t events)
 {
 	struct chardev_socket *s = container_of(lfd, struct chardev_socket, listener);
+	bool exhausted;
 	int fd;
 
 	(void)events;
-	fd = accept4(lfd->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd < 0) {
-		/* It gave up while it waited; or we are short of something, and the client still
-		 * waits. */
-		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-			loop_fd_set_events(lfd, 0);
-			loop_timer_set(&s->again, clock_now_ns() + NSEC_PER_SEC);
-		}
-		return;
+	fd = fd_accept(lfd->fd, &exhausted);
+	if (exhausted) {
+		loop_fd_set_events(lfd, 0);
+		loop_timer_set(&s->again, clock_now_ns() + NSEC_PER_SEC);
 	}
+	if (fd < 0)
+		return;
 	drop_connection(s);
 	connected(s, fd);
 }

@@ -235,17 +235,17 @@ static void client_new(struct listener *listener, int fd)
 static void listener_ready(struct loop_fd *lfd, uint32_t events)
 {
 	struct listener *listener = container_of(lfd, struct listener, lfd);
+	bool exhausted;
 	int fd;
 
 	(void)events;
-	fd = accept4(lfd->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd < 0) {
-		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-			loop_fd_set_events(lfd, 0);
-			loop_timer_set(&listener->retry, clock_now_ns() + RETRY_NS);
-		}
-		return;
+	fd = fd_accept(lfd->fd, &exhausted);
+	if (exhausted) {
+		loop_fd_set_events(lfd, 0);
+		loop_timer_set(&listener->retry, clock_now_ns() + RETRY_NS);
 	}
+	if (fd < 0)
+		return;
 	if (listener->client_count == CLIENTS_MAX)
 		refuse(fd);
 	else

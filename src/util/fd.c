@@ -164,23 +164,24 @@ int fd_pwrite_full(int fd, const void *buf, size_t len, off_t offset)
 	return move_full(pwritev, fd, (char *)buf, len, offset);
 }
 
+static ssize_t write_where_it_is(int fd, const struct iovec *iov, int count, off_t offset)
+{
+	(void)count;
+	(void)offset;
+	return fd_write(fd, iov->iov_base, iov->iov_len);
+}
+
 int fd_write_full(int fd, const void *buf, size_t len)
 {
-	const char *p = buf;
+	return move_full(write_where_it_is, fd, (char *)buf, len, 0);
+}
 
-	while (len) {
-		ssize_t n = fd_write(fd, p, len);
+int fd_accept(int listener, bool *exhausted)
+{
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return -EIO;
-		p += n;
-		len -= (size_t)n;
-	}
-	return 0;
+	*exhausted = fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM);
+	return fd < 0 ? -errno : fd;
 }
 
 int eventfd_new(void)

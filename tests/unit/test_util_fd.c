@@ -3,6 +3,9 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "unit.h"
@@ -120,5 +123,41 @@ START_TEST(eventfds)
 }
 END_TEST
 
-UNIT_SUITE(suite, "util fd", close_once, whole_transfers, short_writes_go_on, nonblock, eventfds)
+START_TEST(clients_are_taken)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX }; /* the kernel finds an abstract name */
+	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), fd;
+	socklen_t len = sizeof(address);
+	struct rlimit before, none;
+	bool exhausted = true;
+
+	ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, sizeof(sa_family_t)), 0);
+	ck_assert_int_eq(listen(listener, 1), 0);
+	ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&address, &len), 0);
+	ck_assert_int_eq(fd_accept(listener, &exhausted), -EAGAIN);
+	ck_assert(!exhausted);
+
+	ck_assert_int_eq(connect(client, (struct sockaddr *)&address, len), 0);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = (struct rlimit){ 0, before.rlim_max };
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	fd = fd_accept(listener, &exhausted);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+	ck_assert_int_eq(fd, -EMFILE);
+	ck_assert(exhausted);
+
+	/* It waited. */
+	fd = fd_accept(listener, &exhausted);
+	ck_assert_int_ge(fd, 0);
+	ck_assert(!exhausted);
+	ck_assert_int_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	ck_assert(fcntl(fd, F_GETFL) & O_NONBLOCK);
+	close(fd);
+	close(client);
+	close(listener);
+}
+END_TEST
+
+UNIT_SUITE(suite, "util fd", close_once, whole_transfers, short_writes_go_on, nonblock, eventfds, clients_are_taken)
 UNIT_MAIN(suite)
