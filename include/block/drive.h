@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Drives: "-drive id=…,file=…". A drive is an opened and locked image with the way it shall be accessed; requests go
+ * Drives: "-drive id=…,file=…". A drive is an opened image with the way it shall be accessed; requests go
  * through a struct block_engine (block/engine.h). Made and freed on the main thread; one device uses it.
  */
 #ifndef BLOCK_DRIVE_H
@@ -14,7 +14,7 @@ struct block_drive;
 extern const struct property block_drive_props[]; /* for help */
 
 /*
- * Opens and locks the image and adds the drive to @scope under LINK_DRIVE. Errors name the option and the file. The
+ * Opens the image, sees to it that nobody has it for himself, and adds the drive to @scope under LINK_DRIVE. Errors name the option and the file. The
  * image's format is what the option says, never what its bytes look like: they are the guest's.
  */
 int __must_check block_drive_new(const struct opts *opts, struct link_scope *scope, struct block_drive **ret,
@@ -26,12 +26,13 @@ struct block_drive_user {
 	/* The size or the limits are others now. Returns when requests beyond the size are done and the user goes by it. */
 	void (*changed)(struct block_drive_user *user);
 	const char *(*device_id)(const struct block_drive_user *user);
+	bool share; /* others that say the same may write to the image, too; set before block_drive_attach() */
 };
 
 /*
  * The user says how small its accesses are (a power of two of at least 512); where the host cannot do
- * direct I/O in such pieces, the drive falls back to the page cache. -EBUSY with the id when somebody else has it.
- * @user: NULL when it wants to hear nothing.
+ * direct I/O in such pieces, the drive falls back to the page cache. -EBUSY with the id when somebody else has it, or with the file
+ * when another drive or process does. @user: NULL when it wants to hear nothing.
  */
 int __must_check block_drive_attach(struct block_drive *drive, uint32_t block_size, struct block_drive_user *user,
 				    struct error **errp);

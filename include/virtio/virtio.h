@@ -110,7 +110,7 @@ struct virtio_pci_params {
 	struct pci_place place;
 	uint16_t vectors;
 	int disable_legacy;
-	bool disable_modern;
+	bool disable_modern, ioeventfd, ats, page_per_vq;
 };
 
 #define VIRTIO_NO_BOOTINDEX UINT32_MAX
@@ -118,9 +118,20 @@ struct virtio_pci_params {
 	PROP_UINT(32, "bootindex", T, vdev.bootindex, 0, INT32_MAX, VIRTIO_NO_BOOTINDEX,                  \
 		  "order in which firmware tries devices; without effect where a kernel is given")
 
+/* As the user gave them. What is on without a word can be taken away; what is off cannot be had, and says so. */
+struct virtio_feature_params {
+	bool event_idx, indirect_desc, packed, iommu_platform;
+};
+#define VIRTIO_FEATURE_PROPS(T)                                                                           \
+	PROP_BOOL("event_idx", T, vdev.params.event_idx, true, "offer VIRTIO_F_EVENT_IDX"),                 \
+	PROP_BOOL("indirect_desc", T, vdev.params.indirect_desc, true, "offer VIRTIO_F_INDIRECT_DESC"),     \
+	PROP_BOOL("packed", T, vdev.params.packed, false, "on is refused: queues are split ones"),          \
+	PROP_BOOL("iommu_platform", T, vdev.params.iommu_platform, false, "on is refused: there is no IOMMU")
+
 struct virtio_device {
 	struct device dev;
 	struct virtio_pci_params pci;
+	struct virtio_feature_params params;
 	uint32_t bootindex; /* order of boot devices; VIRTIO_NO_BOOTINDEX: none. Main thread */
 	const struct virtio_device_ops *ops;
 	const struct virtio_transport_ops *transport_ops;

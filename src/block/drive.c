@@ -189,7 +189,8 @@ static int lock_image(struct block_drive *drive, struct error **errp)
 	if (image.st_dev != lock.st_dev || image.st_ino != lock.st_ino)
 		return error_set(errp, -EAGAIN, "file '%s' was replaced while it was being opened",
 				 drive->file);
-	return block_lock(drive->lock_fd, drive->file, drive->readonly, errp);
+	/* Only the device will say whether it shares: two that do, and start at the same time, must not be in each other's way. */
+	return block_lock(drive, true, errp);
 }
 
 /* What comes out of a set was opened by somebody else; as to direct I/O it becomes what is asked for here. */
@@ -308,8 +309,13 @@ void block_drive_free(struct block_drive *drive)
 int block_drive_attach(struct block_drive *drive, uint32_t block_size, struct block_drive_user *user,
 		       struct error **errp)
 {
+	int ret;
+
 	if (drive->attached)
 		return error_set(errp, -EBUSY, "drive '%s' is in use by another device", drive->id);
+	ret = block_lock(drive, user && user->share, errp);
+	if (ret)
+		return ret;
 	drive->attached = true;
 	drive->user = user;
 	if (drive->dio_offset_align > block_size)

@@ -76,9 +76,12 @@ unsigned int block_drive_groups(const struct block_drive *drive, struct throttle
 /* Takes all names off that were put above the drive's; it is about to be freed. */
 void block_node_forget(struct block_drive *drive);
 
-/* Takes the locks of the image. -EBUSY names the file. Main thread. */
-int __must_check block_lock(int fd, const char *file, bool readonly, struct error **errp);
-/* Gives them up, before @fd is closed; harmless when there are none. */
+/*
+ * Takes the locks of the image, in the place of those that the drive has. @share: others may write to it, too, who say the same. -EBUSY
+ * names the file; the locks are those of before then. Main thread.
+ */
+int __must_check block_lock(struct block_drive *drive, bool share, struct error **errp);
+/* Gives them up, before @fd, the drive's lock_fd, is closed; harmless when there are none. */
 void block_unlock(int fd);
 
 /* What a request's current step asks of the host: one system call. */

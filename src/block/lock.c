@@ -4,7 +4,8 @@
  * drives of one process, and vanish with the descriptor. The bytes are the ones that other VMMs know:
  *   101, 102  somebody writes (QEMU: permissions "write" and "write unchanged" in use)
  *   201, 202  somebody minds writers (QEMU: the same permissions not shared)
- * A writer locks all four exclusively; a reader shares the latter two, and looks whether somebody writes.
+ * A writer locks all four exclusively; a reader shares the latter two, and looks whether somebody writes. Who does not mind
+ * writers (QEMU's share-rw=on) leaves the latter two alone: if it writes, it shares the first two, and looks whether somebody minds.
  *
  * A description that came from outside (/dev/fdset/N) is one for all drives that use it: to the kernel they do not conflict, and the
  * locks stay when a drive is gone. So conflicts within the process are found here, and locks are given up by word. Main thread.
@@ -37,7 +38,8 @@ struct image_lock {
 	int fd;
 	dev_t dev;
 	ino_t ino;
-	bool readonly;
+	bool writes, minds; /* other writers */
+	bool none;	    /* the file system has no locks: conflicts within the process are all there are */
 };
 
 static struct list held = LIST_INIT(held);
@@ -47,90 +49,132 @@ static bool same_image(const struct image_lock *a, const struct image_lock *b)
 	return a->dev == b->dev && a->ino == b->ino;
 }
 
-static bool conflicts(const struct image_lock *wanted)
+/* @itself: what @wanted is to replace. */
+static bool conflicts(const struct image_lock *wanted, const struct image_lock *itself)
 {
 	const struct image_lock *other;
 
 	list_for_each(other, &held, node) {
-		if (same_image(other, wanted) && !(other->readonly && wanted->readonly))
+		if (other != itself && same_image(other, wanted) &&
+		    ((other->writes && wanted->minds) || (other->minds && wanted->writes)))
 			return true;
 	}
 	return false;
 }
 
-static int lock_all(const struct image_lock *wanted)
+/* Has another description locked the bytes in any way? */
+static int look(int fd, off_t start)
 {
 	struct flock lock;
-	int ret;
+	int ret = lock_bytes(fd, F_OFD_GETLK, F_WRLCK, start, &lock);
 
-	if (!wanted->readonly) {
-		ret = lock_bytes(wanted->fd, F_OFD_SETLK, F_WRLCK, BYTE_WRITES, &lock);
-		return ret ? ret : lock_bytes(wanted->fd, F_OFD_SETLK, F_WRLCK, BYTE_MINDS, &lock);
-	}
-	ret = lock_bytes(wanted->fd, F_OFD_SETLK, F_RDLCK, BYTE_MINDS, &lock);
-	if (ret)
-		return ret;
-	ret = lock_bytes(wanted->fd, F_OFD_GETLK, F_WRLCK, BYTE_WRITES, &lock);
 	if (ret)
 		return ret;
 	return lock.l_type == F_UNLCK ? 0 : -EAGAIN;
 }
 
-/* Other readers may have had the same lock: they get it again. Where there are no locks nothing comes of this. */
-static void unlock_all(const struct image_lock *gone)
+static int take(const struct image_lock *wanted)
 {
-	const struct image_lock *other;
+	short type = wanted->writes && wanted->minds ? F_WRLCK : F_RDLCK;
 	struct flock lock;
-
-	(void)lock_bytes(gone->fd, F_OFD_SETLK, F_UNLCK, BYTE_WRITES, &lock);
-	(void)lock_bytes(gone->fd, F_OFD_SETLK, F_UNLCK, BYTE_MINDS, &lock);
-	list_for_each(other, &held, node) {
-		if (same_image(other, gone))
-			(void)lock_bytes(other->fd, F_OFD_SETLK, F_RDLCK, BYTE_MINDS, &lock);
-	}
-}
-
-int block_lock(int fd, const char *file, bool readonly, struct error **errp)
-{
-	struct image_lock wanted = { .fd = fd, .readonly = readonly }, *lock;
-	struct stat st;
 	int ret = 0;
 
-	if (fd_stat(fd, &st) < 0)
-		return error_set_errno(errp, -errno, "file '%s' cannot be locked", file);
-	wanted.dev = st.st_dev;
-	wanted.ino = st.st_ino;
-	if (conflicts(&wanted)) {
-		ret = -EAGAIN;
-	} else {
-		ret = lock_all(&wanted);
-		if (ret)
-			unlock_all(&wanted);
-	}
-	if (ret == -EAGAIN || ret == -EACCES)
-		return error_set(errp, -EBUSY, "file '%s' is in use by another drive or program%s", file,
-				 readonly ? " that writes to it" : "; only readers can share an image");
-	/* Some network and FUSE file systems have no locks. */
-	if (ret)
-		log_warn("file '%s' cannot be locked (%s): nothing keeps others from writing to it", file,
-			 strerror(-ret));
-	lock = xcalloc(1, sizeof(*lock));
-	*lock = wanted;
-	list_add_tail(&held, &lock->node);
-	return 0;
+	if (wanted->none)
+		return 0;
+	if (wanted->writes)
+		ret = lock_bytes(wanted->fd, F_OFD_SETLK, type, BYTE_WRITES, &lock);
+	if (!ret && wanted->minds)
+		ret = lock_bytes(wanted->fd, F_OFD_SETLK, type, BYTE_MINDS, &lock);
+	if (!ret && wanted->writes != wanted->minds)
+		ret = look(wanted->fd, wanted->writes ? BYTE_MINDS : BYTE_WRITES);
+	return ret;
 }
 
-void block_unlock(int fd)
+/* Gives up what @lock does not need. Others may have had it by the same description: they get it again. */
+static void give_up(const struct image_lock *lock)
+{
+	const struct image_lock *other;
+	struct flock unused;
+
+	if (!lock->writes)
+		(void)lock_bytes(lock->fd, F_OFD_SETLK, F_UNLCK, BYTE_WRITES, &unused);
+	if (!lock->minds)
+		(void)lock_bytes(lock->fd, F_OFD_SETLK, F_UNLCK, BYTE_MINDS, &unused);
+	list_for_each(other, &held, node) {
+		if (same_image(other, lock))
+			(void)take(other);
+	}
+}
+
+static struct image_lock *find(int fd)
 {
 	struct image_lock *lock;
 
 	list_for_each(lock, &held, node) {
 		if (lock->fd == fd)
-			break;
+			return lock;
 	}
-	if (&lock->node == &held)
+	return NULL;
+}
+
+/* An entry for a drive that has no locks yet. */
+static int add(const struct block_drive *drive, struct image_lock **ret, struct error **errp)
+{
+	struct image_lock *lock;
+	struct stat st;
+
+	if (fd_stat(drive->lock_fd, &st) < 0)
+		return error_set_errno(errp, -errno, "file '%s' cannot be locked", drive->file);
+	lock = xcalloc(1, sizeof(*lock));
+	lock->fd = drive->lock_fd;
+	lock->dev = st.st_dev;
+	lock->ino = st.st_ino;
+	list_add_tail(&held, &lock->node);
+	*ret = lock;
+	return 0;
+}
+
+int block_lock(struct block_drive *drive, bool share, struct error **errp)
+{
+	struct image_lock *lock = find(drive->lock_fd), wanted;
+	bool fresh = !lock;
+	int ret = fresh ? add(drive, &lock, errp) : 0;
+
+	if (ret)
+		return ret;
+	wanted = *lock;
+	wanted.writes = !drive->readonly;
+	wanted.minds = !share;
+	ret = conflicts(&wanted, lock) ? -EAGAIN : take(&wanted);
+	if (ret == -EAGAIN || ret == -EACCES) {
+		if (fresh)
+			block_unlock(drive->lock_fd);
+		else
+			give_up(lock); /* back to what it was: itself is one that gets it again */
+		return error_set(errp, -EBUSY, "file '%s' is in use by another drive or program%s", drive->file,
+				 drive->readonly ? " that writes to it" :
+						   "; only readers can share an image, or devices that all have share-rw=on");
+	}
+	/* Some network and FUSE file systems have no locks. */
+	if (ret)
+		log_warn("file '%s' cannot be locked (%s): nothing keeps others from writing to it", drive->file,
+			 strerror(-ret));
+	lock->none |= ret != 0;
+	lock->writes = wanted.writes;
+	lock->minds = wanted.minds;
+	give_up(lock);
+	return 0;
+}
+
+void block_unlock(int fd)
+{
+	struct image_lock *lock = find(fd);
+
+	if (!lock)
 		return;
 	list_del(&lock->node);
-	unlock_all(lock);
+	lock->writes = false;
+	lock->minds = false;
+	give_up(lock);
 	free(lock);
 }

@@ -5,6 +5,7 @@
  */
 #define LOG_MODULE "ich9"
 
+#include <errno.h>
 #include <string.h>
 
 #include "ich9_pm.h"
@@ -49,6 +50,7 @@
 struct ich9_lpc {
 	struct pci_device pci;
 	struct ich9_pm pm;
+	uint8_t disable_s3, disable_s4; /* sleep states: there are none but S5, power off */
 	struct irq_line pirq[ICH9_PIRQS], pic[PIC_IRQS];
 	_Atomic uint16_t dir[DIRS]; /* of slots 25 … 31 */
 
@@ -350,6 +352,9 @@ static int lpc_realize(struct device *dev, struct error **errp)
 	struct accel *accel = dev->platform->accel;
 	int ret;
 
+	if (!lpc->disable_s3 || !lpc->disable_s4)
+		return error_set(errp, -ENOTSUP, "%s=0: there is no suspend to %s, the only ACPI sleep state is power off",
+				 lpc->disable_s3 ? "disable_s4" : "disable_s3", lpc->disable_s3 ? "disk" : "memory");
 	for (unsigned int i = 0; i < ICH9_PIRQS; i++)
 		irq_line_init_level(&lpc->pirq[i], accel, ICH9_PIRQ_GSI + i);
 	for (unsigned int i = 0; i < PIC_IRQS; i++)
@@ -399,6 +404,8 @@ static void lpc_unrealize(struct device *dev)
 
 static const struct property lpc_props[] = {
 	PCI_PLACE_PROPS(struct ich9_lpc, pci.place),
+	PROP_UINT(8, "disable_s3", struct ich9_lpc, disable_s3, 0, 1, 1, "0 is refused: there is no suspend to memory"),
+	PROP_UINT(8, "disable_s4", struct ich9_lpc, disable_s4, 0, 1, 1, "0 is refused: there is no suspend to disk"),
 	PROP_END,
 };
 

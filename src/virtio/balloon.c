@@ -522,7 +522,8 @@ static void balloon_unrealize(struct virtio_device *vdev)
 		  "the guest tells which memory it does not use, and the host takes it back"), \
 	PROP_UINT(32, "guest-stats-polling-interval", struct virtio_balloon, stats_interval, 0, \
 		  INT32_MAX, 0, \
-		  "seconds between two questions for the guest's statistics, 0: never")
+		  "seconds between two questions for the guest's statistics, 0: never"), \
+	VIRTIO_FEATURE_PROPS(struct virtio_balloon)
 
 static const struct property balloon_props[] = { BALLOON_PROPS, PROP_END };
 static const struct property balloon_pci_props[] = { BALLOON_PROPS, VIRTIO_PCI_PROPS(struct virtio_balloon), PROP_END };

@@ -58,6 +58,9 @@ static const char *const write_cache_words[] = { "auto", "on", "off", NULL };
 		  "off: a write is on stable storage when it is done; auto: as the drive's cache="), \
 	PROP_BOOL("config-wce", struct virtio_blk, config_wce, true, \
 		  "the guest may switch the write cache"), \
+	PROP_BOOL("share-rw", struct virtio_blk, user.share, false, \
+		  "others may write to the image, too, that say the same"), \
+	VIRTIO_FEATURE_PROPS(struct virtio_blk), \
 	VIRTIO_BOOTINDEX_PROP(struct virtio_blk)
 
 static const struct property blk_props[] = { BLK_PROPS, PROP_END };
@@ -175,6 +178,7 @@ struct plug_config {
 	struct block_drive *drive;
 	char *serial;
 	int on_error[2], write_cache;
+	bool share;
 };
 
 /* A request to the home loop. */
@@ -245,6 +249,8 @@ static int plug_drive(struct virtio_blk *blk, struct block_drive *drive, struct 
 	if (!call.size)
 		return error_set(errp, -EINVAL, "drive '%s' is smaller than one block of %u bytes",
 				 block_drive_id(drive), blk->logical_block_size);
+	if (config)
+		blk->user.share = config->share;
 	ret = block_drive_attach(drive, blk->logical_block_size, &blk->user, errp);
 	if (ret)
 		return ret;
@@ -319,6 +325,7 @@ static const struct property plug_props[] = {
 		  "when the host cannot write; auto: as the drive says"),
 	PROP_ENUM("write-cache", struct plug_config, write_cache, write_cache_words, WRITE_CACHE_AUTO,
 		  "off: a write is on stable storage when it is done; auto: as the drive's cache="),
+	PROP_BOOL("share-rw", struct plug_config, share, false, "others may write to the image, too, that say the same"),
 	PROP_IGNORED("bootindex", "a kernel is given"),
 	PROP_IGNORED("romfile", "for Kata's runtime, which gives it with every device: there are no option ROMs"),
 	PROP_END,

@@ -657,7 +657,8 @@ static void serial_unrealize(struct virtio_device *vdev)
 		  SERIAL_PORTS_MAX, \
 		  "ports it has room for; 1: a single console without control queues"), \
 	PROP_UINT(32, "max-ports", struct virtio_serial, max_ports, 1, SERIAL_PORTS_MAX, \
-		  SERIAL_PORTS_MAX, "the same")
+		  SERIAL_PORTS_MAX, "the same"), \
+	VIRTIO_FEATURE_PROPS(struct virtio_serial)
 
 static const struct property serial_props[] = { SERIAL_PROPS, PROP_END };
 static const struct property serial_pci_props[] = { SERIAL_PROPS, VIRTIO_PCI_PROPS(struct virtio_serial), PROP_END };

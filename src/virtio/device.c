@@ -486,6 +486,15 @@ int virtio_device_add_queues(struct virtio_device *vdev, unsigned int count, uin
 	return 0;
 }
 
+static int check_params(const struct virtio_feature_params *params, struct error **errp)
+{
+	if (params->packed)
+		return error_set(errp, -ENOTSUP, "packed=on: there are no packed virtqueues, only split ones");
+	if (params->iommu_platform)
+		return error_set(errp, -ENOTSUP, "iommu_platform=on: there is no IOMMU, devices reach memory by its own addresses");
+	return 0;
+}
+
 int virtio_device_realize(struct virtio_device *vdev, const struct virtio_transport_ops *ops,
 			  struct error **errp)
 {
@@ -493,6 +502,9 @@ int virtio_device_realize(struct virtio_device *vdev, const struct virtio_transp
 
 	vdev->ops = vdev->dev.class->data;
 	vdev->transport_ops = ops;
+	ret = check_params(&vdev->params, errp);
+	if (ret)
+		return ret;
 	pthread_mutex_init(&vdev->lock, NULL);
 	pthread_mutex_init(&vdev->config_lock, NULL);
 	ret = vdev->ops->realize(vdev, errp);
@@ -510,7 +522,13 @@ int virtio_device_realize(struct virtio_device *vdev, const struct virtio_transp
 
 void virtio_device_offer(struct virtio_device *vdev, uint64_t features)
 {
-	atomic_store(&vdev->features_next, features | (COMMON_FEATURES & ~vdev->features_lacking));
+	uint64_t common = COMMON_FEATURES & ~vdev->features_lacking;
+
+	if (!vdev->params.event_idx)
+		common &= ~VIRTIO_F_EVENT_IDX;
+	if (!vdev->params.indirect_desc)
+		common &= ~VIRTIO_F_INDIRECT_DESC;
+	atomic_store(&vdev->features_next, features | common);
 }
 
 void virtio_device_unrealize(struct virtio_device *vdev)

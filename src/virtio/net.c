@@ -23,21 +23,32 @@ struct net_config {
 	le16_t status, max_virtqueue_pairs, mtu;
 } __packed;
 
+#define NET_QUEUE_MIN 256
+/* QEMU's word for it; its other one, timer, is for batches that wait for a timer. */
+static const char *const net_tx_words[] = { "bh", NULL };
+
 #define NET_PROPS \
 	PROP_LINK("netdev", struct virtio_net, netdev, LINK_NETDEV, 0, "the network back end; required"), \
 	PROP_STRING("mac", struct virtio_net, mac_text, 17, 17, NULL, \
 		    "Ethernet address; from 52:54:00:12:34:56 upward without it"), \
 	PROP_UINT(16, "mtu", struct virtio_net, mtu, 0, 65535, 0, \
 		  "MTU that the guest is told; 0: not told"), \
+	PROP_UINT(16, "host_mtu", struct virtio_net, host_mtu, 0, 65535, 0, "the same"), \
 	PROP_LINK("iothread", struct virtio_net, iothread, LINK_IOTHREAD, 0, \
 		  "thread that moves the frames; the main thread without it"), \
 	PROP_LINK("rx-iothread", struct virtio_net, rx_iothread, LINK_IOTHREAD, 0, \
 		  "thread that receives; that of iothread without it"), \
 	PROP_LINK("tx-iothread", struct virtio_net, tx_iothread, LINK_IOTHREAD, 0, \
 		  "thread that sends; that of iothread without it"), \
+	PROP_ENUM("tx", struct virtio_net, tx, net_tx_words, 0, "when frames are sent: at once"), \
 	PROP_BOOL("mq", struct virtio_net, mq, false, "use all queues of the netdev"), \
-	PROP_POW2(16, "queue-size", struct virtio_net, queue_size, 256, 4096, 256, \
+	PROP_POW2(16, "queue-size", struct virtio_net, queue_size, NET_QUEUE_MIN, VIRTQ_SIZE_MAX, NET_QUEUE_MIN, \
 		  "entries of a queue"), \
+	PROP_POW2(16, "rx_queue_size", struct virtio_net, rx_queue_size, NET_QUEUE_MIN, VIRTQ_SIZE_MAX, 0, \
+		  "of the queues that receive; queue-size without it"), \
+	PROP_POW2(16, "tx_queue_size", struct virtio_net, tx_queue_size, NET_QUEUE_MIN, VIRTQ_SIZE_MAX, 0, \
+		  "of the queues that send; queue-size without it"), \
+	VIRTIO_FEATURE_PROPS(struct virtio_net), \
 	VIRTIO_BOOTINDEX_PROP(struct virtio_net)
 
 static const struct property net_props[] = {
@@ -456,16 +467,36 @@ static int create_pairs(struct virtio_net *net, struct error **errp)
 		pair->index = i;
 		pair->rx = &net->vdev.queues[2 * i];
 		pair->tx = &net->vdev.queues[2 * i + 1];
+		pair->rx->size_max = net->rx_queue_size;
+		pair->tx->size_max = net->tx_queue_size;
 		pair->rx->home = loop_of(net, net->rx_iothread);
 		pair->tx->home = loop_of(net, net->tx_iothread);
 		net_watch_init(pair);
-		pair->buffers = calloc(net->queue_size, sizeof(*pair->buffers));
+		pair->buffers = calloc(net->rx_queue_size, sizeof(*pair->buffers));
 		pair->rx_iov = calloc(NET_IOV_MAX, sizeof(*pair->rx_iov));
 		pair->spill = malloc(NETDEV_HEADER + NET_FRAME_MAX);
 		if (!pair->buffers || !pair->rx_iov || !pair->spill)
 			return error_set(errp, -ENOMEM, "out of memory");
 	}
 	return net->pairs ? 0 : error_set(errp, -ENOMEM, "out of memory");
+}
+
+/* QEMU has one name for each of them, StratoVirt another. */
+static int check_sizes(struct virtio_net *net, struct error **errp)
+{
+	if (net->mtu && net->host_mtu && net->mtu != net->host_mtu)
+		return error_set(errp, -EINVAL, "mtu=%u and host_mtu=%u are two words for the same", net->mtu, net->host_mtu);
+	if (!net->mtu)
+		net->mtu = net->host_mtu;
+	net->host_mtu = net->mtu;
+	if (net->mtu && net->mtu < 68)
+		return error_set(errp, -ERANGE,
+				 "mtu=%u is less than 68, the least that IPv4 allows", net->mtu);
+	if (!net->rx_queue_size)
+		net->rx_queue_size = net->queue_size;
+	if (!net->tx_queue_size)
+		net->tx_queue_size = net->queue_size;
+	return 0;
 }
 
 static int net_realize(struct virtio_device *vdev, struct error **errp)
@@ -481,10 +512,9 @@ static int net_realize(struct virtio_device *vdev, struct error **errp)
 		return error_set(errp, -EINVAL,
 				 "rx-iothread and tx-iothread: the frames of netdev '%s' do not pass through this process",
 				 net->netdev->id);
-	if (net->mtu && net->mtu < 68)
-		return error_set(errp, -ERANGE,
-				 "mtu=%u is less than 68, the least that IPv4 allows", net->mtu);
-	ret = choose_mac(net, errp);
+	ret = check_sizes(net, errp);
+	if (!ret)
+		ret = choose_mac(net, errp);
 	if (ret)
 		return ret;
 	net->user = (struct netdev_user){ .set_link = user_set_link,

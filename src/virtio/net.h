@@ -162,7 +162,8 @@ struct virtio_net {
 	struct netdev *netdev;
 	struct iothread *iothread, *rx_iothread, *tx_iothread;
 	char *mac_text;
-	uint16_t queue_size, mtu;
+	uint16_t queue_size, rx_queue_size, tx_queue_size, mtu, host_mtu;
+	int tx; /* index of the words of net.c */
 	bool mq;
 
 	struct netdev_user user;

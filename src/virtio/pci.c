@@ -190,7 +190,7 @@ static void ioeventfds_add_locked(struct virtio_pci *vp)
 {
 	struct virtio_device *vdev = vp->vdev;
 
-	if (!vp->notify_base || !vp->used || vp->ioeventfds)
+	if (!vdev->pci.ioeventfd || !vp->notify_base || !vp->used || vp->ioeventfds)
 		return;
 	for (unsigned int i = 0; i < vdev->queue_count; i++) {
 		int ret = ioeventfd(vp, i, true);
@@ -654,6 +654,10 @@ int virtio_pci_realize(struct device *dev, struct error **errp)
 		return error_set(errp, -ENOTSUP,
 				 "only modern devices (virtio 1.0 and later) are offered: disable-legacy=on and "
 				 "disable-modern=off are right");
+	if (vdev->pci.ats)
+		return error_set(errp, -ENOTSUP, "ats=on: there is no IOMMU whose translations a device could ask for");
+	if (vdev->pci.page_per_vq)
+		return error_set(errp, -ENOTSUP, "page-per-vq=on: the notifications of all queues are in one page");
 	if (!dev->platform->pci)
 		return error_set(errp, -ENODEV, "this machine has no PCI bus; for virtio-mmio there is %.*s-device",
 				 (int)(strlen(dev->class->name) - strlen("-pci")), dev->class->name);

@@ -28,6 +28,10 @@ extern const char *const virtio_pci_legacy_words[];
 		  "MSI-X vectors, 0: INTx; one a queue and one more without it"),                              \
 	PROP_ENUM("disable-legacy", T, vdev.pci.disable_legacy, virtio_pci_legacy_words, 0,                    \
 		  "off is refused: there is no transitional device"),                                          \
-	PROP_BOOL("disable-modern", T, vdev.pci.disable_modern, 0, "on is refused: there is no legacy device")
+	PROP_BOOL("disable-modern", T, vdev.pci.disable_modern, 0, "on is refused: there is no legacy device"), \
+	PROP_BOOL("ioeventfd", T, vdev.pci.ioeventfd, true,                                                    \
+		  "notifications come without a vCPU leaving for this process; off: by its own access"),       \
+	PROP_BOOL("ats", T, vdev.pci.ats, false, "on is refused: there is no IOMMU whose translations to ask for"), \
+	PROP_BOOL("page-per-vq", T, vdev.pci.page_per_vq, false, "on is refused: queues share a page")
 
 #endif

@@ -47,7 +47,8 @@ struct virtio_rng {
 	PROP_UINT(64, "max-bytes", struct virtio_rng, max_bytes, 1, UINT64_MAX / 1000, 0, \
 		  "bytes a period; no limit without it"), \
 	PROP_UINT(32, "period", struct virtio_rng, period, 1, UINT32_MAX, 0, \
-		  "milliseconds of a period")
+		  "milliseconds of a period"), \
+	VIRTIO_FEATURE_PROPS(struct virtio_rng)
 
 static const struct property rng_props[] = { RNG_PROPS, PROP_END };
 static const struct property rng_pci_props[] = { RNG_PROPS, VIRTIO_PCI_PROPS(struct virtio_rng), PROP_END };

@@ -46,7 +46,8 @@ struct vhost_vsock {
 	  .flags = PROPERTY_REQUIRED, .offset = offsetof(struct vhost_vsock, guest_cid), .min = VSOCK_CID_MIN, \
 	  .max = VSOCK_CID_MAX }, \
 	PROP_STRING("vhostfd", struct vhost_vsock, vhostfd, 1, 255, NULL, \
-		    "an open " VHOST_DEVICE ": number, or name given with getfd")
+		    "an open " VHOST_DEVICE ": number, or name given with getfd"), \
+	VIRTIO_FEATURE_PROPS(struct vhost_vsock)
 
 static const struct property vhost_vsock_props[] = { VHOST_VSOCK_PROPS, PROP_END };
 static const struct property vhost_vsock_pci_props[] = { VHOST_VSOCK_PROPS, VIRTIO_PCI_PROPS(struct vhost_vsock), PROP_END };

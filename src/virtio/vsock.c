@@ -26,7 +26,8 @@
 	  .type = PROPERTY_STRING, .flags = PROPERTY_REQUIRED, .offset = offsetof(struct vsock, uds_path), \
 	  .min = 1, .max = PATH_MAX_BYTES }, \
 	PROP_LINK("iothread", struct vsock, iothread, LINK_IOTHREAD, 0, \
-		  "thread that moves the bytes; the main thread without it")
+		  "thread that moves the bytes; the main thread without it"), \
+	VIRTIO_FEATURE_PROPS(struct vsock)
 
 static const struct property vsock_props[] = { VSOCK_PROPS, PROP_END };
 static const struct property vsock_pci_props[] = { VSOCK_PROPS, VIRTIO_PCI_PROPS(struct vsock), PROP_END };

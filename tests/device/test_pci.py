@@ -84,6 +84,11 @@ def refused(*devices):
     ("addr=3", "disable-legacy=off", "only modern devices"),
     ("addr=3", "disable-modern=on", "only modern devices"),
     ("addr=3", "vectors=2049", "out of range [0, 2048]"),
+    ("addr=3", "packed=on", "only split ones"),
+    ("addr=3", "iommu_platform=on", "no IOMMU"),
+    ("addr=3", "ats=on", "no IOMMU"),
+    ("addr=3", "page-per-vq=on", "in one page"),
+    ("addr=3", "ioeventfd=maybe", "not one of on, off"),
 ))
 def test_places_that_are_refused(first, second, why):
     text = refused("-device", f"virtio-rng-pci,rng=r0,id=a,{first}", "-device", f"virtio-rng-pci,rng=r0,id=b,{second}")
@@ -510,6 +515,16 @@ def test_without_msix_there_is_only_intx(start):
     assert not any(kind == pci.CAP_MSIX for kind, _ in device.fn.capabilities())
     device.set(pci.CONFIG_VECTOR, 0)
     assert device.get(pci.CONFIG_VECTOR) == 0xffff
+    device.start().send([(0x300000, 8, True)])
+    assert vm.pending(device.gsi)
+
+
+def test_without_ioeventfd_and_features_it_works_all_the_same(start):
+    vm = start("-object", "rng-random,id=r0,filename=/dev/urandom", "-device",
+               "virtio-rng-pci,rng=r0,ioeventfd=off,event_idx=off,indirect_desc=off,packed=off,iommu_platform=off,ats=off,page-per-vq=off",
+               machine=pci.MACHINE)
+    device = pci.virtio_devices(vm)[0]
+    assert not device.offered() & 3 << 28 and device.offered() & 1 << 32
     device.start().send([(0x300000, 8, True)])
     assert vm.pending(device.gsi)
 

@@ -69,6 +69,21 @@ WORKS = {
                 "-netdev tap,fd="),
     "a source of our own": ([("<backend model='random'>/dev/urandom</backend>", "<backend model='builtin'/>")], "rng-builtin"),
     "reports of free pages": ([(" autodeflate='on'>", " autodeflate='on' freePageReporting='on'>")], "free-page-reporting=on"),
+    "an MTU": ([(CARD, CARD + "<mtu size='1400'/>")], "host_mtu=1400"),
+    "queues of two sizes": ([(CARD_DRIVER, CARD + "<driver name='qemu' rx_queue_size='1024' tx_queue_size='512'/>")],
+                            "rx_queue_size=1024,tx_queue_size=512"),
+    "a disk that others write to": ([("<target dev='hda'", "<shareable/><target dev='hda'")], "share-rw=on"),
+    "a disk with less": ([(DISK, "<driver name='qemu' type='raw' ioeventfd='off' event_idx='off'/>")], "ioeventfd=off,event_idx=off"),
+    "a disk by default": ([(DISK, "<driver name='qemu' type='raw' ioeventfd='on' event_idx='on' iommu='off' ats='off' packed='off' page_per_vq='off'/>")],
+                          "iommu_platform=off,ats=off,packed=off,page-per-vq=off,ioeventfd=on,event_idx=on"),
+    "a card with less": ([(CARD_DRIVER, CARD + "<driver name='qemu' txmode='iothread' ioeventfd='off' event_idx='off'/>")],
+                         "tx=bh,ioeventfd=off,event_idx=off"),
+    "a controller by default": ([("<controller type='virtio-serial' index='0'>",
+                                  "<controller type='virtio-serial' index='0'><driver iommu='off' ats='off' packed='off' page_per_vq='off'/>")],
+                                "virtio-serial-pci,.*iommu_platform=off"),
+    "no sleep states": ([("<on_poweroff>", "<pm><suspend-to-mem enabled='no'/><suspend-to-disk enabled='no'/></pm><on_poweroff>")],
+                        "ICH9-LPC.disable_s3=1 -global ICH9-LPC.disable_s4=1"),
+    "a video card that is none": ([(END, "<video><model type='none'/></video><audio id='1' type='none'/>" + END)], "q35"),
     "keyboard and mouse": ([(END, "<input type='keyboard' bus='ps2'/><input type='mouse' bus='ps2'/>" + END)], "q35"),
 }
 
@@ -97,6 +112,11 @@ REFUSED = {
     "an IOMMU": [(END, "<iommu model='intel'/>" + END)],
     "random numbers by EGD": [("<backend model='random'>/dev/urandom</backend>",
                                "<backend model='egd' type='tcp'><source mode='connect' host='127.0.0.1' service='1'/></backend>")],
+    "packed queues": [(DISK, "<driver name='qemu' type='raw' packed='on'/>")],
+    "addresses behind an IOMMU": [(CARD_DRIVER, CARD + "<driver name='qemu' iommu='on'/>")],
+    "translations": [(CARD_DRIVER, CARD + "<driver name='qemu' ats='on'/>")],
+    "frames that wait for a timer": [(CARD_DRIVER, CARD + "<driver name='qemu' txmode='timer'/>")],
+    "a page for each queue": [(DISK, "<driver name='qemu' type='raw' page_per_vq='on'/>")],
     "SEV": [(END, END + "<launchSecurity type='sev'><policy>0x3</policy></launchSecurity>")],
 }
 
@@ -186,6 +206,26 @@ def test_a_console_in_a_file_and_one_on_a_socket(made):
     assert stat.S_ISSOCK(os.stat(f"{domain.folder}/console.sock").st_mode)
     with socket.socket(socket.AF_UNIX) as peer:
         peer.connect(f"{domain.folder}/console.sock")
+
+
+SHARE = ("<target dev='hda'", "<shareable/><target dev='hda'")
+
+
+def test_a_disk_of_two_domains(made):
+    """Both have to say so."""
+    first = made([SHARE])
+    create(first)
+    image = f"{first.folder}/rootfs.raw"
+    one = [("<source bridge='svbr0'/>\n      <mac address='de:ad:be:ef:00:01'/>", "<source bridge='svbr0'/>\n      <mac address='de:ad:be:ef:00:02'/>"),
+           ("<name>element</name>", "<name>other</name>")]
+    other = made([SHARE, *one])
+    assert image in other.xml  # its folder is that of the first
+    create(other)
+    assert (first.state(), virsh("domstate", "other")) == ("running", "running")
+    virsh("destroy", "other")
+    other = made(one)
+    assert "error:" in create(other, status=1)
+    assert first.state() == "running" and virsh("list", "--all", "--name") == "element"
 
 
 def test_autodestroy(made):

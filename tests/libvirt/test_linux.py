@@ -4,6 +4,7 @@ build machines lack. Runs in the rig: tests/libvirt/run --linux.
 
 The cases share one VM and leave it running; those at the end end it or start it again. Each stands alone, too."""
 
+import json
 import os
 import re
 import socket
@@ -13,7 +14,7 @@ import threading
 import pytest
 
 import libvirt_vm
-from libvirt_vm import members, virsh, wait_for, without_firmware
+from libvirt_vm import members, replaced, virsh, wait_for, without_firmware
 from linux_vm import BOOT, Console, LinuxDomain, images
 
 MIB = 1 << 20
@@ -107,9 +108,10 @@ def shared(tmp_path_factory, bridge):
     folder = tmp_path_factory.mktemp("vm")
     tool = folder / "vsock_tool"
     subprocess.run(["gcc", "-static", "-O2", "-o", tool, f"{libvirt_vm.TOP}/tests/linux/vsock_tool.c"], check=True)
-    # Without firmware it starts sooner, and the balloon cannot take huge pages.
+    # Without firmware it starts sooner, and the balloon cannot take huge pages. Of three CPUs there are two.
     shared = Shared(LinuxDomain(folder, bridge, programs={"vsock_tool": tool.read_bytes()},
-                                change=lambda xml: re.sub("<hugepages>.*</hugepages>", "", without_firmware(xml))))
+                                change=lambda xml: re.sub("<hugepages>.*</hugepages>", "", without_firmware(
+                                    replaced(xml, ("<vcpu>2<", "<vcpu current='2'>3<"))))))
     shared.domain.define()
     try:
         yield shared
@@ -298,6 +300,77 @@ def test_a_device_described_in_a_file_comes_and_goes(vm):
     virsh("detach-device", vm.name, xml, "--live")
     vm.until("grep -o virtio_rng.1 /sys/class/misc/hw_random/rng_available || echo gone", "gone")
     wait_for(lambda: virsh("dumpxml", vm.name).count("<rng ") == 1, "the device's end")
+
+
+def test_a_cpu_comes_and_goes(vm):
+    """libvirt waits 5 s for the guest's eject, and hears of a later one by its event."""
+    def cpus(command, member="qom-path"):
+        reply = json.loads(virsh("qemu-monitor-command", vm.name, json.dumps({"execute": command})))
+        return sum(member in cpu for cpu in reply["return"])
+
+    def live():
+        return int(virsh("vcpucount", vm.name, "--live", "--active"))
+
+    for _ in range(2):
+        virsh("setvcpus", vm.name, "3", "--live")
+        assert (live(), cpus("query-cpus-fast")) == (3, 3)
+        vm.until("[ -e /sys/devices/system/cpu/cpu2/online ] && echo there", "there")
+        # A distribution's udev rules do that.
+        vm.guest("[ $(cat /sys/devices/system/cpu/cpu2/online) = 1 ] || echo 1 >/sys/devices/system/cpu/cpu2/online")
+        vm.until("nproc", "3")
+        done = subprocess.run(["virsh", "-q", "setvcpus", vm.name, "2", "--live"], capture_output=True, text=True, timeout=libvirt_vm.LIMIT)
+        assert done.returncode == 0 or "vcpu unplug request timed out" in done.stderr, done.stderr
+        wait_for(lambda: live() == 2, "the CPU's end")
+        assert cpus("query-cpus-fast") == 2 and cpus("query-hotpluggable-cpus") == 2
+        assert cpus("query-hotpluggable-cpus", "type") == 3
+        assert vm.guest("nproc; ls -d /sys/devices/system/cpu/cpu2 2>/dev/null || echo gone") == "2\ngone"
+
+
+def test_the_cpus_of_the_start_stay(vm):
+    assert "failed to find appropriate hotpluggable vcpus" in virsh("setvcpus", vm.name, "1", "--live", status=1)
+    assert vm.guest("nproc") == "2"
+
+
+LESS = """<disk type='file' device='disk'><driver name='qemu' type='raw' ioeventfd='off' event_idx='off'/><source file='{}'/>
+<target dev='vdb' bus='virtio'/><shareable/></disk>
+"""
+CARD = """<interface type='bridge'><source bridge='{}'/><mac address='52:54:00:00:00:78'/><model type='virtio'/>
+<driver name='qemu' rx_queue_size='1024' tx_queue_size='512'/><mtu size='1400'/></interface>
+"""
+
+
+def test_a_disk_and_a_card_with_words_of_their_own(vm, bridge):
+    """A disk without EVENT_IDX and ioeventfds, whose notifications are then a vCPU thread's writes; a card whose guest is told the MTU."""
+    path = vm.domain.file("less.raw", "")
+    os.truncate(path, MIB)
+    disk, card = vm.domain.file("less.xml", LESS.format(path)), vm.domain.file("card.xml", CARD.format(bridge))
+    virsh("attach-device", vm.name, disk, "--live")
+    virsh("attach-device", vm.name, card, "--live")
+    vm.until("cat /sys/block/vdb/size; cat /sys/class/net/eth2/mtu", "2048\n1400")
+    vm.until("[ -b /dev/vdb ] && echo there", "there")
+    # Bits 28 (INDIRECT_DESC), 29 (EVENT_IDX).
+    features = "cut -c29,30 /sys/block/{}/device/features"
+    assert vm.guest(f"{features.format('vda')}; {features.format('vdb')}") == "11\n10"
+    assert vm.guest("cut -c4 /sys/class/net/eth2/device/features") == "1"  # MTU
+
+    def written():
+        folder = f"/proc/{vm.domain.pid()}/task"
+        total = 0
+        for tid in os.listdir(folder):
+            with open(f"{folder}/{tid}/comm") as name, open(f"{folder}/{tid}/io") as io:
+                total += int(re.search(r"syscw: (\d+)", io.read()).group(1)) if name.read().startswith("CPU ") else 0
+        return total
+
+    def writes(device):
+        before = written()
+        assert "64+0 records in" in vm.guest(f"dd if=/dev/{device} of=/dev/null bs=4k count=64 iflag=direct 2>&1")
+        return written() - before
+
+    assert writes("vdb") >= 64 > writes("vda")
+    virsh("detach-device", vm.name, disk, "--live")
+    virsh("detach-device", vm.name, card, "--live")
+    vm.until("[ -b /dev/vdb -o -e /sys/class/net/eth2 ] || echo gone", "gone")
+    wait_for(lambda: "vdb" not in virsh("domblklist", vm.name) and len(vm.cards()) == 2, "the end of both")
 
 
 def test_it_is_found_again_with_a_console_and_devices(vm):

@@ -51,12 +51,14 @@ VERBS = {
     "resume": ["test_native::test_suspend_and_resume", "test_linux::test_suspended_it_says_nothing", "test_aarch64::test_suspend_and_resume"],
     "save": ["test_native::test_what_we_do_not_have_fails_with_libvirts_own_error"],
     "setmem": ["test_native::test_memory_balloon_is_asked", "test_linux::test_the_balloon_takes_memory_and_gives_it_back"],
+    "setvcpus": ["test_linux::test_a_cpu_comes_and_goes", "test_linux::test_the_cpus_of_the_start_stay"],
     "shutdown": ["test_linux::test_the_guest_heeds_the_power_button",
                  "test_aarch64::test_the_guest_heeds_the_power_button_and_all_of_it_goes"],
     "start": ["conftest::domain", "test_native::test_flash_with_variables_of_its_own", "test_linux::start", "test_aarch64::guest"],
     "suspend": ["test_native::test_suspend_and_resume", "test_linux::test_suspended_it_says_nothing", "test_aarch64::test_suspend_and_resume"],
     "undefine": ["test_native::test_flash_with_variables_of_its_own", "test_linux::test_the_whole_example",
                  "test_aarch64::test_the_guest_heeds_the_power_button_and_all_of_it_goes"],
+    "vcpucount": ["test_linux::test_a_cpu_comes_and_goes"],
     "vcpuinfo": ["test_native::test_virsh_knows_what_runs"],
 }
 

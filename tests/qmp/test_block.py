@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from client import QmpError, Schema, wait_for
+from client import STRATOVIRT, QmpError, Schema, wait_for
 from test_hotplug import Guest, MIB, node, plug, refused, unplug
 
 NO_LIMITS = dict.fromkeys(["bps", "bps_rd", "bps_wr", "iops_rd", "iops_wr"], 0)
@@ -86,7 +86,6 @@ def test_the_three_forms_of_a_node(folder):
     ({"driver": "raw", "node-name": "n", "file": {"driver": "file", "filename": "a", "node-name": "taken"}}, "already used"),
     ({"driver": "file", "node-name": "taken", "filename": "a"}, "Duplicate nodes with node-name='taken'"),
     ({"driver": "file", "node-name": "n", "filename": "none"}, "'none' cannot be opened"),
-    ({"driver": "file", "node-name": "n", "filename": "b"}, "'b' is in use by another drive"),
     ({"driver": "file", "node-name": "n", "filename": "a", "read-olny": True}, "did you mean 'read-only'"),
     ({"driver": "file", "node-name": "n", "filename": "a", "cache": {"direct": 1}}, "cache.direct=1"),
     ({"driver": "nbd", "node-name": "n", "filename": "a"}, "driver=nbd"),
@@ -123,6 +122,29 @@ def refused_text(q, **arguments):
     with pytest.raises(QmpError) as caught:
         q.run("blockdev-add", **arguments)
     return caught.value
+
+
+def test_an_image_that_a_device_has_is_its_own(folder):
+    """Unless it says that it shares: then another VM may have it that says so, too."""
+    (folder / "other").mkdir()
+
+    def disk(more=""):
+        return ["-drive", f"id=d,file={folder}/a,if=none", "-device", f"virtio-blk-device,drive=d,id=b{more}"]
+
+    def other(more=""):
+        return subprocess.run([STRATOVIRT, "-accel", "test", *disk(more)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+
+    with Guest(folder, *disk()) as guest, guest.connect() as q:
+        refused(q, "is in use by another drive", "blockdev-add", driver="file", node_name="n", filename="a")
+        for more in "", ",share-rw=on", ",share-rw=off":
+            done = other(more)
+            assert done.returncode == 1 and "/a' is in use by another drive" in done.stderr
+    with Guest(folder, *disk(",share-rw=on")) as guest, Guest(folder / "other", *disk(",share-rw=on")) as second:
+        for vm in guest, second:
+            with vm.connect() as q:
+                assert q.run("qom-get", path="/machine/peripheral/b", property="share-rw") is True
+        done = other()
+        assert done.returncode == 1 and "devices that all have share-rw=on" in done.stderr
 
 
 # ---- statistics ----

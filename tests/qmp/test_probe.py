@@ -138,6 +138,8 @@ def test_options_of_a_vm_of_libvirt(tmp_path):
     (["-global", "virtio-blk-device.colour=red"], "no such property"),
     (["-global", "ide-hd.serial=x"], "unknown device 'ide-hd'"),
     (["-global", "nothing"], "unknown key 'nothing'"),
+    (["-machine", "q35", "-global", "ICH9-LPC.disable_s3=0"], "no suspend to memory"),
+    (["-machine", "q35", "-global", "ICH9-LPC.disable_s4=0"], "no suspend to disk"),
     (["-global", "driver=x"], "driver, property and value are required"),
     (["-global", ".x=1"], "DRIVER.PROPERTY=VALUE is needed"),
     (["-global", "driver=virtio-blk-device,property=serial,value=1,more=2"], "unknown key 'more'"),

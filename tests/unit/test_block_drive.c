@@ -149,42 +149,116 @@ START_TEST(size_is_whole_sectors)
 }
 END_TEST
 
+static struct block_drive_user plain, sharing = { .share = true };
+
+static struct block_drive *use(const char *text, struct block_drive_user *user)
+{
+	struct block_drive *used = NULL;
+
+	ck_assert_int_eq(create(text, &used), 0);
+	ck_assert_int_eq(block_drive_attach(used, 512, user, &err), 0);
+	return used;
+}
+
+/* Either when it is opened or when a device takes it. */
+static void expect_busy(const char *text, struct block_drive_user *user, const char *part)
+{
+	struct block_drive *used = NULL;
+
+	if (!create(text, &used)) {
+		ck_assert_int_eq(block_drive_attach(used, 512, user, &err), -EBUSY);
+		ck_assert(!block_drive_in_use(used));
+		block_drive_free(used);
+	}
+	ck_assert_msg(err && strstr(error_text(err), part), "'%s' lacks '%s'", err ? error_text(err) : "", part);
+	error_free(err);
+	err = NULL;
+}
+
 START_TEST(two_writers)
 {
 	struct block_drive *reader, *other;
 
-	ck_assert_int_eq(create("id=d0,file=%s", &drive), 0);
+	drive = use("id=d0,file=%s", &plain);
 	expect_error("id=d1,file=%s", image);
-	expect_error("id=d2,file=%s,readonly=on", "is in use by another drive or program that writes to it");
+	expect_busy("id=d2,file=%s,readonly=on", &plain, "is in use by another drive or program that writes to it");
 	block_drive_free(drive);
 	/* Readers share, and keep a writer away. */
-	ck_assert_int_eq(create("id=d3,file=%s,readonly=on", &reader), 0);
-	ck_assert_int_eq(create("id=d4,file=%s,readonly=on", &other), 0);
+	reader = use("id=d3,file=%s,readonly=on", &plain);
+	other = use("id=d4,file=%s,readonly=on", &plain);
 	expect_error("id=d5,file=%s", "only readers can share an image");
 	block_drive_free(reader);
 	expect_error("id=d5,file=%s", "only readers can share an image");
 	block_drive_free(other);
-	ck_assert_int_eq(create("id=d6,file=%s", &drive), 0);
+	drive = use("id=d6,file=%s", &plain);
 	block_drive_free(drive);
 }
 END_TEST
 
-/* What QEMU holds on an image that it writes to, or reads without sharing with writers. */
+/* One that is opened first does not have it yet: the first device that uses it does. */
+START_TEST(opened_and_not_used)
+{
+	struct block_drive *second;
+
+	ck_assert_int_eq(create("id=d0,file=%s", &drive), 0);
+	second = use("id=d1,file=%s,readonly=on", &sharing);
+	block_drive_free(second);
+	expect_busy("id=d2,file=%s", &plain, "is in use by another drive");
+	ck_assert_int_eq(block_drive_attach(drive, 512, &plain, &err), 0);
+	expect_error("id=d3,file=%s", "is in use by another drive");
+	block_drive_free(drive);
+}
+END_TEST
+
+/* QEMU's share-rw=on: all that write have to say it. */
+START_TEST(writers_that_share)
+{
+	struct block_drive *second;
+
+	drive = use("id=d0,file=%s", &sharing);
+	second = use("id=d1,file=%s", &sharing);
+	expect_busy("id=d2,file=%s", &plain, "devices that all have share-rw=on");
+	expect_busy("id=d3,file=%s,readonly=on", &plain, "another drive or program that writes to it");
+	block_drive_free(use("id=d4,file=%s,readonly=on", &sharing));
+	/* A device that has it for itself may come when the others are gone; then no other comes. */
+	block_drive_free(second);
+	block_drive_detach(drive);
+	ck_assert_int_eq(block_drive_attach(drive, 512, &plain, &err), 0);
+	expect_busy("id=d5,file=%s", &sharing, "another drive");
+	block_drive_detach(drive);
+	ck_assert_int_eq(block_drive_attach(drive, 512, &sharing, &err), 0);
+	block_drive_free(use("id=d6,file=%s", &sharing));
+	block_drive_free(drive);
+	/* A reader that minds keeps them all away. */
+	drive = use("id=d7,file=%s,readonly=on", &plain);
+	expect_busy("id=d8,file=%s", &sharing, "another drive");
+	block_drive_free(drive);
+}
+END_TEST
+
+/* What QEMU holds on an image that it writes to, or reads without sharing with writers; and what it looks at. */
 START_TEST(locks_of_qemu)
 {
 	struct flock lock = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 101, .l_len = 1 };
 	int fd = open(image, O_RDWR);
 
 	ck_assert_int_eq(fcntl(fd, F_OFD_SETLK, &lock), 0);
-	expect_error("id=d0,file=%s", image);
-	expect_error("id=d1,file=%s,readonly=on", image);
-	lock.l_type = F_UNLCK;
+	expect_busy("id=d0,file=%s", &plain, image);
+	expect_busy("id=d1,file=%s,readonly=on", &plain, image);
+	/* It writes and shares; so may we. */
+	drive = use("id=d2,file=%s", &sharing);
+	lock.l_type = F_WRLCK;
+	lock.l_start = 201;
+	ck_assert_int_eq(fcntl(fd, F_OFD_GETLK, &lock), 0);
+	ck_assert_int_eq(lock.l_type, F_UNLCK);
+	block_drive_free(drive);
+	lock = (struct flock){ .l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = 101, .l_len = 1 };
 	ck_assert_int_eq(fcntl(fd, F_OFD_SETLK, &lock), 0);
 	lock.l_type = F_RDLCK;
 	lock.l_start = 201;
 	ck_assert_int_eq(fcntl(fd, F_OFD_SETLK, &lock), 0);
-	expect_error("id=d2,file=%s", image);
-	ck_assert_int_eq(create("id=d3,file=%s,readonly=on", &drive), 0);
+	expect_error("id=d3,file=%s", image);
+	drive = use("id=d4,file=%s,readonly=on", &plain);
 	block_drive_free(drive);
 	close(fd);
 }
@@ -208,18 +282,18 @@ START_TEST(two_writers_from_a_set)
 	int fds[2];
 
 	pass_image(fds);
-	ck_assert_int_eq(create("id=d0,file=/dev/fdset/7", &drive), 0);
+	drive = use("id=d0,file=/dev/fdset/7", &plain);
 	expect_error("id=d1,file=/dev/fdset/7", "is in use by another drive");
-	expect_error("id=d2,file=/dev/fdset/7,readonly=on", "that writes to it");
+	expect_busy("id=d2,file=/dev/fdset/7,readonly=on", &plain, "that writes to it");
 	expect_error("id=d3,file=%s", "is in use by another drive");
-	expect_error("id=d4,file=%s,readonly=on", "that writes to it");
+	expect_busy("id=d4,file=%s,readonly=on", &plain, "that writes to it");
 	block_drive_free(drive);
 	/* The descriptions are still there, but nobody has the image any more. */
-	ck_assert_int_eq(create("id=d5,file=%s", &drive), 0);
+	drive = use("id=d5,file=%s", &plain);
 	expect_error("id=d6,file=/dev/fdset/7", "is in use by another drive");
 	block_drive_free(drive);
-	ck_assert_int_eq(create("id=d7,file=/dev/fdset/7,readonly=on", &reader), 0);
-	ck_assert_int_eq(create("id=d8,file=/dev/fdset/7,readonly=on", &other), 0);
+	reader = use("id=d7,file=/dev/fdset/7,readonly=on", &plain);
+	other = use("id=d8,file=/dev/fdset/7,readonly=on", &plain);
 	expect_error("id=d9,file=/dev/fdset/7", "only readers can share an image");
 	block_drive_free(reader);
 	expect_error("id=d9,file=/dev/fdset/7", "only readers can share an image");
@@ -227,6 +301,33 @@ START_TEST(two_writers_from_a_set)
 	fd_store_clear();
 	close(fds[0]);
 	close(fds[1]);
+}
+END_TEST
+
+/* One description, and each of its drives says what it minds. */
+START_TEST(writers_of_a_set_that_share)
+{
+	struct block_drive *second;
+	struct flock lock;
+	int fds[2], other = open(image, O_RDWR | O_CLOEXEC);
+
+	pass_image(fds);
+	drive = use("id=d0,file=/dev/fdset/7", &sharing);
+	second = use("id=d1,file=/dev/fdset/7", &sharing);
+	expect_busy("id=d2,file=/dev/fdset/7", &plain, "devices that all have share-rw=on");
+	expect_busy("id=d3,file=/dev/fdset/7,readonly=on", &plain, "that writes to it");
+	/* Neither a device that was refused nor one that is gone takes the others' lock along. */
+	for (int drives = 2; drives >= 0; drives--) {
+		lock = (struct flock){ .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 101, .l_len = 1 };
+		ck_assert_int_eq(fcntl(other, F_OFD_GETLK, &lock), 0);
+		ck_assert_int_eq(lock.l_type, drives ? F_RDLCK : F_UNLCK);
+		if (drives)
+			block_drive_free(drives == 2 ? drive : second);
+	}
+	fd_store_clear();
+	close(fds[0]);
+	close(fds[1]);
+	close(other);
 }
 END_TEST
 
@@ -238,8 +339,8 @@ START_TEST(locks_from_a_set_as_others_see_them)
 	struct flock lock;
 
 	pass_image(fds);
-	ck_assert_int_eq(create("id=d0,file=/dev/fdset/7,readonly=on", &drive), 0);
-	ck_assert_int_eq(create("id=d1,file=/dev/fdset/7,readonly=on", &reader), 0);
+	drive = use("id=d0,file=/dev/fdset/7,readonly=on", &plain);
+	reader = use("id=d1,file=/dev/fdset/7,readonly=on", &plain);
 	for (int drives = 2; drives >= 0; drives--) {
 		lock = (struct flock){ .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 201, .l_len = 1 };
 		ck_assert_int_eq(fcntl(other, F_OFD_GETLK, &lock), 0);
@@ -302,7 +403,8 @@ START_TEST(no_direct_io_on_tmpfs)
 END_TEST
 
 UNIT_SUITE_WITH(drive_suite, "block_drive", setup, teardown, defaults, words_of_others, refusals,
-		size_is_whole_sectors, two_writers, locks_of_qemu, two_writers_from_a_set,
-		locks_from_a_set_as_others_see_them, format_probe, one_user, no_direct_io_on_tmpfs)
+		size_is_whole_sectors, two_writers, opened_and_not_used, writers_that_share, locks_of_qemu,
+		two_writers_from_a_set, writers_of_a_set_that_share, locks_from_a_set_as_others_see_them, format_probe, one_user,
+		no_direct_io_on_tmpfs)
 
 UNIT_MAIN(drive_suite)

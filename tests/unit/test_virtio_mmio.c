@@ -56,8 +56,13 @@ static const struct virtio_device_ops echo_ops = {
 	.start = echo_start, .stop = echo_stop, .handle_queue = echo_handle,
 };
 
+struct echo {
+	struct virtio_device vdev;
+};
+static const struct property echo_props[] = { VIRTIO_FEATURE_PROPS(struct echo), PROP_END };
+
 static const struct device_class echo_class = {
-	.name = "echo-device", .instance_size = sizeof(struct virtio_device), .data = &echo_ops,
+	.name = "echo-device", .props = echo_props, .instance_size = sizeof(struct virtio_device), .data = &echo_ops,
 	VIRTIO_MMIO_CLASS,
 };
 

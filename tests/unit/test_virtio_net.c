@@ -205,6 +205,14 @@ START_TEST(bad_options)
 		{ "virtio-net-device,netdev=n0,queue-size=8192", "queue-size=8192" },
 		{ "virtio-net-device,netdev=n0,queue-size=300", "queue-size=300" },
 		{ "virtio-net-device,netdev=n0,iothread=x", "iothread" },
+		{ "virtio-net-device,netdev=n0,host_mtu=67", "68" },
+		{ "virtio-net-device,netdev=n0,mtu=1400,host_mtu=1500", "two words" },
+		{ "virtio-net-device,netdev=n0,rx_queue_size=128", "rx_queue_size=128" },
+		{ "virtio-net-device,netdev=n0,tx_queue_size=1000", "tx_queue_size=1000" },
+		{ "virtio-net-device,netdev=n0,tx_queue_size=8192", "tx_queue_size=8192" },
+		{ "virtio-net-device,netdev=n0,tx=timer", "tx=timer" },
+		{ "virtio-net-device,netdev=n0,packed=on", "split" },
+		{ "virtio-net-device,netdev=n0,iommu_platform=on", "no IOMMU" },
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -218,6 +226,41 @@ START_TEST(bad_options)
 	wr(R_QUEUE_SEL, 0);
 	ck_assert_uint_eq(rd(R_NUM_MAX), 4096);
 	ck_assert(netdev_in_use(&netdev));
+}
+END_TEST
+
+/* QEMU's names: a size for each direction, what is left out is that of queue-size. */
+START_TEST(sizes_of_directions)
+{
+	start("virtio-net-device,netdev=n0,host_mtu=1400,rx_queue_size=1024,tx_queue_size=512,tx=bh", 0);
+	ck_assert_uint_eq(rd(R_CONFIG + 8), 1400U << 16 | 1);
+	ck_assert(offered() & NET_F_MTU);
+	for (unsigned int i = 0; i < 3; i++) {
+		static const unsigned int sizes[] = { 1024, 512, 256 };
+
+		wr(R_QUEUE_SEL, i);
+		ck_assert_uint_eq(rd(R_NUM_MAX), sizes[i]);
+	}
+}
+END_TEST
+
+START_TEST(size_of_one_direction)
+{
+	start("virtio-net-device,netdev=n0,queue-size=512,rx_queue_size=4096", 0);
+	for (unsigned int i = 0; i < 3; i++) {
+		static const unsigned int sizes[] = { 4096, 512, 512 };
+
+		wr(R_QUEUE_SEL, i);
+		ck_assert_uint_eq(rd(R_NUM_MAX), sizes[i]);
+	}
+}
+END_TEST
+
+START_TEST(features_taken_away)
+{
+	start("virtio-net-device,netdev=n0,event_idx=off,indirect_desc=off,packed=off,iommu_platform=off", 0);
+	ck_assert(!(offered() & (VIRTIO_F_EVENT_IDX | VIRTIO_F_INDIRECT_DESC)));
+	ck_assert((offered() & (VIRTIO_F_RING_RESET | VIRTIO_F_VERSION_1)) == (VIRTIO_F_RING_RESET | VIRTIO_F_VERSION_1));
 }
 END_TEST
 
@@ -822,7 +865,8 @@ START_TEST(back_end_dies)
 }
 END_TEST
 
-UNIT_SUITE_WITH(net_suite, "virtio_net", setup, teardown, bad_options, registers, sends,
+UNIT_SUITE_WITH(net_suite, "virtio_net", setup, teardown, bad_options, sizes_of_directions,
+		size_of_one_direction, features_taken_away, registers, sends,
 		split_header, hdr_size, hdr_too_short, csum_offset, offloads_not_negotiated,
 		short_frame, rx_stall, num_buffers_over_many, frame_waits_for_buffers,
 		ring_too_small_for_a_frame, num_buffers, too_short_without_mergeable, chain_error,
