@@ -4,7 +4,6 @@
 import json
 import os
 import re
-import shlex
 import signal
 import subprocess
 import threading
@@ -29,26 +28,6 @@ def test_the_example_of_the_documentation_starts(tmp_path, bridge):
         assert domain.state() == "running"
     finally:
         domain.remove()
-
-
-def test_virt_install(tmp_path, bridge):
-    """--import with what it needs to be told; see docs/libvirt.md."""
-    with open(os.path.join(TOP, "docs", "libvirt.md")) as f:
-        text = re.search(r"    (virt-install --import (?:.*\\\n)*.*)", f.read()).group(1)
-    (tmp_path / "root.img").write_bytes(bytes(1 << 20))
-    command = replaced(text.replace("\\\n", " "), ("/var/lib/libvirt/images/root.img", f"{tmp_path}/root.img"),
-                       ("/var/lib/libvirt/images/vmlinuz", GUEST_ELF), ("/usr/bin/stratovirt", STRATOVIRT), ("bridge=br0", f"bridge={bridge}"),
-                       ("console=ttyS0 root=/dev/vda rw", "test=spin"))
-    try:
-        # Its own daemon of the session keeps nothing here.
-        done = subprocess.run(shlex.split(command), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=2 * LIMIT,
-                              env={**os.environ, "HOME": str(tmp_path)})
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert virsh("domstate", "vm") == "running"
-        assert re.search(r"Persistent:\s+yes", virsh("dominfo", "vm"))
-    finally:
-        for words in (["destroy", "vm"], ["undefine", "vm"]):
-            subprocess.run(["virsh", "-q", *words], stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT)
 
 
 MICROVM = """<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
