@@ -3,7 +3,7 @@
  * Kernel loading for direct boot. The images are hostile until proven otherwise: every offset and size is
  * checked before use. Main thread.
  *
- * A boot source is opened and identified once; boot_load_x86() may be called again after a reset and puts
+ * A boot source is opened and identified once; boot_place_x86() and boot_enter_x86() may be called again after a reset and puts
  * everything back as at the first boot.
  */
 #ifndef BOOT_BOOT_H
@@ -51,7 +51,7 @@ bool boot_cmdline_disables_acpi(const char *cmdline);
 #define BOOT_X86_SMBIOS_END 0xfe000 /* from boot/smbios.h's SMBIOS_AREA on, which ends the ACPI tables */
 /*
  * Where the CPU starts after a reset, below 1 MiB. A kernel on hardware-reduced ACPI that finds no EFI reboots by a
- * jump here in real mode; boot_load_x86() leaves code that pulls the reset line of the keyboard controller.
+ * jump here in real mode; boot_enter_x86() leaves code that pulls the reset line of the keyboard controller.
  */
 #define BOOT_X86_RESET_VECTOR 0xffff0
 
@@ -68,12 +68,17 @@ struct boot_x86_params {
 };
 
 /*
- * Loads kernel, initrd, command line and parameters into the space's RAM and tells how to enter. Private anonymous RAM
- * gets pages of the images mapped (mmap MAP_FIXED, madvise: at a reset, too); other RAM gets copies. One source
- * for one space.
+ * Loads kernel and initrd into the space's RAM. Private anonymous RAM gets pages of the images mapped (mmap MAP_FIXED, madvise: at a
+ * reset, too); other RAM gets copies. One source for one space.
+ *
+ * Best before anything else is written to low memory: a kernel that is mapped ends the memory below it within 2 MiB. What is written
+ * earlier gets a huge page, which is cleared, then split, and all that is below the kernel stays the VM's own.
  */
-int __must_check boot_load_x86(struct boot_source *source, struct mem_space *space,
-			       const struct boot_x86_params *params, struct vcpu_entry *entry,
-			       struct error **errp);
+int __must_check boot_place_x86(struct boot_source *source, struct mem_space *space,
+				const struct boot_x86_params *params, struct error **errp);
+/* After that: command line and parameters, with the same @params but for its rsdp, and how to enter. */
+int __must_check boot_enter_x86(struct boot_source *source, struct mem_space *space,
+				const struct boot_x86_params *params, struct vcpu_entry *entry,
+				struct error **errp);
 
 #endif

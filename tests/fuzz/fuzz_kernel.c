@@ -28,7 +28,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	ret = boot_source_open(path, NULL, &source, &err);
 	if (!ret)
-		ret = boot_load_x86(source, space, &params, &entry, &err);
+		ret = boot_place_x86(source, space, &params, &err);
+	if (!ret)
+		ret = boot_enter_x86(source, space, &params, &entry, &err);
 	fuzz_outcome(ret, err);
 	if (!ret)
 		MUST(entry.pc >= MIB && guest_slice(space, entry.pc, 1));

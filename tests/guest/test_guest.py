@@ -60,6 +60,18 @@ def test_memory_map_adds_up_to_the_size_asked_for(mebibytes):
     assert all(a + n <= below or a >= below for a, n in ram), vm.transcript
 
 
+@ours_only
+def test_memory_below_a_mapped_kernel_is_used_page_by_page():
+    """And not as part of a huge page, which a table written before the kernel was mapped would have got."""
+    with vmm.Run("test=spin") as vm:
+        vm.wait_for_line("spinning")
+        with open(f"/proc/{vm.process.pid}/smaps", encoding="utf-8") as f:
+            mappings = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", f.read(), flags=re.M)[1:]
+    at = next(i for i, text in enumerate(mappings) if text.splitlines()[0].endswith("/guest.elf"))
+    assert mappings[at - 1].split("-")[1].split()[0] == mappings[at].split("-")[0]
+    assert 0 < int(re.search(r"Private_Dirty:\s+(\d+)", mappings[at - 1])[1]) <= 256
+
+
 def test_triple_fault_with_no_reboot_ends_with_status_0_and_says_so():
     vm = run("test=triple", status=0)
     if not vmm.QEMU:

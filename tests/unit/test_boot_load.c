@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Kernels, initrds and boot parameters as boot_load_x86() leaves them in guest memory. */
+/* Kernels, initrds and boot parameters as boot_place_x86() and boot_enter_x86() leave them in guest memory. */
 #include <errno.h>
 #include <inttypes.h>
 #include <sys/stat.h>
@@ -33,10 +33,17 @@ static void loaded_open(struct loaded *l, const struct image *kernel, const stru
 	ck_assert_int_eq(ret, 0);
 }
 
+static int load(struct loaded *l, struct vcpu_entry *entry, struct error **errp)
+{
+	int ret = boot_place_x86(l->source, l->guest.space, &l->params, errp);
+
+	return ret ? ret : boot_enter_x86(l->source, l->guest.space, &l->params, entry, errp);
+}
+
 static void loaded_load(struct loaded *l)
 {
 	struct error *err = NULL;
-	int ret = boot_load_x86(l->source, l->guest.space, &l->params, &l->entry, &err);
+	int ret = load(l, &l->entry, &err);
 
 	ck_assert_no_error(err);
 	ck_assert_int_eq(ret, 0);
@@ -442,12 +449,12 @@ START_TEST(reload_after_reset)
 }
 END_TEST
 
-/* boot_load_x86() must fail, and its text must hold each of these words. */
+/* Loading must fail, and its text must hold each of these words. */
 static void assert_refused(struct loaded *l, int code, const char *word1, const char *word2)
 {
 	struct vcpu_entry entry = { .pc = 42 };
 	struct error *err = NULL;
-	int ret = boot_load_x86(l->source, l->guest.space, &l->params, &entry, &err);
+	int ret = load(l, &entry, &err);
 
 	ck_assert_int_eq(ret, code);
 	ck_assert_ptr_nonnull(err);

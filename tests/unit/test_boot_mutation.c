@@ -117,7 +117,9 @@ static void try_image(const struct image *image, struct guest *guest, struct tal
 	if (ret) {
 		tally->refused++;
 	} else {
-		ret = boot_load_x86(source, guest->space, &params, &entry, &err);
+		ret = boot_place_x86(source, guest->space, &params, &err);
+		if (!ret)
+			ret = boot_enter_x86(source, guest->space, &params, &entry, &err);
 		if (ret)
 			tally->too_big++;
 	}

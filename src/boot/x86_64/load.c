@@ -172,11 +172,10 @@ static int write_reset_vector(struct mem_space *space, struct error **errp)
 	return boot_write_low(space, BOOT_X86_RESET_VECTOR, code, sizeof(code), errp);
 }
 
-int boot_load_x86(struct boot_source *source, struct mem_space *space,
-		  const struct boot_x86_params *params, struct vcpu_entry *entry,
-		  struct error **errp)
+int boot_place_x86(struct boot_source *source, struct mem_space *space,
+		   const struct boot_x86_params *params, struct error **errp)
 {
-	struct boot_layout layout = { .params = params };
+	struct boot_layout layout = { 0 };
 	int ret;
 
 	ret = e820_build(space, params, &layout.e820, errp);
@@ -185,13 +184,25 @@ int boot_load_x86(struct boot_source *source, struct mem_space *space,
 	plan_kernel(source, &layout);
 	if (!is_usable(&layout.e820, layout.kernel_start, layout.kernel_end))
 		return too_small(source, space, layout.kernel_end, errp);
+	ret = load_kernel(source, space, errp);
+	if (!ret && source->has_initrd)
+		ret = place_initrd(source, space, &layout, errp);
+	if (!ret)
+		source->layout = layout;
+	return ret;
+}
+
+int boot_enter_x86(struct boot_source *source, struct mem_space *space,
+		   const struct boot_x86_params *params, struct vcpu_entry *entry,
+		   struct error **errp)
+{
+	struct boot_layout layout = source->layout;
+	int ret;
+
+	layout.params = params;
 	ret = write_reset_vector(space, errp);
 	if (!ret)
 		ret = write_cmdline(source, space, params->cmdline, errp);
-	if (!ret)
-		ret = load_kernel(source, space, errp);
-	if (!ret && source->has_initrd)
-		ret = place_initrd(source, space, &layout, errp);
 	if (ret)
 		return ret;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What boot_source_open() learnt about the images, and the steps of boot_load_x86(). Main thread.
+ * What boot_source_open() learnt about the images, and the steps of boot_place_x86() and boot_enter_x86(). Main thread.
  */
 #ifndef BOOT_SOURCE_H
 #define BOOT_SOURCE_H
@@ -19,14 +19,6 @@
  */
 #define BOOT_CMDLINE_DEFAULT_MAX 2047
 
-struct boot_source {
-	struct boot_file kernel, initrd;
-	bool has_initrd;
-	enum boot_format format;
-	struct bzimage bzimage; /* BOOT_BZIMAGE */
-	struct elf_image elf;	/* BOOT_ELF_PVH, BOOT_ELF64 */
-};
-
 /* Where everything went, for the parameter blocks. */
 struct boot_layout {
 	const struct boot_x86_params *params;
@@ -34,6 +26,15 @@ struct boot_layout {
 	gpa_t kernel_start,
 		kernel_end; /* all that the kernel may use before it reads the memory map */
 	gpa_t initrd;	    /* 0 without one */
+};
+
+struct boot_source {
+	struct boot_file kernel, initrd;
+	bool has_initrd;
+	enum boot_format format;
+	struct bzimage bzimage; /* BOOT_BZIMAGE */
+	struct elf_image elf;	/* BOOT_ELF_PVH, BOOT_ELF64 */
+	struct boot_layout layout; /* of boot_place_x86() */
 };
 
 /* Zero page, page tables and GDT for the 64-bit entry at @pc. */

@@ -351,7 +351,9 @@ static int microvm_load(struct machine *machine, struct vcpu_entry *entry, struc
 		ret = vm->acpi ? place_acpi(vm, NULL, errp) : 0;
 		return ret ? ret : x86_firmware_load(machine, entry, errp);
 	}
-	ret = mptable_install(machine->space, &machine->topology, IOAPIC_BASE, LAPIC_BASE, NULL, errp);
+	ret = vm->source ? boot_place_x86(vm->source, machine->space, &params, errp) : 0;
+	if (!ret)
+		ret = mptable_install(machine->space, &machine->topology, IOAPIC_BASE, LAPIC_BASE, NULL, errp);
 	if (!ret && !list_empty(&machine->config->smbios))
 		ret = machine_install_smbios(machine, BOOT_X86_SMBIOS_END, errp);
 	if (!ret && vm->acpi)
@@ -360,7 +362,7 @@ static int microvm_load(struct machine *machine, struct vcpu_entry *entry, struc
 		ret = vmgenid_place(&machine->platform, BOOT_X86_VMGENID, errp);
 	if (ret || !vm->source)
 		return ret;
-	return boot_load_x86(vm->source, machine->space, &params, entry, errp);
+	return boot_enter_x86(vm->source, machine->space, &params, entry, errp);
 }
 
 static void microvm_release(struct machine *machine)

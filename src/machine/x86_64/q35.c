@@ -441,11 +441,12 @@ static int load_kernel(struct q35 *q35, struct vcpu_entry *entry, struct error *
 		.irqs = 1u << 5 | 1u << 10 | 1u << 11, /* those that nothing on the ISA bus has */
 	};
 	struct acpi_tables *tables = NULL;
-	int ret = 0;
+	int ret;
 
 	q35_mch_setup(q35->mch);
 	ich9_lpc_setup(q35->lpc);
-	if (q35->acpi)
+	ret = boot_place_x86(q35->source, machine->space, &params, errp);
+	if (!ret && q35->acpi)
 		ret = build_tables(q35, Q35_ECAM_BASE, &tables, errp);
 	if (!ret && tables)
 		ret = acpi_tables_install(tables, machine->space, TABLES_BASE, TABLES_SIZE, &params.rsdp, errp);
@@ -457,7 +458,7 @@ static int load_kernel(struct q35 *q35, struct vcpu_entry *entry, struct error *
 		ret = pirtable_install(machine->space, &pci, &router, errp);
 	if (!ret)
 		ret = machine_install_smbios(machine, BOOT_X86_SMBIOS_END, errp);
-	return ret ? ret : boot_load_x86(q35->source, machine->space, &params, entry, errp);
+	return ret ? ret : boot_enter_x86(q35->source, machine->space, &params, entry, errp);
 }
 
 static int load_firmware(struct q35 *q35, struct vcpu_entry *entry, struct error **errp)
