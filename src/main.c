@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -113,6 +114,11 @@ static int run(const struct vm_config *config, struct error **errp)
 	if (sandbox_init(config, &sandbox, errp))
 		return -1;
 	signals_block(&set);
+	/* What comes later counts, too: it fails where the limit is reached. */
+	if (config->mem_lock && mlockall(MCL_CURRENT | MCL_FUTURE)) {
+		error_set_errno(errp, -errno, "-overcommit mem-lock=on (see RLIMIT_MEMLOCK)");
+		return -1;
+	}
 	loop = loop_new("main", errp);
 	if (!loop)
 		return -1;

@@ -53,7 +53,9 @@ struct vm_config {
 	struct list drives, devices, netdevs, chardevs, objects, serials; /* struct opts */
 	struct list monitors; /* struct opts: -mon, -qmp, -api-channel */
 
-	/* What drives the test accelerator in the guest's stead; of this process, not of the VM, so not in -dump-config. */
+	bool mem_lock; /* -overcommit mem-lock=on; of this process, not of the VM, so not in -dump-config, as what follows */
+
+	/* What drives the test accelerator in the guest's stead. */
 	char *mod_test;     /* -mod-test PATH, or NULL */
 	struct opts *qtest; /* -qtest: keys of a chardev socket, or NULL */
 };

@@ -40,7 +40,7 @@ static const struct {
 	{ "run-with", "-runas USER, -chroot DIR" },
 	{ "set", "-device DRIVER,KEY=VALUE or -global DRIVER.KEY=VALUE" },
 	{ "acpitable", "tables of the user's own are not offered" },
-	{ "mem-lock", "-mem-prealloc touches all memory; it can still be swapped out" },
+	{ "mem-lock", "-overcommit mem-lock=on" },
 };
 
 const char *cmdline_instead_of(const char *name)

@@ -687,6 +687,17 @@ HANDLER(set_action)
 
 /* --- Process --- */
 
+static const struct property overcommit_keys[] = {
+	PROP_BOOL("mem-lock", struct vm_config, mem_lock, false, "no memory of the process is swapped out"),
+	PROP_IGNORED("cpu-pm", "accepted, without effect"),
+	PROP_END,
+};
+
+HANDLER(set_overcommit)
+{
+	return apply_keys(cmdline, option, value, cmdline->config, errp);
+}
+
 HANDLER(set_log)
 {
 	(void)option;
@@ -840,6 +851,8 @@ const struct cmdline_option cmdline_options[] = {
 	  .help = "stay, with the CPUs stopped, when the guest powers off" },
 	{ "action", NULL, VALUE_REQUIRED, CMDLINE_REPEAT | CMDLINE_HELP_WORD, set_action, .usage = "EVENT=ACTION[,...]",
 	  .help = "what to do when the guest reboots, powers off or panics", .keys = action_keys },
+	{ "overcommit", NULL, VALUE_REQUIRED, CMDLINE_REPEAT | CMDLINE_HELP_WORD, set_overcommit, .usage = "mem-lock=on|off",
+	  .help = "keep all memory out of swap; RLIMIT_MEMLOCK must allow it", .keys = overcommit_keys },
 	{ "daemonize", NULL, VALUE_NONE, 0, set_flag, AT(daemonize), .usage = "",
 	  .help = "go into the background once the VM is up" },
 	{ "pidfile", NULL, VALUE_REQUIRED, 0, set_text, AT(pidfile), .usage = "FILE",
@@ -896,7 +909,6 @@ const struct cmdline_option cmdline_ignored[] = {
 	IGNORED("no-user-config", VALUE_NONE),
 	IGNORED("nodefaults", VALUE_NONE),
 	IGNORED("nographic", VALUE_NONE),
-	IGNORED("overcommit", VALUE_OPTIONAL),
 	ONLY_NONE("parallel", "there is no parallel port"),
 	IGNORED("qtest-log", VALUE_OPTIONAL),
 	IGNORED("realtime", VALUE_OPTIONAL),

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is done when the guest reboots, ends or panics (-action), and a log file that is moved away."""
 
+import ctypes
 import fcntl
+import mmap
 import os
 import re
 import resource
 import signal
 import socket
+import subprocess
 
 import pytest
 
@@ -224,3 +227,34 @@ def test_a_serial_port_on_a_socket(tmp_path):
             text += data
         assert b"hello from ring 3" in text
         vm.end(0x10 << 1 | 1)
+
+
+def locked_bytes(vm):
+    with open(f"/proc/{vm.process.pid}/status") as status:
+        return int(re.search(r"VmLck:\s+(\d+) kB", status.read())[1]) << 10
+
+
+def may_lock(size):
+    """Whether this process, and so a VM of it, may lock that much."""
+    libc, memory = ctypes.CDLL(None, use_errno=True), mmap.mmap(-1, size)
+    return libc.mlock(ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(memory))), ctypes.c_size_t(size)) == 0
+
+
+def test_memory_is_locked(tmp_path):
+    if may_lock(256 << 20):
+        with VM(tmp_path, "-overcommit", "mem-lock=on") as vm, vm.connect():
+            assert locked_bytes(vm) >= 128 << 20
+    with VM(tmp_path, "-overcommit", "mem-lock=off") as vm, vm.connect():
+        assert locked_bytes(vm) < 64 << 20
+
+
+def test_memory_that_may_not_be_locked_is_an_error(tmp_path):
+    drop = ["setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock"]
+    if os.geteuid() or subprocess.run([*drop, "true"], check=False, stderr=subprocess.DEVNULL).returncode:
+        drop = []  # there is nothing that could be dropped
+    limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))}
+    vm = VM(tmp_path, "-overcommit", "mem-lock=on", **limit)
+    vm.command = drop + vm.command
+    with vm:
+        vm.end(1)
+        assert "-overcommit mem-lock=on" in vm.process.stderr.read()

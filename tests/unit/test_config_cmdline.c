@@ -422,6 +422,10 @@ START_TEST(accepted_without_effect)
 	       "on,obsolete=deny", "-realtime", "mlock=off", "-usb", "-no-hpet", "-display",
 	       "none");
 	done();
+	accept("-overcommit", "mem-lock=on,cpu-pm=on");
+	ck_assert(config.mem_lock);
+	done();
+	refuse("-overcommit mem-lck=on: unknown property 'mem-lck'; did you mean 'mem-lock'?", "-overcommit", "mem-lck=on");
 	refuse("unexpected argument 'x' behind '-nodefaults'", "-nodefaults", "x");
 }
 END_TEST
