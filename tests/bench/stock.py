@@ -2,6 +2,7 @@
 """A stock Debian kernel with our initramfs on StratoVirt or on QEMU: what tests/bench/boot and tests/bench/linux have in common."""
 
 import contextlib
+import math
 import os
 import shutil
 import statistics
@@ -72,12 +73,17 @@ def running(words, limit=peers.LIMIT):
             print(errors, end="", file=sys.stderr)
 
 
-def in_turns(names, rounds, measure):
-    """{name: [what measure(name) returned in each round]}; each name comes first in turn: what one leaves behind, the next one meets."""
+def in_turns(names, rounds, measure, limit=math.inf):
+    """{name: [what measure(name) returned in each round]}; each name comes first in turn: what one leaves behind, the next one meets.
+    A round that would probably end after @limit seconds does not begin."""
     if not shutil.which(peers.QEMU):
         sys.exit(f"bench: no {peers.QEMU} here: figures without a peer say little")
     results = {name: [] for name in names}
+    begin = time.monotonic()
     for done in range(rounds):
+        if done and (time.monotonic() - begin) * (done + 1) / done > limit:
+            print(f"bench: {done} rounds: there is no time for more", file=sys.stderr)
+            break
         for name in names if done % 2 == 0 else reversed(names):
             results[name].append(measure(name))
     return results
