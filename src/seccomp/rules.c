@@ -229,7 +229,6 @@ static const struct rule main_only[] = {
 	IOCTL(TCGETS),
 	IOCTL(TUNSETIFF),
 	IOCTL(TUNGETIFF),
-	IOCTL(TUNGETFEATURES),
 	IOCTL(BLKGETSIZE64),
 	IOCTL(TIOCGPTN), /* pseudo-terminals */
 	IOCTL(TIOCSPTLCK),

@@ -21,7 +21,6 @@ BY_LINUX_GUESTS = {
     "KVM_SIGNAL_MSI": "MSI-X",
     "KVM_CREATE_VCPU": "a CPU that is plugged in",
     "KVM_SET_CPUID2": "a CPU that is plugged in",
-    "TUNGETFEATURES": "taps with queues",
 }
 
 OTHERS = {
