@@ -42,6 +42,7 @@ struct vm_config {
 	bool start_paused; /* -S */
 	bool no_reboot, no_shutdown;
 	char *panic_action; /* one of vm_panic_words; NULL = the first */
+	char *rtc_base; /* -rtc base= (config/rtc_base.h); NULL = "utc" */
 	bool disable_seccomp;
 	struct opts *sandbox; /* -sandbox: "mode" and what goes with it; NULL = on */
 	char *runas, *chroot; /* -runas, -chroot; NULL = stay */

@@ -114,12 +114,13 @@ void loop_lend_end(void);
 
 /*
  * Nanoseconds of CLOCK_MONOTONIC, or of the stepped clock: all timers follow it. Waits for the host (a last flush) count
- * by clock_host_ns(), which is always CLOCK_MONOTONIC. clock_wall_ns() is CLOCK_REALTIME, or a fixed date plus the
- * stepped clock. Any thread.
+ * by clock_host_ns(), which is always CLOCK_MONOTONIC. clock_wall_ns() is what the guest's real-time clocks go by: CLOCK_REALTIME, or a
+ * fixed date plus the stepped clock, and clock_set_wall_offset() more, which is set before they are made. Any thread.
  */
 int64_t clock_now_ns(void);
 int64_t clock_host_ns(void);
 int64_t clock_wall_ns(void);
+void clock_set_wall_offset(int64_t ns);
 
 /*
  * The stepped clock of the test accelerator: time stands still but for clock_step_to(). The first call, before any timer

@@ -685,6 +685,35 @@ HANDLER(set_action)
 	return ret;
 }
 
+static const char *const rtc_clock_words[] = { "host", NULL };
+
+struct rtc_keys {
+	char *base;
+	int clock;
+};
+
+static const struct property rtc_keys[] = {
+	PROP_STRING("base", struct rtc_keys, base, 1, 32, NULL,
+		    "what the guest's real-time clocks show at start: utc, localtime, or a date such as 2030-12-31T23:59:59"),
+	PROP_ENUM("clock", struct rtc_keys, clock, rtc_clock_words, 0, "what they follow"),
+	PROP_IGNORED("driftfix", "accepted, without effect: ticks that a guest misses are not made up for"),
+	PROP_END,
+};
+
+HANDLER(set_rtc)
+{
+	struct rtc_keys keys = { 0 };
+	int ret = apply_keys(cmdline, option, value, &keys, errp);
+
+	if (!ret && keys.base) {
+		free(cmdline->config->rtc_base);
+		cmdline->config->rtc_base = keys.base;
+		keys.base = NULL;
+	}
+	property_release(rtc_keys, &keys);
+	return ret;
+}
+
 /* --- Process --- */
 
 static const struct property overcommit_keys[] = {
@@ -697,6 +726,11 @@ HANDLER(set_overcommit)
 {
 	return apply_keys(cmdline, option, value, cmdline->config, errp);
 }
+
+static const struct property realtime_keys[] = {
+	PROP_BOOL("mlock", struct vm_config, mem_lock, false, "as -overcommit mem-lock="),
+	PROP_END,
+};
 
 HANDLER(set_log)
 {
@@ -853,6 +887,8 @@ const struct cmdline_option cmdline_options[] = {
 	  .help = "what to do when the guest reboots, powers off or panics", .keys = action_keys },
 	{ "overcommit", NULL, VALUE_REQUIRED, CMDLINE_REPEAT | CMDLINE_HELP_WORD, set_overcommit, .usage = "mem-lock=on|off",
 	  .help = "keep all memory out of swap; RLIMIT_MEMLOCK must allow it", .keys = overcommit_keys },
+	{ "rtc", NULL, VALUE_REQUIRED, CMDLINE_REPEAT | CMDLINE_HELP_WORD, set_rtc, .usage = "base=utc|localtime|DATE",
+	  .help = "what the guest's real-time clocks show at start; they follow the host's", .keys = rtc_keys },
 	{ "daemonize", NULL, VALUE_NONE, 0, set_flag, AT(daemonize), .usage = "",
 	  .help = "go into the background once the VM is up" },
 	{ "pidfile", NULL, VALUE_REQUIRED, 0, set_text, AT(pidfile), .usage = "FILE",
@@ -903,7 +939,7 @@ const struct cmdline_option cmdline_options[] = {
 const struct cmdline_option cmdline_ignored[] = {
 	IGNORED("audiodev", VALUE_OPTIONAL),
 	IGNORED("boot", VALUE_OPTIONAL),
-	IGNORED("display", VALUE_OPTIONAL),
+	ONLY_NONE("display", "there is no display"),
 	IGNORED("msg", VALUE_OPTIONAL),
 	IGNORED("no-hpet", VALUE_NONE),
 	IGNORED("no-user-config", VALUE_NONE),
@@ -911,8 +947,7 @@ const struct cmdline_option cmdline_ignored[] = {
 	IGNORED("nographic", VALUE_NONE),
 	ONLY_NONE("parallel", "there is no parallel port"),
 	IGNORED("qtest-log", VALUE_OPTIONAL),
-	IGNORED("realtime", VALUE_OPTIONAL),
-	IGNORED("rtc", VALUE_OPTIONAL),
+	{ .name = "realtime", .value = VALUE_REQUIRED, .flags = CMDLINE_REPEAT, .handler = set_overcommit, .keys = realtime_keys },
 	IGNORED("usb", VALUE_NONE),
 	ONLY_NONE("vga", "there is no display"),
 	{ .name = NULL },

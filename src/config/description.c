@@ -45,6 +45,7 @@ const struct description_field description_fields[] = {
 	{ "no-reboot", DESCRIPTION_FLAG, AT(no_reboot) },
 	{ "no-shutdown", DESCRIPTION_FLAG, AT(no_shutdown) },
 	{ "panic-action", DESCRIPTION_TEXT, AT(panic_action), .min = 1 },
+	{ "rtc-base", DESCRIPTION_TEXT, AT(rtc_base), .min = 1 },
 	{ "daemonize", DESCRIPTION_FLAG, AT(daemonize) },
 	{ "pidfile", DESCRIPTION_TEXT, AT(pidfile), .min = 1 },
 	{ "log", DESCRIPTION_LOG, AT(log_path) },

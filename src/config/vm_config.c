@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "config/rtc_base.h"
 #include "config/vm_config.h"
 
 #include <ctype.h>
@@ -71,6 +72,7 @@ void vm_config_release(struct vm_config *config)
 	free(config->name);
 	free(config->log_path);
 	free(config->panic_action);
+	free(config->rtc_base);
 	free(config->pidfile);
 	memset(config, 0, sizeof(*config));
 }
@@ -303,6 +305,13 @@ static int check_panic_action(const struct vm_config *config, struct error **err
 			 config->panic_action);
 }
 
+static int check_rtc_base(const struct vm_config *config, struct error **errp)
+{
+	int64_t offset;
+
+	return config->rtc_base ? rtc_base_offset(config->rtc_base, 0, &offset, errp) : 0;
+}
+
 int vm_config_finish(struct vm_config *config, struct error **errp)
 {
 	const struct {
@@ -327,6 +336,8 @@ int vm_config_finish(struct vm_config *config, struct error **errp)
 		ret = check_cpu(config, errp);
 	if (!ret)
 		ret = check_panic_action(config, errp);
+	if (!ret)
+		ret = check_rtc_base(config, errp);
 	if (ret)
 		return ret;
 	ret = cpu_topology_complete(&config->smp, errp);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/rtc_base.h"
 #include "cpu/accel_test.h"
 #include "internal.h"
 #include "numa.h"
@@ -63,6 +64,20 @@ static int create_devices(struct machine *machine, struct error **errp)
 			return ret;
 	}
 	return 0;
+}
+
+/* By the clock that the accelerator has chosen. */
+static int set_rtc_base(const struct vm_config *config, struct error **errp)
+{
+	int64_t offset = 0;
+	int ret = 0;
+
+	clock_set_wall_offset(0);
+	if (config->rtc_base)
+		ret = rtc_base_offset(config->rtc_base, clock_wall_ns() / NSEC_PER_SEC, &offset, errp);
+	if (!ret)
+		clock_set_wall_offset(offset * NSEC_PER_SEC);
+	return ret;
 }
 
 /* The test accelerator, and who drives it. */
@@ -140,6 +155,9 @@ static int build(struct machine *machine, struct error **errp)
 	if (ret)
 		return ret;
 	machine->platform.accel = machine->accel;
+	ret = set_rtc_base(machine->config, errp);
+	if (ret)
+		return ret;
 	machine->accel->want_pmu = (enum accel_want)machine->config->cpu_pmu;
 	machine->accel->want_sve = (enum accel_want)machine->config->cpu_sve;
 	machine->accel->want_steal_time = (enum accel_want)machine->config->cpu_steal_time;

@@ -8,6 +8,7 @@
 #define STEPPED_EPOCH_NS (1600000000 * NSEC_PER_SEC)
 
 static _Atomic int64_t stepped_ns = -1; /* -1: the host's clocks */
+static _Atomic int64_t wall_offset_ns;
 
 int64_t clock_host_ns(void)
 {
@@ -26,13 +27,18 @@ int64_t clock_now_ns(void)
 
 int64_t clock_wall_ns(void)
 {
-	int64_t stepped = atomic_load(&stepped_ns);
+	int64_t stepped = atomic_load(&stepped_ns), offset = atomic_load(&wall_offset_ns);
 	struct timespec now;
 
 	if (stepped >= 0)
-		return STEPPED_EPOCH_NS + stepped;
+		return STEPPED_EPOCH_NS + stepped + offset;
 	clock_gettime(CLOCK_REALTIME, &now);
-	return now.tv_sec * NSEC_PER_SEC + now.tv_nsec;
+	return now.tv_sec * NSEC_PER_SEC + now.tv_nsec + offset;
+}
+
+void clock_set_wall_offset(int64_t ns)
+{
+	atomic_store(&wall_offset_ns, ns);
 }
 
 bool clock_is_stepped(void)

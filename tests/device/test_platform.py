@@ -76,6 +76,17 @@ def test_rtc_runs_with_the_clock(vm):
     assert time(vm)[5] == 0x92
 
 
+@pytest.mark.parametrize("base, shown", [
+    ("2030-12-31T23:59:58", [0x20, 0x30, 0x12, 0x31, 0x03, 0x23, 0x59, 0x58]),
+    ("1999-02-03", [0x19, 0x99, 0x02, 0x03, 0x04, 0x00, 0x00, 0x00]),
+])
+def test_rtc_shows_another_time(start, base, shown):
+    vm = start("-rtc", f"base={base}")
+    assert time(vm) == shown
+    vm.step(10**9)
+    assert time(vm)[-1] == shown[-1] + 1
+
+
 def test_rtc_is_set(vm):
     set_cmos(vm, 0xb, 0x82)
     for register, value in zip(TIME, (0x19, 0x99, 0x12, 0x31, 0x06, 0x23, 0x59, 0x59)):

@@ -73,7 +73,7 @@ REFUSED = [
     (f"{Q35} -device intel-iommu", "unknown device 'intel-iommu'; -device help"),
     (f"{Q35} -device virtio-blk-device,drive=d0 {DISK}", "no virtio-mmio slots; for its PCI bus there is virtio-blk-pci"),
     (f"{MICROVM} -device virtio-blk-pci,drive=d0 {DISK}", "no PCI bus; for virtio-mmio there is virtio-blk-device"),
-    (f"{Q35} -device virtio-blk-pci,drive=d0,packed=on {DISK}", "unknown property 'packed'"),
+    (f"{Q35} -device virtio-blk-pci,drive=d0,packed=on {DISK}", "packed=on: there are no packed virtqueues"),
     (f"{Q35} -device virtio-blk-pci,drive=none {DISK}", "drive=none: there is no drive with this id"),
     (f"{Q35} -device virtio-net-pci", "-device virtio-net-pci: netdev is required"),
     (f"{Q35} -vga std", "-vga std: there is no display; -vga none"),

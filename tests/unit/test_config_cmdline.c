@@ -2,7 +2,9 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
+#include <time.h>
 
+#include "config/rtc_base.h"
 #include "config/vm_config.h"
 #include "unit.h"
 
@@ -422,11 +424,54 @@ START_TEST(accepted_without_effect)
 	       "on,obsolete=deny", "-realtime", "mlock=off", "-usb", "-no-hpet", "-display",
 	       "none");
 	done();
+	accept("-realtime", "mlock=on");
+	ck_assert(config.mem_lock);
+	done();
+	refuse("-display gtk: there is no display; -display none is accepted", "-display", "gtk");
 	accept("-overcommit", "mem-lock=on,cpu-pm=on");
 	ck_assert(config.mem_lock);
 	done();
 	refuse("-overcommit mem-lck=on: unknown property 'mem-lck'; did you mean 'mem-lock'?", "-overcommit", "mem-lck=on");
 	refuse("unexpected argument 'x' behind '-nodefaults'", "-nodefaults", "x");
+}
+END_TEST
+
+START_TEST(rtc)
+{
+	static const struct {
+		const char *base;
+		int64_t now, ahead;
+	} bases[] = {
+		{ "utc", 1000, 0 },
+		{ "1970-01-01", 0, 0 },
+		{ "1970-01-02T00:00:01", 5, 86396 },
+		{ "2001-09-09T01:46:40", 0, 1000000000 },
+		{ "2000-02-29", 951782400, 0 },
+		{ "localtime", 1600000000, -7 * 3600 },
+		{ "localtime", 1580000000, -8 * 3600 },
+	};
+	static const char *const bad[] = { "", "UTC", "2001-02-29", "2001-9-9", "2001-09-09T1:46:40", "2001-09-09 01:46:40",
+					   " 2001-09-09", "2001-09-09T01:46:40Z", "1969-12-31", "2106-01-01", "+2001-09-09" };
+	struct error *err = NULL;
+	int64_t ahead;
+
+	setenv("TZ", "PST8PDT,M3.2.0,M11.1.0", 1);
+	tzset();
+	for (size_t i = 0; i < ARRAY_SIZE(bases); i++) {
+		ck_assert_int_eq(rtc_base_offset(bases[i].base, bases[i].now, &ahead, &err), 0);
+		ck_assert_int_eq(ahead, bases[i].ahead);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		ck_assert_int_eq(rtc_base_offset(bad[i], 0, &ahead, &err), -EINVAL);
+		error_free(err);
+		err = NULL;
+	}
+	accept("-rtc", "base=2001-09-09,clock=host", "-rtc", "driftfix=slew");
+	ck_assert_str_eq(config.rtc_base, "2001-09-09");
+	done();
+	refuse("-rtc base=gmt: it is utc, localtime, or a date of 1970 to 2105: 2030-12-31 or 2030-12-31T23:59:59", "-rtc",
+	       "base=gmt");
+	refuse("-rtc clock=vm: clock=vm is not one of host", "-rtc", "clock=vm");
 }
 END_TEST
 
@@ -451,5 +496,5 @@ END_TEST
 
 UNIT_SUITE(suite, "config command line", nothing_given, a_whole_vm, words, append, optional_value,
 	   memory, cpus, accelerators, identity, questions, serial_forms, json_values,
-	   the_whole_is_checked, accepted_without_effect, help_text)
+	   the_whole_is_checked, accepted_without_effect, rtc, help_text)
 UNIT_MAIN(suite)
