@@ -28,7 +28,7 @@ int __must_check parse_cpus(const char *text, cpu_set_t *out);
 int __must_check parse_uuid(const char *text, uint8_t out[16]);
 
 /*
- * What names an object of the VM, QEMU's rule: a letter, then letters, digits, '-', '.' and '_', at most ID_MAX in all, so that an id
+ * What names an object of the VM, a letter or digit, then letters, digits, '-', '.' and '_', at most ID_MAX in all, so that an id
  * needs no escapes in options and is one step of an object's path. -EINVAL; NULL is no id.
  */
 #define ID_MAX 255

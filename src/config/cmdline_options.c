@@ -714,6 +714,43 @@ HANDLER(set_rtc)
 	return ret;
 }
 
+struct boot_keys {
+	char *order, *once;
+	bool menu;
+};
+
+static const struct property boot_keys[] = {
+	PROP_STRING("order", struct boot_keys, order, 1, 16, NULL, "c: from disks; devices have bootindex= for more"),
+	PROP_STRING("once", struct boot_keys, once, 1, 16, NULL, "the same"),
+	PROP_BOOL("menu", struct boot_keys, menu, false, "on is refused: only the firmware's own is there"),
+	PROP_IGNORED("strict", "accepted, without effect: firmware goes on behind the last bootindex="),
+	PROP_END,
+};
+
+static int check_order(const char *key, const char *order, struct error **errp)
+{
+	if (!order || !strcmp(order, "c"))
+		return 0;
+	return error_set(errp, -ENOTSUP, "-boot %s=%s: what firmware boots from is said by bootindex=N of a -device; %s=c is accepted", key,
+			 order, key);
+}
+
+/* What a kernel or firmware boots from is elsewhere; so that nobody takes these for it. */
+HANDLER(check_boot)
+{
+	struct boot_keys keys = { 0 };
+	int ret = apply_keys(cmdline, option, value, &keys, errp);
+
+	if (!ret)
+		ret = check_order("order", keys.order, errp);
+	if (!ret)
+		ret = check_order("once", keys.once, errp);
+	if (!ret && keys.menu)
+		ret = error_set(errp, -ENOTSUP, "-boot menu=on: there is no menu but the firmware's own (OVMF: Esc); menu=off is right");
+	property_release(boot_keys, &keys);
+	return ret;
+}
+
 /* --- Process --- */
 
 static const struct property overcommit_keys[] = {
@@ -887,6 +924,8 @@ const struct cmdline_option cmdline_options[] = {
 	  .help = "what to do when the guest reboots, powers off or panics", .keys = action_keys },
 	{ "overcommit", NULL, VALUE_REQUIRED, CMDLINE_REPEAT | CMDLINE_HELP_WORD, set_overcommit, .usage = "mem-lock=on|off",
 	  .help = "keep all memory out of swap; RLIMIT_MEMLOCK must allow it", .keys = overcommit_keys },
+	{ "boot", NULL, VALUE_REQUIRED, CMDLINE_REPEAT | CMDLINE_HELP_WORD, check_boot, .implied = "order", .usage = "[order=]c",
+	  .help = "accepted for QEMU's sake: bootindex=N of a -device says what firmware boots from", .keys = boot_keys },
 	{ "rtc", NULL, VALUE_REQUIRED, CMDLINE_REPEAT | CMDLINE_HELP_WORD, set_rtc, .usage = "base=utc|localtime|DATE",
 	  .help = "what the guest's real-time clocks show at start; they follow the host's", .keys = rtc_keys },
 	{ "daemonize", NULL, VALUE_NONE, 0, set_flag, AT(daemonize), .usage = "",
@@ -938,7 +977,6 @@ const struct cmdline_option cmdline_options[] = {
 
 const struct cmdline_option cmdline_ignored[] = {
 	IGNORED("audiodev", VALUE_OPTIONAL),
-	IGNORED("boot", VALUE_OPTIONAL),
 	ONLY_NONE("display", "there is no display"),
 	IGNORED("msg", VALUE_OPTIONAL),
 	IGNORED("no-hpet", VALUE_NONE),

@@ -171,17 +171,17 @@ int parse_cpus(const char *text, cpu_set_t *out)
 	return ret;
 }
 
-/* Not isalpha(): it asks the locale. */
-static bool is_letter(char c)
+/* Not isalnum(): it asks the locale. */
+static bool is_alnum(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
 static bool is_wellformed(const char *id)
 {
-	if (!is_letter(*id))
+	if (!is_alnum(*id))
 		return false;
-	while (is_letter(*id) || (*id >= '0' && *id <= '9') || *id == '-' || *id == '.' || *id == '_')
+	while (is_alnum(*id) || *id == '-' || *id == '.' || *id == '_')
 		id++;
 	return !*id;
 }
@@ -191,7 +191,7 @@ int id_check(const char *id, struct error **errp)
 	if (!id || !*id || strlen(id) > ID_MAX)
 		return error_set(errp, -EINVAL, "an id of 1 to %d characters is required", ID_MAX);
 	if (!is_wellformed(id))
-		return error_set(errp, -EINVAL, "id '%s': ids are of letters, digits, '-', '.' and '_', and begin with a letter",
+		return error_set(errp, -EINVAL, "id '%s': ids are of letters, digits, '-', '.' and '_', and begin with one of the former two",
 				 id);
 	return 0;
 }

@@ -394,7 +394,7 @@ def test_version_of_the_binary_is_in_the_package(qmp):
 
 # ---- ids ----
 
-@pytest.mark.parametrize("bad", ["a,b", "1", "a/b", "#a", "a b"])
+@pytest.mark.parametrize("bad", ["a,b", "a/b", "#a", "a b"])
 @pytest.mark.parametrize("command,arguments,key", [
     ("object-add", {"qom-type": "iothread"}, "id"),
     ("chardev-add", {"backend": {"type": "null", "data": {}}}, "id"),

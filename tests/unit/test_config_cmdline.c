@@ -398,7 +398,7 @@ START_TEST(the_whole_is_checked)
 	refuse("-object iothread: the id has 256 bytes, [1, 255] are possible", "-object", id);
 	refuse("-object iothread: the id has 0 bytes, [1, 255] are possible", "-object",
 	       "iothread,id=");
-	refuse("-object iothread: id 'a,b': ids are of letters, digits, '-', '.' and '_', and begin with a letter",
+	refuse("-object iothread: id 'a,b': ids are of letters, digits, '-', '.' and '_', and begin with one of the former two",
 	       "-object", "iothread,id=a,,b");
 	memset(path, 'p', sizeof(path));
 	path[4096] = '\0';
@@ -427,6 +427,11 @@ START_TEST(accepted_without_effect)
 	accept("-realtime", "mlock=on");
 	ck_assert(config.mem_lock);
 	done();
+	accept("-boot", "c", "-boot", "strict=on,menu=off", "-boot", "order=c,once=c");
+	done();
+	refuse("-boot order=d: what firmware boots from is said by bootindex=N of a -device; order=c is accepted", "-boot", "d");
+	refuse("-boot once=n: what firmware boots from is said by bootindex=N of a -device; once=c is accepted", "-boot", "once=n");
+	refuse("-boot menu=on: there is no menu but the firmware's own (OVMF: Esc); menu=off is right", "-boot", "menu=on");
 	refuse("-display gtk: there is no display; -display none is accepted", "-display", "gtk");
 	accept("-overcommit", "mem-lock=on,cpu-pm=on");
 	ck_assert(config.mem_lock);

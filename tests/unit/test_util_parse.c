@@ -226,8 +226,8 @@ END_TEST
 
 START_TEST(ids)
 {
-	static const char *const good[] = { "a", "Z9", "libvirt-1-format", "net_0", "pcie.1", "x-._" };
-	static const char *const bad[] = { "0", "-a", "_a", ".a", "#a", "a,b", "a b", "a/b", "a\n", "a:b", "\xc3\xa4", "a=" };
+	static const char *const good[] = { "a", "Z9", "libvirt-1-format", "net_0", "pcie.1", "x-._", "0", "7f3a-disk" };
+	static const char *const bad[] = { "-a", "_a", ".a", "#a", "a,b", "a b", "a/b", "a\n", "a:b", "\xc3\xa4", "a=" };
 	char longest[ID_MAX + 2];
 	struct error *err = NULL;
 
@@ -236,7 +236,7 @@ START_TEST(ids)
 	for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++)
 		ck_assert_msg(id_check(bad[i], NULL) == -EINVAL, "'%s'", bad[i]);
 	ck_assert_int_eq(id_check("a,b", &err), -EINVAL);
-	ck_assert_error(err, "id 'a,b': ids are of letters, digits, '-', '.' and '_', and begin with a letter");
+	ck_assert_error(err, "id 'a,b': ids are of letters, digits, '-', '.' and '_', and begin with one of the former two");
 	memset(longest, 'x', sizeof(longest));
 	longest[ID_MAX + 1] = '\0';
 	ck_assert_int_eq(id_check(longest, NULL), -EINVAL);
