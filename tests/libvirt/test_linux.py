@@ -292,6 +292,50 @@ def test_a_card_comes_and_goes(vm, bridge):
     vm.events.wait(since, "'device-removed'.*net2")
 
 
+DISK_WITH_LESS = """<disk type='file' device='disk'><driver name='qemu' type='raw' ioeventfd='off' event_idx='off'/><source file='{}'/>
+<target dev='vdb' bus='virtio'/><shareable/></disk>
+"""
+CARD_WITH_MORE = """<interface type='bridge'><source bridge='{}'/><mac address='52:54:00:00:00:78'/><model type='virtio'/>
+<driver name='qemu' rx_queue_size='1024' tx_queue_size='512'/><mtu size='1400'/></interface>
+"""
+
+
+def test_a_disk_and_a_card_with_words_of_their_own(vm, bridge):
+    """A disk without EVENT_IDX and ioeventfds, whose notifications are then a vCPU thread's writes; a card whose guest is told the MTU."""
+    path = vm.domain.file("less.raw", "")
+    os.truncate(path, MIB)
+    disk, card = vm.domain.file("less.xml", DISK_WITH_LESS.format(path)), vm.domain.file("card.xml", CARD_WITH_MORE.format(bridge))
+    virsh("attach-device", vm.name, disk, "--live")
+    virsh("attach-device", vm.name, card, "--live")
+    vm.until("cat /sys/block/vdb/size; cat /sys/class/net/eth2/mtu", "2048\n1400")
+    vm.until("[ -b /dev/vdb ] && echo there", "there")
+    # Bits 28 (INDIRECT_DESC), 29 (EVENT_IDX).
+    features = "cut -c29,30 /sys/block/{}/device/features"
+    assert vm.guest(f"{features.format('vda')}; {features.format('vdb')}") == "11\n10"
+    assert vm.guest("cut -c4 /sys/class/net/eth2/device/features") == "1"  # MTU
+
+    def written():
+        folder = f"/proc/{vm.domain.pid()}/task"
+        total = 0
+        for tid in os.listdir(folder):
+            with open(f"{folder}/{tid}/comm") as name, open(f"{folder}/{tid}/io") as io:
+                total += int(re.search(r"syscw: (\d+)", io.read()).group(1)) if name.read().startswith("CPU ") else 0
+        return total
+
+    def writes(device):
+        before = written()
+        assert "64+0 records in" in vm.guest(f"dd if=/dev/{device} of=/dev/null bs=4k count=64 iflag=direct 2>&1")
+        return written() - before
+
+    # One a request, but those that come while the device looks anyhow.
+    vda, vdb = writes("vda"), writes("vdb")
+    assert vdb - vda >= 16
+    virsh("detach-device", vm.name, disk, "--live")
+    virsh("detach-device", vm.name, card, "--live")
+    vm.until("[ -b /dev/vdb -o -e /sys/class/net/eth2 ] || echo gone", "gone")
+    wait_for(lambda: "vdb" not in virsh("domblklist", vm.name) and len(vm.cards()) == 2, "the end of both")
+
+
 def test_a_device_described_in_a_file_comes_and_goes(vm):
     xml = vm.domain.file("rng.xml", "<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>\n")
     virsh("attach-device", vm.name, xml, "--live")
