@@ -63,6 +63,7 @@ static void carry_out_first_locked(struct threads *threads)
 {
 	struct list *node = list_first(&threads->todo);
 	struct block_request *request = list_entry(node, struct block_request, node);
+	bool first;
 
 	list_del(node);
 	threads->todo_count--;
@@ -70,10 +71,11 @@ static void carry_out_first_locked(struct threads *threads)
 	thread_confine();
 	request->result = carry_out(threads->fd, request);
 	pthread_mutex_lock(&threads->lock);
-	if (list_empty(&threads->finished) && !threads->watched)
-		eventfd_signal(threads->completions.fd);
+	first = list_empty(&threads->finished);
 	list_add_tail(&threads->finished, node);
 	atomic_store_explicit(&threads->done_some, true, memory_order_relaxed);
+	if (first && !threads->watched) /* who wakes up sees it */
+		eventfd_signal(threads->completions.fd);
 	pthread_cond_signal(&threads->done);
 }
 

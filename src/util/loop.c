@@ -657,6 +657,12 @@ static int look_until(struct loop *loop, int64_t end)
 	return n;
 }
 
+/* The kernel also tells of what was found by looking before it was asked: there is nothing left, and nothing to learn. */
+static bool has_work(const struct loop *loop, struct loop_fd *lfd)
+{
+	return lfd != &loop->wake && (!lfd->poll || lfd->poll->ready(lfd));
+}
+
 /* From what is in the batch, if that is more than a call. */
 static void learn(struct loop *loop, int n)
 {
@@ -665,7 +671,7 @@ static void learn(struct loop *loop, int n)
 
 	for (int i = 0; i < n; i++) {
 		lfd = loop->batch[i].data.ptr;
-		lfd->found = lfd != &loop->wake;
+		lfd->found = has_work(loop, lfd);
 		loop->found = loop->found || lfd->found;
 	}
 	if (!loop->found)

@@ -31,16 +31,22 @@ def asks(queue):
     return not struct.unpack_from("<H", queue.ram, queue.used)[0] & 1
 
 
+def step(queue, ns):
+    """Not before the thread waits: what it has answered it may not have come back from yet, and it counts from there."""
+    queue.device.status()
+    queue.vm.step(ns)
+
+
 def looks(queue):
     """The thread waited so long for this, and would rather have looked."""
-    queue.vm.step(SOON)
+    step(queue, SOON)
     assert unseen(queue)
     queue.vm.until(lambda: not asks(queue), "a thread that looks")
     return True
 
 
 def rests(queue, after=LATE):
-    queue.vm.step(after)
+    step(queue, after)
     queue.vm.until(lambda: asks(queue), "a thread that sleeps")
     return True
 
@@ -83,7 +89,7 @@ def test_the_time_grows_and_shrinks_as_told(start):
     assert unseen(queue)
     queue.vm.until(lambda: not asks(queue), "a thread that looks")
     for _ in range(20):
-        vm.step(39_000)  # 40000 are enough for that
+        step(queue, 39_000)  # 40000 are enough for that
         assert not asks(queue) and seen(queue)
     assert rests(queue, 200_000) and unseen(queue)
     assert rests(queue, 41)  # 40 are left
