@@ -17,7 +17,7 @@ MIB = 1 << 20
 STUB = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"
 VARIABLE = "kept -guid 5a0c1ed4-9b2f-4c0e-8d6b-f1e2d3c4b5a6"
 # An EFI program waits for the stub's and the kernel's own decompression under two emulators.
-LIMIT = 4 * vm.BOOT_TIMEOUT
+LIMIT = 3 * vm.BOOT_TIMEOUT
 
 SCRIPT = """
 echo "== efi"; ls /sys/firmware/efi
