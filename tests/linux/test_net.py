@@ -16,7 +16,7 @@ import pytest
 import vm
 
 MIB = 1 << 20
-SIZE = 8 * MIB
+SIZE = 4 * MIB
 HOST, GUEST = "10.77.{}.1", "10.77.{}.2"
 
 SCRIPT = """
@@ -31,7 +31,7 @@ echo "== features"; cat /sys/class/net/eth0/device/features
 echo "== ping"; ping -c 3 -W 5 {host}
 echo "== ping-large"; ping -c 3 -s 20000 -W 5 {host}
 echo "== download"; wget -q -O - http://{host}:8080/file | md5sum
-echo "== upload"; dd if=/dev/urandom of=up bs=1M count=8 2>/dev/null; md5sum up; nc {host} 8081 <up && echo SENT
+echo "== upload"; dd if=/dev/urandom of=up bs=1M count=4 2>/dev/null; md5sum up; nc {host} 8081 <up && echo SENT
 echo "== statistics"; cat /sys/class/net/eth0/statistics/rx_errors /sys/class/net/eth0/statistics/tx_errors
 echo "== end"
 """
@@ -289,7 +289,7 @@ ip addr add {guest}/24 dev eth0
 ping -c 1 -W 5 {host} >/dev/null
 echo "#traffic"
 echo "== download"; wget -q -O - http://{host}:8080/file | md5sum
-echo "== upload"; dd if=/dev/urandom of=up bs=1M count=8 2>/dev/null; md5sum up; nc {host} 8081 <up && echo SENT
+echo "== upload"; dd if=/dev/urandom of=up bs=1M count=4 2>/dev/null; md5sum up; nc {host} 8081 <up && echo SENT
 echo "#quiet"
 (wget -q -O - http://{host}:8080/file | md5sum >again; touch done) &
 n=0
