@@ -3,7 +3,7 @@
  * Kernel loading for direct boot. The images are hostile until proven otherwise: every offset and size is
  * checked before use. Main thread.
  *
- * A boot source is opened and identified once; boot_place_x86() and boot_enter_x86() may be called again after a reset and puts
+ * A boot source is opened and identified once; boot_place_x86() and boot_enter_x86() may be called again after a reset and put
  * everything back as at the first boot.
  */
 #ifndef BOOT_BOOT_H

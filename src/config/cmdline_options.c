@@ -931,7 +931,7 @@ const struct cmdline_option cmdline_options[] = {
 	{ "daemonize", NULL, VALUE_NONE, 0, set_flag, AT(daemonize), .usage = "",
 	  .help = "go into the background once the VM is up" },
 	{ "pidfile", NULL, VALUE_REQUIRED, 0, set_text, AT(pidfile), .usage = "FILE",
-	  .help = "write the process id to this file, which must not exist yet" },
+	  .help = "write the process id to this file, and lock it; one that was left behind is taken over" },
 	{ "D", NULL, VALUE_OPTIONAL, 0, set_log, .usage = "[FILE]",
 	  .help = "append the log to this file, default stderr. STRATOVIRT_LOG_LEVEL in the "
 		  "environment is "
